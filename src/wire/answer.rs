@@ -1,0 +1,340 @@
+//! A checked response, ready to be written many times.
+//!
+//! [`Answer::check`] is the only way in: what it gives back answers the question and holds nothing else. The response is read
+//! and written anew once, so that no octet layout of an upstream's making reaches a client; after that it is copied and patched.
+
+use super::chain;
+use super::compress::{Compression, Writer};
+use super::edns::{Ede, Edns};
+use super::header::{AD, HEADER_LEN, Header, Rcode, TC};
+use super::name::{MAX_POINTERS, Name};
+use super::query::Query;
+use super::question::{QuestionKey, is_same, read_question};
+use super::rdata::{self, SoaTimes};
+use super::record::{CLASS_IN, Record, RecordType};
+use super::{ParseError, read_u16, read_u32};
+
+/// A response that answers its question: the chain from QNAME, or the SOA (and proofs) of a negative one.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// Header (ID 0, flags of no client), question, records; no OPT.
+    octets: Box<[u8]>,
+    /// Where each record's TTL stands, in order.
+    ttl_offsets: Box<[u16]>,
+    question_len: u16,
+    facts: Facts,
+}
+
+/// What the cache wants to know of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// NOERROR, NXDOMAIN or YXDOMAIN.
+    pub rcode: Rcode,
+    /// Whether records of the asked type are there.
+    pub is_positive: bool,
+    /// The lowest TTL of all records, in seconds, after the limits; `None` without records.
+    pub min_ttl: Option<u32>,
+    /// The SOA of a negative answer, as it came.
+    pub soa: Option<SoaTimes>,
+    /// The upstream says it validated the answer.
+    pub authentic: bool,
+    /// The upstream's first extended DNS error.
+    pub ede: Option<Ede>,
+}
+
+/// Bounds on the TTLs that clients see, in seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TtlLimits {
+    /// Lower TTLs are raised to this.
+    pub min: u32,
+    /// Higher TTLs are cut to this.
+    pub max: u32,
+    /// Negative answers live no longer than this.
+    pub max_negative: u32,
+}
+
+/// Why a response is no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unusable {
+    /// It cannot be read, or does not answer the question.
+    Malformed(ParseError),
+    /// The upstream says it failed: SERVFAIL, REFUSED and the like.
+    Failed {
+        /// The extended RCODE.
+        rcode: Rcode,
+        /// The upstream's first extended DNS error.
+        ede: Option<Ede>,
+    },
+}
+
+impl From<ParseError> for Unusable {
+    fn from(error: ParseError) -> Self {
+        Self::Malformed(error)
+    }
+}
+
+impl Answer {
+    /// Checks a response to `key`, keeps what answers it, applies the TTL limits.
+    ///
+    /// Kept are the CNAME/DNAME chain from QNAME with the records asked for; of a negative response the SOA of an ancestor;
+    /// signatures and denials only with DO. The additional section and everything else is left behind.
+    ///
+    /// # Errors
+    /// [`Unusable`], with the reason.
+    pub fn check(response: &[u8], key: &QuestionKey, ttls: &TtlLimits) -> Result<Self, Unusable> {
+        let sections = Sections::read(response, key)?;
+        let rcode = sections.rcode();
+        if !matches!(rcode, Rcode::NOERROR | Rcode::NXDOMAIN | Rcode::YXDOMAIN) {
+            return Err(Unusable::Failed {
+                rcode,
+                ede: sections.ede(),
+            });
+        }
+        let mut pointers = MAX_POINTERS;
+        let chosen = chain::choose(response, key, &sections, &mut pointers)?;
+        if chosen.is_positive && rcode == Rcode::NXDOMAIN {
+            return Err(ParseError::Contradiction.into());
+        }
+        let facts = Facts {
+            rcode,
+            is_positive: chosen.is_positive,
+            min_ttl: None,
+            soa: chosen.soa,
+            authentic: sections.header.low & AD != 0,
+            ede: sections.ede(),
+        };
+        Ok(Self::compose(response, key, &chosen, facts, ttls, &mut pointers)?)
+    }
+
+    /// What the cache wants to know.
+    pub fn facts(&self) -> Facts {
+        self.facts
+    }
+
+    /// Octets on the heap.
+    pub fn heap_len(&self) -> usize {
+        self.octets.len() + size_of_val(&*self.ttl_offsets)
+    }
+
+    /// Octets that hold the whole answer with any OPT of ours, at most 65,535 and a little.
+    pub fn max_len(&self) -> usize {
+        self.octets.len() + super::edns::OPT_LEN + 12
+    }
+
+    /// Writes the response to `query`, aged by `age` seconds; returns its length.
+    ///
+    /// The client's ID, question octets (so its letter case), RD and CD are repeated; AD is shown only to who set AD or DO
+    /// (RFC 6840 section 5.8). What does not fit `out` is cut: whole records that fit, then TC=1 (RFC 2181 section 9),
+    /// because an old musl never asks again over TCP. 0 if not even header, question and OPT fit, or if `query` does not ask
+    /// this answer's question.
+    pub fn write(&self, query: &Query<'_>, age: u32, out: &mut [u8]) -> usize {
+        let echo = query.echo();
+        if echo.question.len() != usize::from(self.question_len) {
+            return 0;
+        }
+        let opt = echo.opt(self.facts.rcode, self.facts.ede);
+        let opt_len = opt.map_or(0, |opt| opt.encoded_len());
+        let Some(room) = out.len().checked_sub(opt_len) else {
+            return 0;
+        };
+        let question_end = HEADER_LEN + echo.question.len();
+        let [answers, authority] = self.counts();
+        let whole = self.octets.len() <= room;
+        let (end, counts) = if whole {
+            (self.octets.len(), [answers, authority])
+        } else {
+            self.cut(answers, room)
+        };
+        if end > room || end < question_end {
+            return 0;
+        }
+        let mut header = echo.header(self.facts.rcode, counts);
+        header.high |= if whole { 0 } else { TC };
+        header.low |= if self.facts.authentic && query.understands_ad() {
+            AD
+        } else {
+            0
+        };
+        out[..HEADER_LEN].copy_from_slice(&header.octets());
+        out[HEADER_LEN..question_end].copy_from_slice(echo.question);
+        out[question_end..end].copy_from_slice(&self.octets[question_end..end]);
+        self.age(age, &mut out[..end]);
+        end + opt.map_or(0, |opt| opt.write(&mut out[end..]))
+    }
+
+    /// The records in wire form with their TTLs, for filters and tests: the message as kept, without OPT.
+    pub fn message(&self) -> &[u8] {
+        &self.octets
+    }
+
+    fn counts(&self) -> [u16; 2] {
+        [
+            u16::from_be_bytes([self.octets[6], self.octets[7]]),
+            u16::from_be_bytes([self.octets[8], self.octets[9]]),
+        ]
+    }
+
+    /// The end of the last answer record that fits `room`, and the section counts up to there.
+    fn cut(&self, answers: u16, room: usize) -> (usize, [u16; 2]) {
+        let mut cut = (HEADER_LEN + usize::from(self.question_len), [0, 0]);
+        for (count, ttl_at) in (1..=answers).zip(&self.ttl_offsets) {
+            let ttl_at = usize::from(*ttl_at);
+            let rdata_len = usize::from(u16::from_be_bytes([self.octets[ttl_at + 4], self.octets[ttl_at + 5]]));
+            let end = ttl_at + 6 + rdata_len;
+            if end > room {
+                break;
+            }
+            cut = (end, [count, 0]);
+        }
+        cut
+    }
+
+    /// TTLs count down, never up and never below 0.
+    fn age(&self, age: u32, out: &mut [u8]) {
+        for ttl_at in &self.ttl_offsets {
+            let Some(field) = out
+                .get_mut(usize::from(*ttl_at)..)
+                .and_then(<[u8]>::first_chunk_mut::<4>)
+            else {
+                break;
+            };
+            *field = u32::from_be_bytes(*field).saturating_sub(age).to_be_bytes();
+        }
+    }
+
+    fn compose(
+        response: &[u8],
+        key: &QuestionKey,
+        chosen: &chain::Chosen<'_>,
+        mut facts: Facts,
+        limits: &TtlLimits,
+        pointers: &mut u32,
+    ) -> Result<Self, ParseError> {
+        let counts = [1, count(chosen.answers.len())?, count(chosen.authority.len())?, 0];
+        let header = Header {
+            id: 0,
+            high: 0,
+            low: facts.rcode.header_bits(),
+            counts,
+        };
+        let mut out = Writer::new(&header.octets(), key.question());
+        let mut ttl_offsets = Vec::with_capacity(chosen.answers.len() + chosen.authority.len());
+        let ttls = chosen.ttls(response, limits, pointers)?;
+        for (record, ttl) in chosen.answers.iter().chain(&chosen.authority).zip(ttls) {
+            let (owner, _) = Name::read(response, record.owner_at, pointers)?;
+            out.put_name(&owner, Compression::Allowed)?;
+            out.put(&record.rtype.0.to_be_bytes())?;
+            out.put(&record.class.to_be_bytes())?;
+            ttl_offsets.push(u16::try_from(out.octets.len()).map_err(|_| ParseError::TooLong)?);
+            out.put(&ttl.to_be_bytes())?;
+            rdata::copy(response, record.rtype, &record.rdata, pointers, &mut out)?;
+            facts.min_ttl = Some(facts.min_ttl.map_or(ttl, |min| min.min(ttl)));
+        }
+        let question_len = u16::try_from(key.question().len()).map_err(|_| ParseError::NameTooLong)?;
+        Ok(Self {
+            octets: out.octets.into(),
+            ttl_offsets: ttl_offsets.into(),
+            question_len,
+            facts,
+        })
+    }
+}
+
+/// An answer holds names, and debug output ends up in logs: only sizes and facts are shown.
+impl std::fmt::Debug for Answer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Answer")
+            .field("len", &self.octets.len())
+            .field("facts", &self.facts)
+            .finish_non_exhaustive()
+    }
+}
+
+fn count(records: usize) -> Result<u16, ParseError> {
+    u16::try_from(records).map_err(|_| ParseError::TooLong)
+}
+
+/// A response's records, by section; the OPT apart.
+pub(super) struct Sections {
+    header: Header,
+    pub(super) answers: Vec<Record>,
+    pub(super) authority: Vec<Record>,
+    edns: Option<Edns>,
+}
+
+impl Sections {
+    fn read(response: &[u8], key: &QuestionKey) -> Result<Self, ParseError> {
+        let header = Header::read(response)?;
+        if !header.is_response() || !header.is_query_opcode() {
+            return Err(ParseError::NotAResponse);
+        }
+        let question = read_question(response)?;
+        if !is_same(key.question(), question) {
+            return Err(ParseError::WrongQuestion);
+        }
+        if header.high & TC != 0 {
+            return Err(ParseError::Truncated);
+        }
+        let mut sections = Self {
+            header,
+            answers: vec![],
+            authority: vec![],
+            edns: None,
+        };
+        let end = sections.read_records(response, HEADER_LEN + question.len())?;
+        if end == response.len() {
+            Ok(sections)
+        } else {
+            Err(ParseError::TrailingOctets)
+        }
+    }
+
+    /// Vectors grow with the records that are there, not with the counts in the header (CVE-2026-123570).
+    fn read_records(&mut self, response: &[u8], mut at: usize) -> Result<usize, ParseError> {
+        let [_, answers, authority, additional] = self.header.counts.map(usize::from);
+        for index in 0..answers + authority + additional {
+            let record = Record::read(response, at)?;
+            at = record.rdata.end;
+            if record.rtype == RecordType::OPT {
+                if index < answers + authority || self.edns.is_some() {
+                    return Err(ParseError::MisplacedOpt);
+                }
+                self.edns = Some(Edns::read(response, &record)?);
+            } else if record.class == CLASS_IN && index < answers {
+                self.answers.push(record);
+            } else if record.class == CLASS_IN && index < answers + authority {
+                self.authority.push(record);
+            }
+        }
+        Ok(at)
+    }
+
+    fn rcode(&self) -> Rcode {
+        let high = u16::from(self.edns.map_or(0, |edns| edns.rcode_bits));
+        Rcode(high << 4 | u16::from(self.header.low & 0x0f))
+    }
+
+    fn ede(&self) -> Option<Ede> {
+        self.edns.and_then(|edns| edns.ede)
+    }
+}
+
+/// The RCODE and EDE of a response written by this module or [`super::synth`]: for counting what was sent.
+pub fn rcode_of(response: &[u8]) -> Option<Rcode> {
+    let low = u16::from(response.get(3)? & 0x0f);
+    // Our own responses carry their OPT last, and only BADVERS has upper bits: it has no records before the OPT.
+    let question = read_question(response).ok()?;
+    let after = HEADER_LEN + question.len();
+    let is_bare_opt =
+        read_u16(response, 6) == Ok(0) && read_u16(response, 8) == Ok(0) && read_u16(response, 10) == Ok(1);
+    let high = if is_bare_opt {
+        read_u32(response, after + 5).map_or(0, |ttl| ttl >> 24)
+    } else {
+        0
+    };
+    u16::try_from(high << 4).ok().map(|high| Rcode(high | low))
+}
+
+#[cfg(test)]
+#[path = "answer_tests.rs"]
+mod tests;

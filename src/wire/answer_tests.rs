@@ -1,0 +1,493 @@
+use hickory_proto::op::Message;
+use proptest::prelude::*;
+
+use super::*;
+use crate::wire::testkit::{
+    A, CNAME, NSEC, RRSIG, key, key_with_do, message, name, opt, query, question, raw_record, record, response, soa,
+};
+
+const LIMITS: TtlLimits = TtlLimits {
+    min: 0,
+    max: 86_400,
+    max_negative: 3600,
+};
+const ADDRESS: &[u8] = &[192, 0, 2, 1];
+
+fn check(response: &[u8], qname: &str, qtype: u16) -> Result<Answer, Unusable> {
+    Answer::check(response, &key(qname, qtype), &LIMITS)
+}
+
+fn malformed(response: &[u8], qname: &str) -> ParseError {
+    match check(response, qname, A) {
+        Err(Unusable::Malformed(error)) => error,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// What a client with this query gets, as hickory reads it.
+fn written(answer: &Answer, query: &[u8], age: u32, room: usize) -> Message {
+    let mut out = vec![0xee; room];
+    let len = answer.write(&Query::parse(query).unwrap(), age, &mut out);
+    assert!(len > 0, "fits");
+    Message::from_vec(&out[..len]).expect("hickory reads what we write")
+}
+
+fn lines(message: &Message) -> Vec<String> {
+    message
+        .answers
+        .iter()
+        .chain(&message.authorities)
+        .map(ToString::to_string)
+        .collect()
+}
+
+#[test]
+fn r1035_1_the_client_gets_its_own_id_and_case_back() {
+    let answer = check(
+        &response("www.example", A, 0, &[record("www.example", A, 300, ADDRESS)], &[]),
+        "www.example",
+        A,
+    );
+    let asked = query("wWw.eXample", A, None);
+    let mut out = [0; 512];
+    let len = answer.unwrap().write(&Query::parse(&asked).unwrap(), 0, &mut out);
+    assert_eq!(&out[..12], b"\x12\x34\x81\x80\0\x01\0\x01\0\0\0\0");
+    assert_eq!(out[12..asked.len()], asked[12..]);
+    assert_eq!(out[asked.len()..len], raw_record(&[0xc0, 12], A, 1, 300, ADDRESS)[..]);
+}
+
+#[test]
+fn r1035_12_ttls_count_down_and_end_at_0() {
+    let records = [record("www.example", A, 300, ADDRESS)];
+    let answer = check(&response("www.example", A, 0, &records, &[]), "www.example", A).unwrap();
+    let ttl = |age| written(&answer, &query("www.example", A, None), age, 512).answers[0].ttl;
+    assert_eq!((ttl(0), ttl(1), ttl(300), ttl(u32::MAX)), (300, 299, 0, 0));
+}
+
+#[test]
+fn r1034_1_the_whole_chain_is_kept_in_order_whatever_order_it_came_in() {
+    let chain = [
+        record("c.example", A, 30, ADDRESS),
+        record("b.example", CNAME, 20, &name("c.example")),
+        record("a.example", CNAME, 10, &name("B.EXAMPLE")),
+    ];
+    let answer = check(&response("a.example", A, 0, &chain, &[]), "a.example", A).unwrap();
+    assert_eq!(answer.facts().min_ttl, Some(10));
+    assert_eq!(
+        lines(&written(&answer, &query("a.example", A, None), 0, 512)),
+        [
+            "a.example. 10 IN CNAME B.example.",
+            "B.example. 20 IN CNAME c.example.",
+            "c.example. 30 IN A 192.0.2.1"
+        ]
+    );
+}
+
+#[test]
+fn r1034_1_loops_and_endless_chains_are_refused() {
+    let two = [
+        record("a.example", CNAME, 1, &name("b.example")),
+        record("b.example", CNAME, 1, &name("a.example")),
+    ];
+    assert_eq!(
+        malformed(&response("a.example", A, 0, &two, &[]), "a.example"),
+        ParseError::ChainLoop
+    );
+    let itself = [record("a.example", CNAME, 1, &name("a.example"))];
+    assert_eq!(
+        malformed(&response("a.example", A, 0, &itself, &[]), "a.example"),
+        ParseError::ChainLoop
+    );
+    let chain = |steps: usize| -> Vec<Vec<u8>> {
+        (0..steps)
+            .map(|i| record(&format!("d{i}"), CNAME, 1, &name(&format!("d{}", i + 1))))
+            .collect()
+    };
+    assert_eq!(
+        malformed(&response("d0", A, 0, &chain(33), &[]), "d0"),
+        ParseError::Chain
+    );
+    assert!(check(&response("d0", A, 0, &chain(32), &[]), "d0", A).is_ok());
+    let fork = [
+        record("a.example", CNAME, 1, &name("b")),
+        record("a.example", CNAME, 1, &name("c")),
+    ];
+    assert_eq!(
+        malformed(&response("a.example", A, 0, &fork, &[]), "a.example"),
+        ParseError::Chain
+    );
+}
+
+#[test]
+fn t_poi_2_only_what_was_asked_is_kept() {
+    let answers = [
+        record("www.example", A, 300, ADDRESS),
+        record("bank.example", A, 300, &[6, 6, 6, 6]),
+        record("www.example", 16, 300, b"\x03txt"),
+        raw_record(&name("www.example"), A, 3, 300, &[6, 6, 6, 6]),
+    ];
+    let extra = [record("example", 2, 300, &name("ns.evil"))];
+    let octets = message([0x81, 0x80], &question("www.example", A), [&answers, &extra, &extra]);
+    let answer = check(&octets, "www.example", A).unwrap();
+    assert_eq!(
+        lines(&written(&answer, &query("www.example", A, None), 0, 512)),
+        ["www.example. 300 IN A 192.0.2.1"]
+    );
+    let unrelated = response("www.example", A, 0, &answers[1..2], &[]);
+    assert_eq!(malformed(&unrelated, "www.example"), ParseError::UnrelatedAnswer);
+}
+
+#[test]
+fn t_poi_1_and_r9619_3_another_question_is_refused() {
+    let records = [record("www.example", A, 300, ADDRESS)];
+    let good = response("www.example", A, 0, &records, &[]);
+    assert_eq!(malformed(&good, "wwx.example"), ParseError::WrongQuestion);
+    assert!(matches!(
+        check(&good, "www.example", 28),
+        Err(Unusable::Malformed(ParseError::WrongQuestion))
+    ));
+    let mut none = good.clone();
+    none[5] = 0;
+    assert_eq!(malformed(&none, "www.example"), ParseError::QuestionCount);
+    let mut is_query = good.clone();
+    is_query[2] &= 0x7f;
+    assert_eq!(malformed(&is_query, "www.example"), ParseError::NotAResponse);
+    let mut notify = good.clone();
+    notify[2] |= 4 << 3;
+    assert_eq!(malformed(&notify, "www.example"), ParseError::NotAResponse);
+    let mut truncated = good;
+    truncated[2] |= 2;
+    assert_eq!(malformed(&truncated, "www.example"), ParseError::Truncated, "t_tc");
+}
+
+#[test]
+fn r1035_7_lying_counts_and_trailing_octets_are_refused() {
+    let mut octets = response("a.example", A, 0, &[record("a.example", A, 1, ADDRESS)], &[]);
+    octets.push(0);
+    assert_eq!(malformed(&octets, "a.example"), ParseError::TrailingOctets);
+    octets.pop();
+    octets[7] = 0xff;
+    assert_eq!(malformed(&octets, "a.example"), ParseError::Short);
+    octets[6] = 0xff;
+    assert_eq!(malformed(&octets, "a.example"), ParseError::Short, "t_cnt");
+}
+
+#[test]
+fn rdata_that_does_not_fit_its_type_is_refused() {
+    for (rtype, rdata) in [
+        (A, &[1, 2, 3][..]),
+        (A, &[1, 2, 3, 4, 5]),
+        (28, &[0; 15]),
+        (15, &[0, 1]),
+        (33, &[0; 6]),
+    ] {
+        let records = [record("a.example", rtype, 1, rdata)];
+        assert!(
+            matches!(
+                check(&response("a.example", rtype, 0, &records, &[]), "a.example", rtype),
+                Err(Unusable::Malformed(ParseError::Rdata | ParseError::Short))
+            ),
+            "type {rtype}"
+        );
+    }
+}
+
+#[test]
+fn r2181_2_and_3_odd_ttls() {
+    let ttl = |records: &[Vec<u8>]| {
+        check(&response("a.example", A, 0, records, &[]), "a.example", A)
+            .unwrap()
+            .facts()
+            .min_ttl
+    };
+    assert_eq!(ttl(&[record("a.example", A, 0x8000_0000, ADDRESS)]), Some(0));
+    assert_eq!(ttl(&[record("a.example", A, 0x7fff_ffff, ADDRESS)]), Some(86_400));
+    let mixed = [
+        record("a.example", A, 60, ADDRESS),
+        raw_record(&[0xc0, 12], A, 1, 30, &[192, 0, 2, 2]),
+    ];
+    let answer = check(&response("a.example", A, 0, &mixed, &[]), "a.example", A).unwrap();
+    let sent = written(&answer, &query("a.example", A, None), 0, 512);
+    assert_eq!(
+        sent.answers.iter().map(|record| record.ttl).collect::<Vec<_>>(),
+        [30, 30]
+    );
+}
+
+#[test]
+fn r2308_1_negatives_carry_their_soa_with_the_lower_of_its_times() {
+    for (ttl, minimum, expected) in [(60, 30, 30), (30, 60, 30), (9999, 9999, 3600)] {
+        let octets = response("nx.example", A, 3, &[], &[soa("example", ttl, minimum)]);
+        let answer = check(&octets, "nx.example", A).unwrap();
+        assert_eq!(answer.facts().soa, Some(SoaTimes { ttl, minimum }));
+        let sent = written(&answer, &query("nx.example", A, None), 0, 512);
+        assert_eq!(sent.metadata.response_code, hickory_proto::op::ResponseCode::NXDomain);
+        assert_eq!((sent.authorities.len(), sent.authorities[0].ttl), (1, expected));
+    }
+}
+
+#[test]
+fn r2308_5_a_foreign_soa_is_refused() {
+    for owner in ["evil", "x.nx.example", "other.example"] {
+        let octets = response("nx.example", A, 3, &[], &[soa(owner, 60, 60)]);
+        assert_eq!(malformed(&octets, "nx.example"), ParseError::ForeignSoa, "{owner}");
+    }
+    assert!(check(&response("nx.example", A, 3, &[], &[soa("", 60, 60)]), "nx.example", A).is_ok());
+    let both = [soa("evil", 60, 60), soa("example", 50, 50)];
+    let answer = check(&response("nx.example", A, 3, &[], &both), "nx.example", A).unwrap();
+    assert_eq!(lines(&written(&answer, &query("nx.example", A, None), 0, 512)).len(), 1);
+}
+
+#[test]
+fn r2308_4_after_a_chain_the_negative_belongs_to_its_last_name() {
+    let chain = [record("a.example", CNAME, 60, &name("b.other"))];
+    let answer = check(
+        &response("a.example", A, 3, &chain, &[soa("other", 60, 60)]),
+        "a.example",
+        A,
+    )
+    .unwrap();
+    assert!(!answer.facts().is_positive && answer.facts().soa.is_some());
+    assert_eq!(
+        malformed(
+            &response("a.example", A, 3, &chain, &[soa("example", 60, 60)]),
+            "a.example"
+        ),
+        ParseError::ForeignSoa
+    );
+}
+
+#[test]
+fn nxdomain_with_an_answer_is_refused() {
+    let records = [record("a.example", A, 60, ADDRESS)];
+    assert_eq!(
+        malformed(&response("a.example", A, 3, &records, &[]), "a.example"),
+        ParseError::Contradiction
+    );
+}
+
+#[test]
+fn failures_keep_their_rcode_and_ede() {
+    let additional = [opt(1232, 0, &[0, 15, 0, 5, 0, 6, b't', b'x', b't'])];
+    let octets = message([0x81, 0x82], &question("a.example", A), [&[], &[], &additional]);
+    assert_eq!(
+        check(&octets, "a.example", A),
+        Err(Unusable::Failed {
+            rcode: Rcode::SERVFAIL,
+            ede: Some(Ede(6))
+        })
+    );
+    let badvers = message(
+        [0x81, 0x80],
+        &question("a.example", A),
+        [&[], &[], &[opt(1232, 1 << 24, &[])]],
+    );
+    assert_eq!(
+        check(&badvers, "a.example", A),
+        Err(Unusable::Failed {
+            rcode: Rcode::BADVERS,
+            ede: None
+        })
+    );
+}
+
+#[test]
+fn r6840_1_signatures_and_denials_only_with_do() {
+    let signature = |covers: u16| {
+        [
+            &covers.to_be_bytes()[..],
+            &[13, 2, 0, 0, 1, 44, 0, 0, 0, 0],
+            &[0; 6],
+            b"\0sig",
+        ]
+        .concat()
+    };
+    let answers = [
+        record("a.example", A, 60, ADDRESS),
+        record("a.example", RRSIG, 60, &signature(A)),
+    ];
+    let proofs = [
+        record("b.example", NSEC, 60, &[name("c.example"), vec![0, 1, 0x40]].concat()),
+        record("b.example", RRSIG, 60, &signature(NSEC)),
+        record("example", RRSIG, 60, &signature(2)),
+    ];
+    let octets = response("a.example", A, 0, &answers, &proofs);
+    let kept = |key: &QuestionKey| Answer::check(&octets, key, &LIMITS).unwrap().counts();
+    assert_eq!(kept(&key("a.example", A)), [1, 0]);
+    assert_eq!(kept(&key_with_do("a.example", A)), [2, 2]);
+}
+
+#[test]
+fn r6840_2_ad_only_for_who_asked() {
+    let octets = message(
+        [0x81, 0xa0],
+        &question("a.example", A),
+        [&[record("a.example", A, 60, ADDRESS)], &[], &[]],
+    );
+    let answer = check(&octets, "a.example", A).unwrap();
+    let ad = |query: &[u8]| written(&answer, query, 0, 512).metadata.authentic_data;
+    assert!(!ad(&query("a.example", A, None)));
+    assert!(ad(&message([1, AD], &question("a.example", A), [&[], &[], &[]])));
+    assert!(ad(&query("a.example", A, Some(opt(1232, 0x8000, &[])))));
+}
+
+#[test]
+fn r6672_1_a_dname_comes_with_its_cname() {
+    let answers = [
+        record("sub.example", 39, 60, &name("target.example")),
+        record("www.sub.example", CNAME, 60, &name("www.target.example")),
+        record("www.target.example", A, 60, ADDRESS),
+    ];
+    let answer = check(&response("www.sub.example", A, 0, &answers, &[]), "www.sub.example", A).unwrap();
+    assert_eq!(
+        lines(&written(&answer, &query("www.sub.example", A, None), 0, 512)).len(),
+        3
+    );
+}
+
+#[test]
+fn r3597_1_unknown_types_pass_unchanged() {
+    let rdata = [0xc0, 0x0c, 0, 0xff, 0xc0];
+    let octets = response("a.example", 65_280, 0, &[record("a.example", 65_280, 60, &rdata)], &[]);
+    let answer = check(&octets, "a.example", 65_280).unwrap();
+    assert!(
+        answer
+            .message()
+            .ends_with(&raw_record(&[0xc0, 12], 65_280, 1, 60, &rdata))
+    );
+}
+
+#[test]
+fn compressed_names_in_rdata_are_written_out_or_compressed_anew() {
+    // MX and SRV with targets that point into the question, which stands elsewhere for our client's other names.
+    let mx = response(
+        "a.example",
+        15,
+        0,
+        &[raw_record(&[0xc0, 12], 15, 1, 60, b"\0\x0a\x04mail\xc0\x0c")],
+        &[],
+    );
+    let answer = check(&mx, "a.example", 15).unwrap();
+    assert_eq!(
+        lines(&written(&answer, &query("a.example", 15, None), 0, 512)),
+        ["a.example. 60 IN MX 10 mail.a.example."]
+    );
+    let srv = response(
+        "a.example",
+        33,
+        0,
+        &[raw_record(&[0xc0, 12], 33, 1, 60, b"\0\0\0\x05\x13\xc4\xc0\x0c")],
+        &[],
+    );
+    let answer = check(&srv, "a.example", 33).unwrap();
+    assert!(
+        answer
+            .message()
+            .ends_with(b"\x00\x11\0\0\0\x05\x13\xc4\x01a\x07example\x00"),
+        "uncompressed"
+    );
+}
+
+#[test]
+fn r2181_1_too_big_is_cut_at_a_record_with_tc() {
+    let records: Vec<Vec<u8>> = (0..100)
+        .map(|i| raw_record(&[0xc0, 12], A, 1, 60, &[192, 0, 2, i]))
+        .collect();
+    let answer = check(&response("a.example", A, 0, &records, &[]), "a.example", A).unwrap();
+    let plain = written(&answer, &query("a.example", A, None), 0, 512);
+    assert!(plain.metadata.truncation);
+    assert_eq!(plain.answers.len(), (512 - 27) / 16, "as many whole records as fit");
+    let with_opt = written(&answer, &query("a.example", A, Some(opt(1232, 0, &[]))), 5, 512);
+    assert_eq!(
+        (with_opt.answers.len(), with_opt.answers[28].ttl),
+        ((512 - 27 - 11) / 16, 55)
+    );
+    assert!(with_opt.edns.is_some(), "the OPT stays");
+    assert!(
+        !written(&answer, &query("a.example", A, None), 0, 4096)
+            .metadata
+            .truncation
+    );
+    let asked = query("a.example", A, None);
+    let asked = Query::parse(&asked).unwrap();
+    assert_eq!(answer.write(&asked, 0, &mut [0; 27]), 27, "no record fits");
+    assert_eq!(answer.write(&asked, 0, &mut [0; 26]), 0);
+}
+
+#[test]
+fn r7766_1_a_64_kib_answer_passes() {
+    let rdata = [&[255][..], &[b'x'; 255]].concat();
+    let records: Vec<Vec<u8>> = (0..244).map(|_| raw_record(&[0xc0, 12], 16, 1, 60, &rdata)).collect();
+    let octets = response("a.example", 16, 0, &records, &[]);
+    assert!(octets.len() > 65_000);
+    let answer = check(&octets, "a.example", 16).unwrap();
+    let sent = written(&answer, &query("a.example", 16, None), 0, 65_535);
+    assert_eq!((sent.answers.len(), sent.metadata.truncation), (244, false));
+}
+
+#[test]
+fn an_answer_that_grows_over_64_kib_is_refused() {
+    let target = name(&"a".repeat(60));
+    let mut octets = response("a.example", 33, 0, &[], &[]);
+    octets.extend_from_slice(&raw_record(&[0xc0, 12], 33, 1, 60, &[&[0; 6][..], &target].concat()));
+    let target_at = octets.len() - target.len();
+    let pointer = (0xc000 | u16::try_from(target_at).unwrap()).to_be_bytes();
+    for _ in 0..1500 {
+        octets.extend_from_slice(&raw_record(&[0xc0, 12], 33, 1, 60, &[&[0; 6][..], &pointer].concat()));
+    }
+    octets[6..8].copy_from_slice(&1501u16.to_be_bytes());
+    assert_eq!(
+        check(&octets, "a.example", 33).unwrap_err(),
+        Unusable::Malformed(ParseError::TooLong)
+    );
+}
+
+#[test]
+fn an_answer_writes_nothing_for_another_question() {
+    let octets = response("a.example", A, 0, &[record("a.example", A, 60, ADDRESS)], &[]);
+    let answer = check(&octets, "a.example", A).unwrap();
+    assert_eq!(
+        answer.write(&Query::parse(&query("aa.example", A, None)).unwrap(), 0, &mut [0; 512]),
+        0
+    );
+}
+
+#[test]
+fn rcodes_of_our_own_messages_are_read_back() {
+    let badvers = query("a.example", A, Some(opt(1232, 1 << 16, &[])));
+    let mut out = [0; 512];
+    let len = Query::parse(&badvers).unwrap_err().write(&badvers, &mut out);
+    assert_eq!(rcode_of(&out[..len]), Some(Rcode::BADVERS));
+    let octets = response("nx.example", A, 3, &[], &[soa("example", 60, 60)]);
+    let asked = query("nx.example", A, Some(opt(1232, 0, &[])));
+    let len = check(&octets, "nx.example", A)
+        .unwrap()
+        .write(&Query::parse(&asked).unwrap(), 0, &mut out);
+    assert_eq!(rcode_of(&out[..len]), Some(Rcode::NXDOMAIN));
+}
+
+proptest! {
+    #[test]
+    fn any_octets_end_in_an_answer_or_an_error(tail in prop::collection::vec(any::<u8>(), 0..400), counts: [u8; 3]) {
+        let mut octets = response("a.example", A, 0, &[], &[]);
+        for (index, count) in counts.iter().enumerate() {
+            octets[7 + 2 * index] = count % 8;
+        }
+        octets.extend_from_slice(&tail);
+        if let Ok(answer) = check(&octets, "a.example", A) {
+            let _ = written(&answer, &query("a.example", A, None), 1, 65_535);
+        }
+    }
+
+    #[test]
+    fn a_flipped_octet_never_panics_and_never_smuggles(at in 0usize..200, value: u8) {
+        let answers = [record("a.example", CNAME, 60, &name("b.example")), record("b.example", A, 60, ADDRESS)];
+        let mut octets = message([0x81, 0x80], &question("a.example", A), [&answers, &[soa("example", 9, 9)], &[opt(1232, 0, &[])]]);
+        let at = at % octets.len();
+        octets[at] = value;
+        if let Ok(answer) = check(&octets, "a.example", A) {
+            let sent = written(&answer, &query("A.Example", A, None), 1, 512);
+            prop_assert!(sent.answers.len() <= 2 && sent.authorities.len() <= 1);
+        }
+    }
+}
