@@ -132,7 +132,7 @@ impl Answer {
         if echo.question.len() != usize::from(self.question_len) {
             return 0;
         }
-        let opt = echo.opt(self.facts.rcode, self.facts.ede);
+        let opt = echo.opt(self.facts.rcode, [self.facts.ede, None]);
         let opt_len = opt.map_or(0, |opt| opt.encoded_len());
         let Some(room) = out.len().checked_sub(opt_len) else {
             return 0;

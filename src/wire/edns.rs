@@ -59,8 +59,8 @@ impl Edns {
         for option in options(&message[opt.rdata.clone()]) {
             match option? {
                 (OPTION_KEEPALIVE, _) => edns.asks_keepalive = true,
-                (OPTION_EDE, [high, low, ..]) => {
-                    edns.ede = edns.ede.or(Some(Ede(u16::from_be_bytes([*high, *low]))));
+                (OPTION_EDE, [high, low, ..]) if edns.ede.is_none() => {
+                    edns.ede = Some(Ede(u16::from_be_bytes([*high, *low])));
                 }
                 _ => {}
             }
@@ -100,8 +100,8 @@ pub struct ResponseOpt {
     pub rcode: Rcode,
     /// DO, copied from the query (RFC 3225 section 3).
     pub dnssec_ok: bool,
-    /// Why, for a client that can show it.
-    pub ede: Option<Ede>,
+    /// Why, for a client that can show it; two at most, such as "cached" and what it was at first.
+    pub ede: [Option<Ede>; 2],
     /// TCP idle time in units of 100 milliseconds.
     pub keepalive: Option<u16>,
 }
@@ -109,7 +109,7 @@ pub struct ResponseOpt {
 impl ResponseOpt {
     /// Octets it takes.
     pub fn encoded_len(&self) -> usize {
-        OPT_LEN + if self.ede.is_some() { 6 } else { 0 } + if self.keepalive.is_some() { 6 } else { 0 }
+        OPT_LEN + 6 * self.options().into_iter().flatten().count()
     }
 
     /// Writes it to the front of `out` and returns its length, 0 if it does not fit.
@@ -119,17 +119,19 @@ impl ResponseOpt {
         let flags = if self.dnssec_ok { DNSSEC_OK } else { 0 } | u32::from(self.rcode.opt_bits()) << 24;
         write_opt_head(out, flags, len - OPT_LEN);
         let mut at = OPT_LEN;
-        for (code, value) in [
-            (OPTION_EDE, self.ede.map(|ede| ede.0)),
-            (OPTION_KEEPALIVE, self.keepalive),
-        ] {
-            let Some(value) = value else { continue };
+        for (code, value) in self.options().into_iter().flatten() {
             out[at..at + 2].copy_from_slice(&code.to_be_bytes());
             out[at + 2..at + 4].copy_from_slice(&2u16.to_be_bytes());
             out[at + 4..at + 6].copy_from_slice(&value.to_be_bytes());
             at += 6;
         }
         len
+    }
+
+    /// Code and value of each option; all of ours have two octets of data.
+    fn options(&self) -> [Option<(u16, u16)>; 3] {
+        let [first, second] = self.ede.map(|ede| ede.map(|ede| (OPTION_EDE, ede.0)));
+        [first, second, self.keepalive.map(|timeout| (OPTION_KEEPALIVE, timeout))]
     }
 }
 

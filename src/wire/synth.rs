@@ -41,7 +41,7 @@ impl Echo<'_> {
     }
 
     /// The response's OPT, if the query had one.
-    pub(super) fn opt(&self, rcode: Rcode, ede: Option<Ede>) -> Option<ResponseOpt> {
+    pub(super) fn opt(&self, rcode: Rcode, ede: [Option<Ede>; 2]) -> Option<ResponseOpt> {
         self.edns.map(|edns| ResponseOpt {
             rcode,
             dnssec_ok: edns.dnssec_ok,
@@ -56,6 +56,11 @@ pub fn write_error(query: &Query<'_>, rcode: Rcode, ede: Option<Ede>, out: &mut 
     write_empty(&query.echo(), rcode, ede, out)
 }
 
+/// Like [`write_error`], with two reasons: `CACHED_ERROR` and the first one, say.
+pub fn write_failure(query: &Query<'_>, rcode: Rcode, ede: [Option<Ede>; 2], out: &mut [u8]) -> usize {
+    write(&query.echo(), rcode, ede, &[], out)
+}
+
 /// Writes the answer to ANY: one HINFO record that nobody is served by (RFC 8482 section 4.2). Returns its length.
 pub fn write_any(query: &Query<'_>, out: &mut [u8]) -> usize {
     let mut record = [0; 12 + ANY_RDATA.len()];
@@ -65,15 +70,21 @@ pub fn write_any(query: &Query<'_>, out: &mut [u8]) -> usize {
     record[6..10].copy_from_slice(&ANY_TTL.to_be_bytes());
     record[11] = ANY_RDATA.len().to_be_bytes()[7];
     record[12..].copy_from_slice(ANY_RDATA);
-    write(&query.echo(), Rcode::NOERROR, Some(Ede::SYNTHESIZED), &record, out)
+    write(
+        &query.echo(),
+        Rcode::NOERROR,
+        [Some(Ede::SYNTHESIZED), None],
+        &record,
+        out,
+    )
 }
 
 pub(super) fn write_empty(echo: &Echo<'_>, rcode: Rcode, ede: Option<Ede>, out: &mut [u8]) -> usize {
-    write(echo, rcode, ede, &[], out)
+    write(echo, rcode, [ede, None], &[], out)
 }
 
 /// Header, question, at most one answer record, OPT; 0 if `out` is too small for that.
-fn write(echo: &Echo<'_>, rcode: Rcode, ede: Option<Ede>, answer: &[u8], out: &mut [u8]) -> usize {
+fn write(echo: &Echo<'_>, rcode: Rcode, ede: [Option<Ede>; 2], answer: &[u8], out: &mut [u8]) -> usize {
     let opt = echo.opt(rcode, ede);
     let question_end = HEADER_LEN + echo.question.len();
     let answer_end = question_end + answer.len();

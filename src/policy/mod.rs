@@ -1,0 +1,116 @@
+//! Verdicts before anybody is asked. Pure: no clock, no I/O, no state that a query can change.
+
+use crate::wire::edns::Ede;
+use crate::wire::header::Rcode;
+use crate::wire::question::QuestionKey;
+use crate::wire::record::{CLASS_IN, RecordType};
+
+/// What happens to a question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Look in the cache, then ask an upstream.
+    Ask,
+    /// Answer here and now.
+    Synthesize(Synthesis),
+}
+
+/// An answer of our own making.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Synthesis {
+    /// The HINFO that answers ANY (RFC 8482).
+    Any,
+    /// A response without records.
+    Error(Rcode, Ede),
+}
+
+/// The rules in force.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Policy {}
+
+impl Policy {
+    /// Decides on a question.
+    ///
+    /// Types that are no data (RFC 6895 section 3.1, RFC 9824) and classes other than IN never go out: an upstream could only
+    /// refuse them, and `version.bind` would be about somebody else.
+    pub fn verdict(&self, key: &QuestionKey) -> Verdict {
+        if key.qclass() != CLASS_IN {
+            return refuse(Rcode::REFUSED, Ede::NOT_SUPPORTED);
+        }
+        match key.qtype() {
+            RecordType::ANY => Verdict::Synthesize(Synthesis::Any),
+            RecordType::AXFR | RecordType::IXFR => refuse(Rcode::REFUSED, Ede::NOT_SUPPORTED),
+            RecordType::MAILA | RecordType::MAILB => refuse(Rcode::NOTIMP, Ede::INVALID_QUERY_TYPE),
+            RecordType(0) | RecordType::OPT | RecordType::NXNAME | RecordType::TKEY | RecordType::TSIG => {
+                refuse(Rcode::FORMERR, Ede::INVALID_QUERY_TYPE)
+            }
+            _ => Verdict::Ask,
+        }
+    }
+}
+
+fn refuse(rcode: Rcode, ede: Ede) -> Verdict {
+    Verdict::Synthesize(Synthesis::Error(rcode, ede))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::query::Query;
+    use crate::wire::testkit::query;
+
+    fn verdict(qtype: u16, class: u16) -> Verdict {
+        let mut octets = query("version.bind", qtype, None);
+        let at = octets.len() - 2;
+        octets[at..].copy_from_slice(&class.to_be_bytes());
+        Policy::default().verdict(&Query::parse(&octets).unwrap().key())
+    }
+
+    #[test]
+    fn r1035_10_and_11_only_class_in_is_asked() {
+        for class in [0, 2, 3, 4, 254, 255, 65_535] {
+            assert_eq!(
+                verdict(16, class),
+                refuse(Rcode::REFUSED, Ede::NOT_SUPPORTED),
+                "class {class}"
+            );
+        }
+        assert_eq!(verdict(16, 1), Verdict::Ask);
+    }
+
+    #[test]
+    fn r8906_3_meta_types_are_not_asked() {
+        for qtype in [0, 41, 128, 249, 250] {
+            assert_eq!(
+                verdict(qtype, 1),
+                refuse(Rcode::FORMERR, Ede::INVALID_QUERY_TYPE),
+                "type {qtype}"
+            );
+        }
+        for qtype in [253, 254] {
+            assert_eq!(
+                verdict(qtype, 1),
+                refuse(Rcode::NOTIMP, Ede::INVALID_QUERY_TYPE),
+                "type {qtype}"
+            );
+        }
+    }
+
+    #[test]
+    fn r5936_1_zone_transfers_are_refused_and_r8482_1_any_is_answered_here() {
+        for qtype in [251, 252] {
+            assert_eq!(
+                verdict(qtype, 1),
+                refuse(Rcode::REFUSED, Ede::NOT_SUPPORTED),
+                "type {qtype}"
+            );
+        }
+        assert_eq!(verdict(255, 1), Verdict::Synthesize(Synthesis::Any));
+    }
+
+    #[test]
+    fn r3597_1_unknown_types_are_asked() {
+        for qtype in [1, 28, 64, 65, 99, 127, 129, 248, 256, 65_280, 65_535] {
+            assert_eq!(verdict(qtype, 1), Verdict::Ask, "type {qtype}");
+        }
+    }
+}

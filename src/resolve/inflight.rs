@@ -1,0 +1,239 @@
+//! Questions under way: one upstream query for a key, however many ask (RFC 1035, R1035-13; without it a flood of equal
+//! questions would be a birthday attack and a bill).
+//!
+//! Bounded: when the table is full the oldest question gives way (djb's dnscache does the same). A client that goes away
+//! cancels nobody else, because a question runs in a task of its own.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
+
+use crate::stats::Counter;
+use crate::wire::question::QuestionKey;
+
+/// Distinct questions under way at most. At 4.5 s each, the longest they can take, this is still 900 new names a second while
+/// all upstreams are silent; each costs about 2 KiB.
+pub(super) const MAX_FLIGHTS: usize = 4096;
+
+/// How a question ends for everybody who asked it.
+pub(super) type Landing<T> = watch::Receiver<Option<T>>;
+
+/// The table; clones share it.
+#[derive(Debug)]
+pub(super) struct Inflight<T> {
+    table: Arc<Mutex<Table<T>>>,
+    max: usize,
+}
+
+#[derive(Debug)]
+struct Table<T> {
+    flights: HashMap<QuestionKey, Flight<T>>,
+    /// Keys by age.
+    order: BTreeMap<u64, QuestionKey>,
+    next_number: u64,
+    shed: Counter,
+}
+
+#[derive(Debug)]
+struct Flight<T> {
+    number: u64,
+    landing: Arc<watch::Sender<Option<T>>>,
+    task: Option<AbortHandle>,
+}
+
+/// What joining a key makes of the one who joins.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it lives for a few instructions; a box would cost an allocation a miss"
+)]
+pub(super) enum Joined<T> {
+    /// The first: must spawn the question's task with this ticket.
+    Leader(Ticket<T>, Landing<T>),
+    /// The question is under way.
+    Follower(Landing<T>),
+}
+
+impl<T: Clone> Inflight<T> {
+    pub(super) fn new(max: usize) -> Self {
+        let table = Table {
+            flights: HashMap::new(),
+            order: BTreeMap::new(),
+            next_number: 0,
+            shed: Counter::default(),
+        };
+        Self {
+            table: Arc::new(Mutex::new(table)),
+            max,
+        }
+    }
+
+    /// Joins the question under way, or starts one; the oldest is settled with `shed` if the table is full.
+    pub(super) fn join(&self, key: &QuestionKey, shed: T) -> Joined<T> {
+        let mut table = locked(&self.table);
+        if let Some(flight) = table.flights.get(key) {
+            return Joined::Follower(flight.landing.subscribe());
+        }
+        if table.flights.len() >= self.max {
+            table.shed_oldest(shed);
+        }
+        let number = table.next_number;
+        table.next_number += 1;
+        let (sender, landing) = watch::channel(None);
+        let sender = Arc::new(sender);
+        table.order.insert(number, key.clone());
+        table.flights.insert(
+            key.clone(),
+            Flight {
+                number,
+                landing: Arc::clone(&sender),
+                task: None,
+            },
+        );
+        let ticket = Ticket {
+            table: Arc::clone(&self.table),
+            key: key.clone(),
+            number,
+            landing: sender,
+        };
+        Joined::Leader(ticket, landing)
+    }
+
+    /// Names the task that runs the question, so that it can be ended when it is shed.
+    pub(super) fn runs_in(&self, key: &QuestionKey, task: AbortHandle) {
+        if let Some(flight) = locked(&self.table).flights.get_mut(key) {
+            flight.task = Some(task);
+        }
+    }
+
+    /// Questions under way.
+    pub(super) fn len(&self) -> usize {
+        locked(&self.table).flights.len()
+    }
+
+    /// How many had to give way.
+    pub(super) fn shed(&self) -> u64 {
+        locked(&self.table).shed.value()
+    }
+}
+
+impl<T> Table<T> {
+    fn shed_oldest(&mut self, shed: T) {
+        let Some((_, key)) = self.order.pop_first() else { return };
+        let Some(flight) = self.flights.remove(&key) else {
+            return;
+        };
+        flight.landing.send_replace(Some(shed));
+        if let Some(task) = flight.task {
+            task.abort();
+        }
+        self.shed.increment();
+    }
+
+    fn remove(&mut self, key: &QuestionKey, number: u64) {
+        if self.flights.get(key).is_some_and(|flight| flight.number == number) {
+            self.flights.remove(key);
+            self.order.remove(&number);
+        }
+    }
+}
+
+/// Held by the task that runs a question. However the task ends, the question leaves the table; without
+/// [`Ticket::land`] those who wait see their channel close.
+#[derive(Debug)]
+pub(super) struct Ticket<T> {
+    table: Arc<Mutex<Table<T>>>,
+    key: QuestionKey,
+    number: u64,
+    landing: Arc<watch::Sender<Option<T>>>,
+}
+
+impl<T> Ticket<T> {
+    /// Tells everybody. Who asks after this starts anew.
+    pub(super) fn land(self, result: T) {
+        locked(&self.table).remove(&self.key, self.number);
+        self.landing.send_replace(Some(result));
+    }
+}
+
+impl<T> Drop for Ticket<T> {
+    fn drop(&mut self) {
+        locked(&self.table).remove(&self.key, self.number);
+    }
+}
+
+/// Held for a few instructions, never across an await; the table is whole between them even if a holder panicked.
+fn locked<T>(table: &Mutex<Table<T>>) -> MutexGuard<'_, Table<T>> {
+    table.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::testkit::{A, key};
+
+    fn leader(inflight: &Inflight<u8>, name: &str) -> (Ticket<u8>, Landing<u8>) {
+        match inflight.join(&key(name, A), 0) {
+            Joined::Leader(ticket, landing) => (ticket, landing),
+            Joined::Follower(_) => panic!("follows"),
+        }
+    }
+
+    fn follower(inflight: &Inflight<u8>, name: &str) -> Landing<u8> {
+        match inflight.join(&key(name, A), 0) {
+            Joined::Follower(landing) => landing,
+            Joined::Leader(..) => panic!("leads"),
+        }
+    }
+
+    #[test]
+    fn r1035_13_equal_questions_are_one() {
+        let inflight = Inflight::new(10);
+        let (ticket, first) = leader(&inflight, "a.example");
+        let second = follower(&inflight, "A.EXAMPLE");
+        let other = leader(&inflight, "b.example");
+        ticket.land(7);
+        assert_eq!((*first.borrow(), *second.borrow()), (Some(7), Some(7)));
+        assert_eq!(inflight.len(), 1);
+        drop(other);
+        assert_eq!(inflight.len(), 0);
+    }
+
+    #[test]
+    fn after_the_landing_a_question_is_new() {
+        let inflight = Inflight::new(10);
+        leader(&inflight, "a.example").0.land(1);
+        leader(&inflight, "a.example").0.land(2);
+    }
+
+    #[test]
+    fn a_task_that_dies_closes_the_channel() {
+        let inflight = Inflight::new(10);
+        let (ticket, landing) = leader(&inflight, "a.example");
+        drop(ticket);
+        assert!(landing.has_changed().is_err());
+        assert_eq!(inflight.len(), 0);
+    }
+
+    #[test]
+    fn t_queue_a_full_table_sheds_its_oldest() {
+        let inflight = Inflight::new(2);
+        let (old, oldest) = leader(&inflight, "a.example");
+        let second = leader(&inflight, "b.example");
+        assert_eq!(*oldest.borrow(), None);
+        let third = leader(&inflight, "c.example");
+        assert_eq!(*oldest.borrow(), Some(0));
+        assert_eq!((inflight.len(), inflight.shed()), (2, 1));
+        drop(second);
+        let again = leader(&inflight, "a.example");
+        drop(old);
+        assert_eq!(
+            inflight.len(),
+            2,
+            "the shed one's ticket does not touch a newer question of the same name"
+        );
+        drop((third, again));
+        assert_eq!(inflight.len(), 0);
+    }
+}

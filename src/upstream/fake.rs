@@ -1,0 +1,113 @@
+//! Resolvers that do as they are told, behind the [`Exchange`] trait.
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::transport::{BoxFuture, Exchange, ExchangeError, ExchangeErrorKind, Response};
+use crate::wire::header::{HEADER_LEN, Header, QR, RA, RD};
+use crate::wire::question::read_question;
+use crate::wire::testkit::{opt, raw_record, soa};
+
+/// What a fake resolver does with every query.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Behaviour {
+    /// One A record, 192.0.2.1, TTL 60.
+    Answer,
+    /// The same after a while.
+    Slow(Duration),
+    NxDomain,
+    /// An RCODE and an EDE.
+    Fail(u8, Option<u16>),
+    Garbage,
+    /// No answer before the deadline.
+    Silent,
+    /// The road fails.
+    Broken,
+}
+
+/// Notes every query that it gets.
+#[derive(Debug)]
+pub(crate) struct Fake {
+    behaviour: Mutex<Behaviour>,
+    queries: Mutex<Vec<Vec<u8>>>,
+}
+
+impl Fake {
+    pub(crate) fn new(behaviour: Behaviour) -> Self {
+        Self {
+            behaviour: Mutex::new(behaviour),
+            queries: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn behave(&self, behaviour: Behaviour) {
+        *self.behaviour.lock().unwrap() = behaviour;
+    }
+
+    /// The queries so far, as they came.
+    pub(crate) fn queries(&self) -> Vec<Vec<u8>> {
+        self.queries.lock().unwrap().clone()
+    }
+
+    pub(crate) fn asked(&self) -> usize {
+        self.queries.lock().unwrap().len()
+    }
+}
+
+impl Exchange for Fake {
+    fn exchange<'a>(&'a self, query: &'a [u8], deadline: Instant) -> BoxFuture<'a, Result<Response, ExchangeError>> {
+        self.queries.lock().unwrap().push(query.to_vec());
+        let behaviour = *self.behaviour.lock().unwrap();
+        Box::pin(async move {
+            let answer = raw_record(&[0xc0, 12], 1, 1, 60, &[192, 0, 2, 1]);
+            match behaviour {
+                Behaviour::Answer => Ok(respond(query, 0, &[answer], &[], &[])),
+                Behaviour::Slow(time) => {
+                    tokio::time::sleep(time).await;
+                    Ok(respond(query, 0, &[answer], &[], &[]))
+                }
+                Behaviour::NxDomain => Ok(respond(query, 3, &[], &[soa("", 60, 60)], &[])),
+                Behaviour::Fail(rcode, ede) => {
+                    let ede = ede.map(|code| opt(1232, 0, &[&[0, 15, 0, 2], &code.to_be_bytes()[..]].concat()));
+                    Ok(respond(query, rcode, &[], &[], &ede.map_or(vec![], |opt| vec![opt])))
+                }
+                Behaviour::Garbage => Ok(Response {
+                    octets: vec![1, 2, 3],
+                    age: 0,
+                }),
+                Behaviour::Silent => {
+                    tokio::time::sleep_until(deadline).await;
+                    Err(error(ExchangeErrorKind::Silent))
+                }
+                Behaviour::Broken => Err(error(ExchangeErrorKind::Network)),
+            }
+        })
+    }
+}
+
+fn error(kind: ExchangeErrorKind) -> ExchangeError {
+    ExchangeError {
+        kind,
+        detail: "as told".into(),
+    }
+}
+
+fn respond(query: &[u8], rcode: u8, answers: &[Vec<u8>], authority: &[Vec<u8>], additional: &[Vec<u8>]) -> Response {
+    let count = |records: &[Vec<u8>]| u16::try_from(records.len()).unwrap();
+    let counts = [1, count(answers), count(authority), count(additional)];
+    let header = Header {
+        id: 0,
+        high: QR | RD,
+        low: RA | rcode,
+        counts,
+    }
+    .octets();
+    let records = [answers.concat(), authority.concat(), additional.concat()].concat();
+    assert!(query.len() > HEADER_LEN);
+    Response {
+        octets: [header.as_slice(), read_question(query).unwrap(), &records].concat(),
+        age: 0,
+    }
+}

@@ -1,0 +1,174 @@
+//! Whether an upstream works, judged by real queries only. Pure: time is handed in.
+//!
+//! A road that fails is down at once. Silence is weaker evidence, because a resolver may be busy with one slow name: it
+//! counts only if nothing else came back meanwhile, and only the second time in a row.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// Silences in a row that make an upstream count as down.
+const MAX_SILENCES: u32 = 2;
+
+/// The first wait before a query tries an upstream that is down; doubles up to [`MAX_RETRY`]. Short, because each try costs one
+/// query at most [`PROBE_TIME`].
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+
+/// The longest wait before a down upstream is tried again.
+const MAX_RETRY: Duration = Duration::from_secs(30);
+
+/// How long a query waits for an upstream that is down and on trial before the next one is asked too.
+pub(super) const PROBE_TIME: Duration = Duration::from_millis(500);
+
+/// What is known of an upstream.
+#[derive(Debug, Default)]
+pub(super) struct Health {
+    silences: u32,
+    last_response: Option<Instant>,
+    down: Option<Down>,
+}
+
+#[derive(Debug)]
+struct Down {
+    retry_at: Instant,
+    wait: Duration,
+    on_trial: bool,
+}
+
+/// How an upstream may be used now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// It works as far as we know.
+    Up,
+    /// It was down; this query may try whether it is back.
+    Trial,
+    /// It is down: only if there is nothing better.
+    Down,
+}
+
+impl Health {
+    /// How to use the upstream for a query that starts now. A trial is given to one query, then the wait begins anew.
+    pub(super) fn standing(&mut self, now: Instant) -> Standing {
+        match &mut self.down {
+            None => Standing::Up,
+            Some(down) if now >= down.retry_at => {
+                down.retry_at = now + down.wait;
+                down.on_trial = true;
+                Standing::Trial
+            }
+            Some(_) => Standing::Down,
+        }
+    }
+
+    /// Whether the upstream counts as working.
+    pub(super) fn is_up(&self) -> bool {
+        self.down.is_none()
+    }
+
+    /// A response came, whatever it said. Says whether the upstream came back by that.
+    pub(super) fn responded(&mut self, now: Instant) -> bool {
+        self.silences = 0;
+        self.last_response = Some(now);
+        self.down.take().is_some()
+    }
+
+    /// Nothing came back to a query that was sent at `sent`.
+    pub(super) fn was_silent(&mut self, sent: Instant, now: Instant) {
+        if self.last_response.is_some_and(|at| at >= sent) {
+            return;
+        }
+        self.silences += 1;
+        if self.silences >= MAX_SILENCES {
+            self.broke(now, None);
+        }
+    }
+
+    /// The road failed, or the upstream asked to be left alone for `leave_alone`.
+    pub(super) fn broke(&mut self, now: Instant, leave_alone: Option<Duration>) {
+        let wait = match &self.down {
+            None => FIRST_RETRY,
+            Some(down) if down.on_trial => (down.wait * 2).min(MAX_RETRY),
+            // Many queries may fail together; they are one failure, not many.
+            Some(_) => return,
+        };
+        let retry_at = now + leave_alone.unwrap_or(wait).max(FIRST_RETRY);
+        self.down = Some(Down {
+            retry_at,
+            wait,
+            on_trial: false,
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn after(start: Instant, millis: u64) -> Instant {
+        start + Duration::from_millis(millis)
+    }
+
+    #[test]
+    fn a_broken_road_is_down_until_a_trial_succeeds() {
+        let (mut health, start) = (Health::default(), Instant::now());
+        assert_eq!(health.standing(start), Standing::Up);
+        health.broke(start, None);
+        assert_eq!(health.standing(after(start, 999)), Standing::Down);
+        assert_eq!(health.standing(after(start, 1000)), Standing::Trial);
+        assert_eq!(
+            health.standing(after(start, 1001)),
+            Standing::Down,
+            "one query at a time"
+        );
+        assert!(health.responded(after(start, 1100)));
+        assert_eq!(health.standing(after(start, 1100)), Standing::Up);
+        assert!(!health.responded(after(start, 1200)));
+    }
+
+    #[test]
+    fn trials_grow_apart_up_to_a_limit() {
+        let (mut health, start) = (Health::default(), Instant::now());
+        let mut now = start;
+        let mut waits = vec![];
+        for _ in 0..7 {
+            health.broke(now, None);
+            let begun = now;
+            while health.standing(now) != Standing::Trial {
+                now += Duration::from_millis(100);
+            }
+            waits.push((now - begun).as_secs());
+        }
+        assert_eq!(waits, [1, 2, 4, 8, 16, 30, 30]);
+    }
+
+    #[test]
+    fn a_burst_of_failures_is_one_failure() {
+        let (mut health, start) = (Health::default(), Instant::now());
+        for _ in 0..100 {
+            health.broke(start, None);
+        }
+        assert_eq!(health.standing(after(start, 2000)), Standing::Trial);
+    }
+
+    #[test]
+    fn silence_counts_the_second_time_and_only_without_other_responses() {
+        let (mut health, start) = (Health::default(), Instant::now());
+        health.was_silent(start, after(start, 1500));
+        assert!(health.is_up());
+        health.responded(after(start, 1600));
+        health.was_silent(start, after(start, 1700));
+        health.was_silent(start, after(start, 1700));
+        assert!(health.is_up(), "it answered others meanwhile");
+        health.was_silent(after(start, 2000), after(start, 3500));
+        health.was_silent(after(start, 2000), after(start, 3500));
+        assert!(!health.is_up());
+    }
+
+    #[test]
+    fn r8484_8_retry_after_is_respected() {
+        let (mut health, start) = (Health::default(), Instant::now());
+        health.broke(start, Some(Duration::from_secs(20)));
+        assert_eq!(health.standing(after(start, 19_999)), Standing::Down);
+        assert_eq!(health.standing(after(start, 20_000)), Standing::Trial);
+    }
+}

@@ -1,0 +1,218 @@
+//! The resolvers we ask: where they are, whether they work, which one gets a question, and the check of what comes back.
+//!
+//! Never sends anything of a client's: the query is made of the question key alone.
+
+mod health;
+pub mod pool;
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::stats::{Counter, Gauge, Histogram};
+use crate::transport::{Exchange, ExchangeError, ExchangeErrorKind};
+use crate::wire::answer::{Answer, TtlLimits, Unusable};
+use crate::wire::edns::Ede;
+use crate::wire::header::Rcode;
+use crate::wire::question::{Keepalive, MAX_QUERY_LEN, QuestionKey};
+use health::{Health, Standing};
+
+/// One resolver behind one transport.
+pub struct Upstream {
+    name: String,
+    exchange: Arc<dyn Exchange>,
+    keepalive: Keepalive,
+    health: Mutex<Health>,
+    stats: Stats,
+}
+
+/// Figures of one upstream.
+#[derive(Debug, Default)]
+pub struct Stats {
+    /// Questions put to it.
+    pub queries: Counter,
+    /// Of these, how many brought no usable answer.
+    pub failures: Counter,
+    /// Smoothed time to a response, in microseconds (RFC 6298: an eighth of each new sample); 0 before the first.
+    pub smoothed_rtt_us: Gauge,
+    /// Times to a response.
+    pub duration: Histogram,
+    /// What went wrong last, in words without names.
+    last_error: Mutex<Option<String>>,
+}
+
+impl Stats {
+    /// What went wrong last, in words; never a query name.
+    pub fn last_error(&self) -> Option<String> {
+        locked(&self.last_error).clone()
+    }
+
+    fn observe(&self, duration: Duration) {
+        self.duration.observe(duration);
+        let sample = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX).max(1);
+        let old = self.smoothed_rtt_us.value();
+        self.smoothed_rtt_us
+            .set(if old == 0 { sample } else { old - old / 8 + sample / 8 });
+    }
+}
+
+/// An answer from an upstream.
+#[derive(Debug)]
+pub struct Answered {
+    /// Checked, for the question that was asked.
+    pub answer: Answer,
+    /// When its TTLs began to run: its arrival, less the time it spent in HTTP caches (RFC 8484 section 5.1).
+    pub stored: Instant,
+}
+
+/// Why an upstream gave no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AskError {
+    /// The road failed: connect, TLS, HTTP, or it wants to be left alone.
+    Network,
+    /// Nothing came back in time.
+    Silent,
+    /// What came back was no answer to the question.
+    Garbage,
+    /// The resolver says that it failed.
+    Failed {
+        /// Its RCODE.
+        rcode: Rcode,
+        /// Its reason.
+        ede: Option<Ede>,
+    },
+}
+
+impl AskError {
+    /// Whether another upstream would say the same: DNSSEC validation failed. Asking it would only show it the name.
+    fn is_final(self) -> bool {
+        matches!(self, Self::Failed { ede: Some(ede), .. } if ede.is_validation_failure())
+    }
+
+    /// Of two failures the one that tells the user more.
+    fn more_telling(self, other: Self) -> Self {
+        let rank = |error: &Self| match error {
+            Self::Silent => 0,
+            Self::Network => 1,
+            Self::Garbage => 2,
+            Self::Failed { .. } => 3,
+        };
+        if rank(&other) > rank(&self) { other } else { self }
+    }
+}
+
+impl Upstream {
+    /// An upstream by the name it has in the stats. `keepalive` says whether its queries ask for an idle time: over DoT.
+    pub fn new(name: String, exchange: Arc<dyn Exchange>, keepalive: Keepalive) -> Self {
+        Self {
+            name,
+            exchange,
+            keepalive,
+            health: Mutex::default(),
+            stats: Stats::default(),
+        }
+    }
+
+    /// Its name in the stats.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its figures.
+    pub fn stats(&self) -> &Stats {
+        &self.stats
+    }
+
+    /// Whether it counts as working.
+    pub fn is_up(&self) -> bool {
+        locked(&self.health).is_up()
+    }
+
+    async fn ask(&self, key: &QuestionKey, deadline: Instant, ttls: &TtlLimits) -> Result<Answered, AskError> {
+        let mut query = [0; MAX_QUERY_LEN];
+        let len = key.write_query(self.keepalive, &mut query);
+        self.stats.queries.increment();
+        let sent = Instant::now();
+        let response = match self.exchange.exchange(&query[..len], deadline).await {
+            Ok(response) => response,
+            Err(error) => return Err(self.note(&error, sent)),
+        };
+        let arrived = Instant::now();
+        self.stats.observe(arrived - sent);
+        let stored = arrived
+            .checked_sub(Duration::from_secs(response.age.into()))
+            .unwrap_or(arrived);
+        match Answer::check(&response.octets, key, ttls) {
+            Ok(answer) => Ok(Answered { answer, stored }),
+            Err(Unusable::Malformed(error)) => {
+                self.remember(format!("unusable response: {error}"));
+                Err(AskError::Garbage)
+            }
+            Err(Unusable::Failed { rcode, ede }) => {
+                self.remember(format!("the resolver answered {rcode}"));
+                Err(AskError::Failed { rcode, ede })
+            }
+        }
+    }
+
+    fn note(&self, error: &ExchangeError, sent: Instant) -> AskError {
+        self.remember(error.to_string());
+        let now = Instant::now();
+        match error.kind {
+            ExchangeErrorKind::Network => {
+                locked(&self.health).broke(now, None);
+                AskError::Network
+            }
+            ExchangeErrorKind::Busy { retry_after } => {
+                locked(&self.health).broke(now, retry_after);
+                AskError::Network
+            }
+            ExchangeErrorKind::Silent => {
+                locked(&self.health).was_silent(sent, now);
+                AskError::Silent
+            }
+            ExchangeErrorKind::Garbage => AskError::Garbage,
+        }
+    }
+
+    fn standing(&self, now: Instant) -> Standing {
+        locked(&self.health).standing(now)
+    }
+
+    fn was_silent(&self, sent: Instant, now: Instant) {
+        locked(&self.health).was_silent(sent, now);
+    }
+
+    /// Counts a result; says whether the upstream came back with it.
+    fn judge(&self, result: &Result<Answered, AskError>, now: Instant) -> bool {
+        if result.is_err() {
+            self.stats.failures.increment();
+        }
+        let responded = matches!(result, Ok(_) | Err(AskError::Failed { .. }));
+        responded && locked(&self.health).responded(now)
+    }
+
+    fn remember(&self, error: String) {
+        *locked(&self.stats.last_error) = Some(error);
+    }
+}
+
+impl fmt::Debug for Upstream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Upstream")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A lock held for a few instructions, never across an await. What it guards stays whole even if a holder panicked.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+pub(crate) mod fake;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,175 @@
+//! Which upstream is asked, and what happens when it fails.
+//!
+//! Strategy `in-order`: one resolver sees the names, the next only when it fails. An upstream that takes long is not given up:
+//! the next one is asked beside it and the first usable answer counts. Never asks anything but the question key.
+
+use std::future::poll_fn;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::health::{PROBE_TIME, Standing};
+use super::{Answered, AskError, Upstream};
+use crate::transport::BoxFuture;
+use crate::wire::answer::TtlLimits;
+use crate::wire::question::QuestionKey;
+
+/// The share of its deadline that a query leaves to one upstream before the next is asked too; with the deadline of 4.5 s
+/// and three upstreams that is 1.5 s each. Resolvers answer nearly everything within a second.
+const MAX_HEAD_START: Duration = Duration::from_millis(1500);
+
+/// The configured upstreams, in the user's order.
+#[derive(Debug)]
+pub struct Pool {
+    upstreams: Vec<Upstream>,
+    ttls: TtlLimits,
+    /// How often an upstream came back.
+    recoveries: AtomicU64,
+}
+
+impl Pool {
+    /// A pool of at least one upstream.
+    pub fn new(upstreams: Vec<Upstream>, ttls: TtlLimits) -> Self {
+        Self {
+            upstreams,
+            ttls,
+            recoveries: AtomicU64::new(0),
+        }
+    }
+
+    /// The upstreams, in order.
+    pub fn upstreams(&self) -> &[Upstream] {
+        &self.upstreams
+    }
+
+    /// Counts how often an upstream came back from being down; failures that were cached before are void (RFC 9520).
+    pub fn recoveries(&self) -> u64 {
+        self.recoveries.load(Ordering::Relaxed)
+    }
+
+    /// Asks until somebody answers, at the latest by `deadline`. Each upstream is asked once.
+    ///
+    /// # Errors
+    /// The most telling failure of those that were met.
+    pub async fn ask(&self, key: &QuestionKey, deadline: Instant) -> Result<Answered, AskError> {
+        let mut candidates = self.order(Instant::now()).into_iter().peekable();
+        let mut running = Race::default();
+        let mut worst = AskError::Silent;
+        let mut head_start_ends = deadline;
+        loop {
+            if running.is_empty() || Instant::now() >= head_start_ends {
+                let Some((index, standing)) = candidates.next() else {
+                    if running.is_empty() {
+                        return Err(worst);
+                    }
+                    head_start_ends = deadline;
+                    continue;
+                };
+                let now = Instant::now();
+                head_start_ends = if candidates.peek().is_some() {
+                    now + head_start(standing)
+                } else {
+                    deadline
+                };
+                running.add(
+                    index,
+                    now,
+                    Box::pin(self.upstreams[index].ask(key, deadline, &self.ttls)),
+                );
+            }
+            match tokio::time::timeout_at(head_start_ends.min(deadline), running.next()).await {
+                Ok((index, result)) => match self.judge(index, result) {
+                    Err(error) if !error.is_final() => worst = worst.more_telling(error),
+                    settled => return settled,
+                },
+                Err(_) => {
+                    for (index, sent) in running.take_silent() {
+                        self.upstreams[index].was_silent(sent, Instant::now());
+                    }
+                    if Instant::now() >= deadline {
+                        return Err(worst);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Those that work, in the user's order; one that is due for a trial stands at its own place; the rest at the end.
+    fn order(&self, now: Instant) -> Vec<(usize, Standing)> {
+        let mut order: Vec<_> = self
+            .upstreams
+            .iter()
+            .map(|upstream| upstream.standing(now))
+            .enumerate()
+            .collect();
+        order.sort_by_key(|(_, standing)| *standing == Standing::Down);
+        order
+    }
+
+    fn judge(&self, index: usize, result: Result<Answered, AskError>) -> Result<Answered, AskError> {
+        if self.upstreams[index].judge(&result, Instant::now()) {
+            self.recoveries.fetch_add(1, Ordering::Relaxed);
+        }
+        result
+    }
+}
+
+fn head_start(standing: Standing) -> Duration {
+    match standing {
+        Standing::Up => MAX_HEAD_START,
+        Standing::Trial | Standing::Down => PROBE_TIME,
+    }
+}
+
+/// Questions under way at several upstreams.
+#[derive(Default)]
+struct Race<'a> {
+    runners: Vec<Runner<'a>>,
+}
+
+struct Runner<'a> {
+    index: usize,
+    sent: Instant,
+    /// Its silence was counted against its upstream.
+    noted: bool,
+    ask: BoxFuture<'a, Result<Answered, AskError>>,
+}
+
+impl<'a> Race<'a> {
+    fn add(&mut self, index: usize, sent: Instant, ask: BoxFuture<'a, Result<Answered, AskError>>) {
+        self.runners.push(Runner {
+            index,
+            sent,
+            noted: false,
+            ask,
+        });
+    }
+
+    fn is_empty(&self) -> bool {
+        self.runners.is_empty()
+    }
+
+    /// Those whose silence was not counted yet.
+    fn take_silent(&mut self) -> impl Iterator<Item = (usize, Instant)> {
+        let unnoted = self.runners.iter_mut().filter(|runner| !runner.noted);
+        unnoted.map(|runner| {
+            runner.noted = true;
+            (runner.index, runner.sent)
+        })
+    }
+
+    /// The next to finish, taken out. Never ends while empty. Cancel-safe.
+    async fn next(&mut self) -> (usize, Result<Answered, AskError>) {
+        poll_fn(|context| {
+            for at in 0..self.runners.len() {
+                if let Poll::Ready(result) = self.runners[at].ask.as_mut().poll(context) {
+                    return Poll::Ready((self.runners.swap_remove(at).index, result));
+                }
+            }
+            Poll::Pending
+        })
+        .await
+    }
+}
