@@ -1,0 +1,4 @@
+//! What differs between operating systems: the only place of `unsafe` and `cfg(target_os)`.
+
+pub mod signal;
+pub mod socket;

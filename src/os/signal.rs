@@ -1,0 +1,27 @@
+//! Signals that ask the program to stop.
+
+use std::io;
+
+/// Ends when the user or the service manager asks the program to stop: SIGTERM or SIGINT, Ctrl-C elsewhere.
+///
+/// # Errors
+/// When the system gives no signal handler.
+#[cfg(unix)]
+pub async fn stop_requested() -> io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => Ok(()),
+        _ = interrupt.recv() => Ok(()),
+    }
+}
+
+/// Ends when the user or the service manager asks the program to stop: SIGTERM or SIGINT, Ctrl-C elsewhere.
+///
+/// # Errors
+/// When the system gives no signal handler.
+#[cfg(not(unix))]
+pub async fn stop_requested() -> io::Result<()> {
+    tokio::signal::ctrl_c().await
+}

@@ -1,0 +1,328 @@
+//! What both transports do with a message: read it, check who asks, answer at once or wait. Knows no sockets.
+
+use std::net::IpAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+
+use super::limits::{MAX_WAITING_KIB, QUERY_DEADLINE, WAITING_QUERY_KIB};
+use super::settings::AccessList;
+use super::stats::{Stats, Tally};
+use crate::resolve::{Now, Outcome, Pending, Resolver, Settled};
+use crate::wire::edns::Ede;
+use crate::wire::header::Rcode;
+use crate::wire::query::{Query, Reject};
+use crate::wire::synth;
+
+/// What all threads and connections share.
+#[derive(Debug)]
+pub(super) struct Intake {
+    pub(super) access: AccessList,
+    pub(super) stats: Arc<Stats>,
+    waiting: Arc<Semaphore>,
+}
+
+/// How a message came in, as far as its response depends on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Via {
+    /// The client's payload size limits the response.
+    Udp,
+    /// Nothing limits it, and a client that asks is told our idle time, in units of 100 milliseconds.
+    Tcp { keepalive: u16 },
+}
+
+/// One message from a client.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Message<'a> {
+    pub(super) octets: &'a [u8],
+    pub(super) client: IpAddr,
+    pub(super) via: Via,
+    pub(super) received: Instant,
+}
+
+/// What became of a message.
+#[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "on the stack for a moment; a box would be one more allocation for each miss"
+)]
+pub(super) enum Step {
+    /// The response is written, this long; 0 is silence.
+    Done(usize),
+    /// The response comes later.
+    Wait(Waiting),
+}
+
+impl Intake {
+    pub(super) fn new(access: AccessList, stats: Arc<Stats>) -> Self {
+        Self {
+            access,
+            stats,
+            waiting: Arc::new(Semaphore::new(MAX_WAITING_KIB)),
+        }
+    }
+
+    /// Answers into `out`, or says what to wait for, and counts the message. A panic on the way costs this one message.
+    pub(super) fn answer(&self, resolver: &Resolver, message: Message<'_>, out: &mut [u8], tally: &mut Tally) -> Step {
+        let counted = tally.queries();
+        let step = catch_unwind(AssertUnwindSafe(|| self.try_answer(resolver, message, out, tally)));
+        step.unwrap_or_else(|_| {
+            self.stats.panics.increment();
+            if tally.queries() == counted {
+                tally.count_query(Outcome::Rejected);
+            }
+            Step::Done(0)
+        })
+    }
+
+    fn try_answer(&self, resolver: &Resolver, message: Message<'_>, out: &mut [u8], tally: &mut Tally) -> Step {
+        let mut query = match Query::parse(message.octets) {
+            Ok(query) => query,
+            Err(reject) => {
+                let len = reject.write(message.octets, out);
+                return done(len, reject_rcode(&reject), Outcome::Rejected, tally);
+            }
+        };
+        if !self.access.allows(message.client) {
+            let len = synth::write_error(&query, Rcode::REFUSED, Some(Ede::PROHIBITED), out);
+            return done(len, Rcode::REFUSED, Outcome::Rejected, tally);
+        }
+        let limit = message.via.prepare(&mut query, out.len());
+        match resolver.answer_now(&query, message.received.into_std(), &mut out[..limit]) {
+            Now::Ready(len, outcome) => done(len, header_rcode(&out[..len]), outcome, tally),
+            Now::Wait(pending) => {
+                let Some(place) = self.place(message.octets.len()) else {
+                    self.stats.shed.increment();
+                    let len = synth::write_error(&query, Rcode::SERVFAIL, Some(Ede::OTHER), out);
+                    return done(len, Rcode::SERVFAIL, Outcome::Miss, tally);
+                };
+                tally.count_query(Outcome::Miss);
+                let Message {
+                    octets, via, received, ..
+                } = message;
+                Step::Wait(Waiting {
+                    octets: octets.into(),
+                    via,
+                    received,
+                    pending,
+                    place,
+                })
+            }
+        }
+    }
+
+    /// Room for one more waiting query, or `None` when all is taken.
+    fn place(&self, message_len: usize) -> Option<OwnedSemaphorePermit> {
+        let extra = u32::try_from(message_len / 1024).unwrap_or(u32::MAX);
+        Arc::clone(&self.waiting)
+            .try_acquire_many_owned(extra.saturating_add(WAITING_QUERY_KIB))
+            .ok()
+    }
+}
+
+fn done(len: usize, rcode: Rcode, outcome: Outcome, tally: &mut Tally) -> Step {
+    tally.count_query(outcome);
+    if len > 0 {
+        tally.count_response(rcode);
+    }
+    Step::Done(len)
+}
+
+impl Via {
+    /// Fits the query to the transport; gives back how long its response may be.
+    fn prepare(self, query: &mut Query<'_>, room: usize) -> usize {
+        match self {
+            Self::Udp => query.udp_payload_limit().min(room),
+            Self::Tcp { keepalive } => {
+                query.offer_keepalive(keepalive);
+                room
+            }
+        }
+    }
+}
+
+/// A query that waits for an upstream. It holds a place among all that wait.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    octets: Box<[u8]>,
+    via: Via,
+    received: Instant,
+    pending: Pending,
+    place: OwnedSemaphorePermit,
+}
+
+impl Waiting {
+    /// Waits, [`QUERY_DEADLINE`] after the arrival at the longest. Cancel-safe: dropping it disturbs nobody.
+    pub(super) async fn settle(self, resolver: &Resolver, stats: &Stats) -> Late {
+        let _waiting = stats.waiting.hold();
+        let settled = resolver
+            .answer_later(self.pending, self.received + QUERY_DEADLINE)
+            .await;
+        Late {
+            octets: self.octets,
+            via: self.via,
+            received: self.received,
+            settled,
+            _place: self.place,
+        }
+    }
+}
+
+/// A query whose answer is there and not yet written: big buffers are no part of a waiting task.
+#[derive(Debug)]
+pub(super) struct Late {
+    octets: Box<[u8]>,
+    via: Via,
+    received: Instant,
+    settled: Settled,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Late {
+    /// Writes the response into `out`, counts it and gives back its length; 0 after a panic, which costs this one
+    /// query.
+    pub(super) fn write(&self, stats: &Stats, out: &mut [u8]) -> usize {
+        catch_unwind(AssertUnwindSafe(|| self.try_write(stats, out))).unwrap_or_else(|_| {
+            stats.panics.increment();
+            0
+        })
+    }
+
+    fn try_write(&self, stats: &Stats, out: &mut [u8]) -> usize {
+        let now = Instant::now();
+        // It was parsed when it came in, so this cannot fail; if it could, silence would be right.
+        let Ok(mut query) = Query::parse(&self.octets) else {
+            return 0;
+        };
+        let limit = self.via.prepare(&mut query, out.len());
+        let len = self.settled.write(&query, now.into_std(), &mut out[..limit]);
+        stats.count_response(header_rcode(&out[..len]));
+        stats
+            .upstream_latency
+            .observe(now.saturating_duration_since(self.received));
+        len
+    }
+}
+
+/// The RCODE of a response of the resolver's. Four bits are all of it: upstream answers with an extended RCODE are
+/// not kept.
+fn header_rcode(response: &[u8]) -> Rcode {
+    Rcode(response.get(3).map_or(0, |flags| u16::from(flags & 0x0f)))
+}
+
+fn reject_rcode(reject: &Reject) -> Rcode {
+    match reject {
+        // Nothing is sent, nothing counted.
+        Reject::Silent => Rcode::NOERROR,
+        Reject::Error { rcode, .. } => *rcode,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::os::socket::Transport;
+    use crate::serve::tests::support::{FakeUpstream, Query as Ask, Response, test_resolver};
+
+    struct Desk {
+        intake: Intake,
+        resolver: Arc<Resolver>,
+        tally: Tally,
+    }
+
+    impl Desk {
+        fn new(allow: &[&str]) -> Self {
+            let allow: Vec<_> = allow.iter().map(|text| text.parse().unwrap()).collect();
+            let intake = Intake::new(AccessList::new(&allow), Arc::default());
+            Self {
+                intake,
+                resolver: test_resolver(&FakeUpstream::new()),
+                tally: Tally::default(),
+            }
+        }
+
+        fn ask(&mut self, client: &str, octets: &[u8], via: Via) -> (Step, Vec<u8>) {
+            let message = Message {
+                octets,
+                client: client.parse().unwrap(),
+                via,
+                received: Instant::now(),
+            };
+            let mut out = vec![0; 1232];
+            let step = self.intake.answer(&self.resolver, message, &mut out, &mut self.tally);
+            out.truncate(if let Step::Done(len) = step { len } else { 0 });
+            self.tally.flush(&self.intake.stats, Transport::Udp, Duration::ZERO);
+            (step, out)
+        }
+
+        fn count(&self, outcome: Outcome) -> u64 {
+            self.intake.stats.queries(Transport::Udp, outcome)
+        }
+    }
+
+    #[test]
+    fn t_amp_who_may_not_ask_is_refused_with_the_reason() {
+        let mut desk = Desk::new(&["192.168.0.0/16"]);
+        let ask = Ask::new("quick.example").with_edns(1232);
+        for stranger in ["203.0.113.9", "::ffff:203.0.113.9", "2001:db8::9"] {
+            let (step, out) = desk.ask(stranger, &ask.octets(7), Via::Udp);
+            assert!(matches!(step, Step::Done(_)));
+            let response = Response::read(&out);
+            assert_eq!(
+                (response.id, response.rcode, response.ede),
+                (7, Rcode::REFUSED, Some(Ede::PROHIBITED))
+            );
+        }
+        for friend in ["192.168.3.4", "::ffff:192.168.3.4", "127.0.0.1", "::1"] {
+            let (step, _) = desk.ask(friend, &ask.octets(7), Via::Udp);
+            assert!(matches!(step, Step::Wait(_)), "{friend}");
+        }
+        assert_eq!((desk.count(Outcome::Rejected), desk.count(Outcome::Miss)), (3, 4));
+        assert_eq!(desk.intake.stats.responses(Some(Rcode::REFUSED)), 3);
+    }
+
+    #[test]
+    fn an_extended_rcode_is_counted_in_full() {
+        let mut desk = Desk::new(&[]);
+        let (_, out) = desk.ask(
+            "::1",
+            &Ask::new("quick.example").with_edns_version(1).octets(1),
+            Via::Udp,
+        );
+        assert_eq!(Response::read(&out).rcode, Rcode::BADVERS);
+        assert_eq!(desk.intake.stats.responses(Some(Rcode::BADVERS)), 1);
+        assert_eq!(desk.intake.stats.responses(Some(Rcode::NOERROR)), 0);
+    }
+
+    #[test]
+    fn more_waiting_queries_than_the_limit_are_told_so_at_once() {
+        let mut desk = Desk::new(&[]);
+        let ask = Ask::new("quick.example").octets(1);
+        let mut waiting = Vec::new();
+        let last = loop {
+            match desk.ask("::1", &ask, Via::Udp) {
+                (Step::Wait(one), _) => waiting.push(one),
+                (Step::Done(_), out) => break out,
+            }
+        };
+        assert_eq!(waiting.len(), 32_768);
+        assert_eq!(Response::read(&last).rcode, Rcode::SERVFAIL);
+        assert_eq!((desk.count(Outcome::Miss), desk.intake.stats.shed.value()), (32_769, 1));
+        waiting.pop();
+        assert!(
+            matches!(desk.ask("::1", &ask, Via::Udp).0, Step::Wait(_)),
+            "one place is free again"
+        );
+    }
+
+    #[test]
+    fn a_long_message_takes_its_length_in_places() {
+        let desk = Desk::new(&[]);
+        let places: Vec<_> = std::iter::from_fn(|| desk.intake.place(65_535)).collect();
+        assert_eq!(places.len(), MAX_WAITING_KIB / (63 + 2));
+    }
+}

@@ -1,0 +1,220 @@
+//! Classic DNS in, over UDP and TCP: the sockets that clients talk to, who may use them, and how much of them.
+//!
+//! Never looks into a name and never asks anybody: every query goes to the [`Resolver`], every answer comes from it.
+//! [`bind`] first, [`Bound::run`] later, so that a program can give up its rights or take over the system's DNS in
+//! between.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, watch};
+
+use crate::os::socket::{self, PortOwner, Sockets, Transport, UdpListener};
+use crate::resolve::Resolver;
+use crate::shutdown::Shutdown;
+
+mod connection;
+mod intake;
+mod limits;
+mod network;
+mod output;
+mod settings;
+mod stats;
+mod tcp;
+#[cfg(test)]
+mod tests;
+mod udp;
+
+pub use network::{Network, NetworkError};
+pub use settings::{MAX_UDP_THREADS, Settings, SettingsError};
+pub use stats::{ConnectionStats, NAMED_RCODES, Stats};
+
+use intake::Intake;
+use settings::AccessList;
+
+/// Binds UDP and TCP on every address of the settings. Nothing is served yet; datagrams and connections wait in the
+/// kernel.
+///
+/// # Errors
+/// [`BindError`] for the first address that cannot be had; nothing stays bound then.
+pub fn bind(settings: &Settings) -> Result<Bound, BindError> {
+    settings.check().map_err(BindError::Settings)?;
+    let sockets = settings
+        .listen
+        .iter()
+        .map(|address| bind_address(*address, settings.udp_threads));
+    Ok(Bound {
+        sockets: sockets.collect::<Result<_, _>>()?,
+        access: AccessList::new(&settings.allow),
+        stats: Arc::default(),
+    })
+}
+
+fn bind_address(address: SocketAddr, udp_threads: usize) -> Result<Sockets, BindError> {
+    socket::bind(address, udp_threads).map_err(|failure| {
+        let transport = failure.transport;
+        let cause = match failure.cause.kind() {
+            io::ErrorKind::AddrInUse => BindCause::Taken(socket::port_owner(transport, address)),
+            io::ErrorKind::PermissionDenied => BindCause::NotPermitted,
+            io::ErrorKind::AddrNotAvailable => BindCause::NoSuchAddress,
+            _ => BindCause::Other(failure.cause.to_string()),
+        };
+        BindError::Address {
+            address,
+            transport,
+            cause,
+        }
+    })
+}
+
+/// Sockets that wait to be served.
+#[derive(Debug)]
+pub struct Bound {
+    sockets: Vec<Sockets>,
+    access: AccessList,
+    stats: Arc<Stats>,
+}
+
+impl Bound {
+    /// The addresses with their real ports, in the order of the settings.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.sockets.iter().map(|sockets| sockets.local).collect()
+    }
+
+    /// The figures, also while serving.
+    pub fn stats(&self) -> Arc<Stats> {
+        Arc::clone(&self.stats)
+    }
+
+    /// Serves with whatever resolver is published, until the stop. Threads and tasks then end by themselves, and
+    /// [`Shutdown::drained`] waits for all of them: what was received is still answered.
+    ///
+    /// # Errors
+    /// When the system gives no more threads or refuses a socket to the runtime. What runs already ends again.
+    pub fn run(
+        self,
+        resolver: &watch::Receiver<Arc<Resolver>>,
+        shutdown: &Shutdown,
+        runtime: &Handle,
+    ) -> io::Result<()> {
+        let _tasks_run_there = runtime.enter();
+        let intake = Arc::new(Intake::new(self.access, Arc::clone(&self.stats)));
+        let places = Arc::new(tcp::Places::new(self.stats));
+        let mut listeners = Vec::new();
+        let mut acceptors = Vec::new();
+        for Sockets { udp, tcp, .. } in self.sockets {
+            listeners.extend(udp);
+            acceptors.push(tcp::Acceptor {
+                listener: TcpListener::from_std(tcp)?,
+                places: Arc::clone(&places),
+                intake: Arc::clone(&intake),
+                resolver: resolver.clone(),
+                shutdown: shutdown.clone(),
+            });
+        }
+        let receivers = listeners.iter().map(|listener| udp::Receiver {
+            listener: Arc::clone(listener),
+            intake: Arc::clone(&intake),
+            resolver: resolver.clone(),
+            shutdown: shutdown.clone(),
+            runtime: runtime.clone(),
+        });
+        let ended = start_threads(receivers).inspect_err(|_| stop_all(&listeners))?;
+        for acceptor in acceptors {
+            shutdown.spawn(acceptor.run());
+        }
+        shutdown.spawn(stop_threads(shutdown.clone(), listeners, ended));
+        Ok(())
+    }
+}
+
+/// Starts a thread for each receiver. The channel that comes back carries nothing and ends with the last of them.
+fn start_threads(receivers: impl Iterator<Item = udp::Receiver>) -> io::Result<mpsc::Receiver<()>> {
+    let (running, ended) = mpsc::channel(1);
+    for (index, receiver) in receivers.enumerate() {
+        let running = running.clone();
+        std::thread::Builder::new()
+            .name(format!("udp-{index}"))
+            .spawn(move || {
+                let _until_the_end = running;
+                receiver.run();
+            })?;
+    }
+    Ok(ended)
+}
+
+async fn stop_threads(shutdown: Shutdown, listeners: Vec<Arc<UdpListener>>, mut ended: mpsc::Receiver<()>) {
+    shutdown.stopped().await;
+    stop_all(&listeners);
+    ended.recv().await;
+}
+
+fn stop_all(listeners: &[Arc<UdpListener>]) {
+    for listener in listeners {
+        listener.stop();
+    }
+}
+
+/// Why there is nothing to serve on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BindError {
+    /// The settings may not be served.
+    Settings(SettingsError),
+    /// An address cannot be had.
+    Address {
+        /// As the settings have it.
+        address: SocketAddr,
+        /// The transport that failed.
+        transport: Transport,
+        /// What is in the way.
+        cause: BindCause,
+    },
+}
+
+/// What is in the way of an address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BindCause {
+    /// Somebody has it: who, if it could be seen.
+    Taken(Option<PortOwner>),
+    /// Ports below 1024 need a right that we lack.
+    NotPermitted,
+    /// This host has no such address, or not even its family.
+    NoSuchAddress,
+    /// The system's own words.
+    Other(String),
+}
+
+impl fmt::Display for BindError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Settings(error) => error.fmt(f),
+            Self::Address {
+                address,
+                transport,
+                cause,
+            } => {
+                write!(f, "{address}/{} ", transport.as_str())?;
+                cause.fmt(f)
+            }
+        }
+    }
+}
+
+impl fmt::Display for BindCause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Taken(Some(owner)) => write!(f, "is taken by {owner}"),
+            Self::Taken(None) => f.write_str("is taken"),
+            Self::NotPermitted => f.write_str("is not ours to bind: permission denied"),
+            Self::NoSuchAddress => f.write_str("is no address of this host"),
+            Self::Other(words) => write!(f, "cannot be bound: {words}"),
+        }
+    }
+}
+
+impl Error for BindError {}
