@@ -2,8 +2,14 @@
 //!
 //! Never sends anything of a client's: the query is made of the question key alone.
 
+pub mod connect;
+pub mod endpoint;
 mod health;
+pub mod iana;
 pub mod pool;
+pub mod presentation;
+pub mod records;
+mod well_known;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,7 +18,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::stats::{Counter, Gauge, Histogram};
-use crate::transport::{Exchange, ExchangeError, ExchangeErrorKind};
+use crate::transport::{self, Exchange, ExchangeError, ExchangeErrorKind};
 use crate::wire::answer::{Answer, TtlLimits, Unusable};
 use crate::wire::edns::Ede;
 use crate::wire::header::Rcode;
@@ -22,10 +28,12 @@ use health::{Health, Standing};
 /// One resolver behind one transport.
 pub struct Upstream {
     name: String,
+    transport: &'static str,
     exchange: Arc<dyn Exchange>,
     keepalive: Keepalive,
     health: Mutex<Health>,
     stats: Stats,
+    road: Arc<transport::Stats>,
 }
 
 /// Figures of one upstream.
@@ -108,16 +116,28 @@ impl Upstream {
     pub fn new(name: String, exchange: Arc<dyn Exchange>, keepalive: Keepalive) -> Self {
         Self {
             name,
+            transport: "none",
             exchange,
             keepalive,
             health: Mutex::default(),
             stats: Stats::default(),
+            road: Arc::default(),
         }
     }
 
     /// Its name in the stats.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// `dot` or `doh`.
+    pub fn transport(&self) -> &'static str {
+        self.transport
+    }
+
+    /// The figures of its connections.
+    pub fn road(&self) -> &transport::Stats {
+        &self.road
     }
 
     /// Its figures.

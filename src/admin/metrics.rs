@@ -1,0 +1,329 @@
+//! The snapshot as metrics: the Prometheus text format 0.0.4, and OpenMetrics 1.0.0 for whoever asks for it.
+//!
+//! Base units, every label set from the start, label values escaped. Names are an interface.
+
+use std::fmt::Write;
+
+use super::snapshot::{Latency, Outcomes, Snapshot, UpstreamFigures, UpstreamState};
+
+/// A text format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// Prometheus 0.0.4.
+    Prometheus,
+    /// OpenMetrics 1.0.0.
+    OpenMetrics,
+}
+
+impl Format {
+    /// What a request's `Accept` headers want. OpenMetrics only if it is named and no less welcome than plain text.
+    pub fn wanted<'a>(accepts: impl Iterator<Item = &'a str>) -> Self {
+        let (mut open, mut plain) = (0.0_f32, 0.0_f32);
+        for range in accepts.flat_map(|accept| accept.split(',')) {
+            let mut parts = range.split(';').map(str::trim);
+            let media = parts.next().unwrap_or_default().to_ascii_lowercase();
+            let (mut weight, mut version) = (1.0_f32, "1.0.0");
+            for (key, value) in parts.filter_map(|parameter| parameter.split_once('=')) {
+                match key.trim().to_ascii_lowercase().as_str() {
+                    "q" => weight = value.trim().parse().unwrap_or(0.0),
+                    "version" => version = value.trim().trim_matches('"'),
+                    _ => {}
+                }
+            }
+            match media.as_str() {
+                "application/openmetrics-text" if version == "1.0.0" => open = open.max(weight),
+                "text/plain" => plain = plain.max(weight),
+                _ => {}
+            }
+        }
+        if open > 0.0 && open >= plain {
+            Self::OpenMetrics
+        } else {
+            Self::Prometheus
+        }
+    }
+
+    /// The media type.
+    pub fn content_type(self) -> &'static str {
+        match self {
+            Self::Prometheus => "text/plain; version=0.0.4; charset=utf-8",
+            Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        }
+    }
+}
+
+/// Writes all metrics.
+pub fn write(snapshot: &Snapshot, format: Format) -> String {
+    let mut out = Exposition {
+        text: String::with_capacity(8 * 1024),
+        format,
+    };
+    write_program(&mut out, snapshot);
+    write_queries(&mut out, snapshot);
+    write_cache(&mut out, snapshot);
+    write_upstreams(&mut out, &snapshot.upstreams);
+    if format == Format::OpenMetrics {
+        out.text.push_str("# EOF\n");
+    }
+    out.text
+}
+
+fn write_program(out: &mut Exposition, snapshot: &Snapshot) {
+    out.info(
+        "tacenda_build",
+        "The running program.",
+        &[("version", snapshot.version)],
+    );
+    out.family(
+        "tacenda_uptime_seconds",
+        Kind::Gauge,
+        Some("seconds"),
+        "Time since the start.",
+    );
+    out.sample("tacenda_uptime_seconds", &[], snapshot.uptime_seconds);
+    out.family(
+        "tacenda_panics_total",
+        Kind::Counter,
+        None,
+        "Tasks that ended in a panic.",
+    );
+    out.sample("tacenda_panics_total", &[], snapshot.panics);
+}
+
+fn write_queries(out: &mut Exposition, snapshot: &Snapshot) {
+    let name = "tacenda_queries_total";
+    out.family(
+        name,
+        Kind::Counter,
+        None,
+        "Queries from clients, by transport and by how they were answered.",
+    );
+    for (transport, outcomes) in [("udp", snapshot.queries.udp), ("tcp", snapshot.queries.tcp)] {
+        let Outcomes {
+            total: _,
+            hit,
+            miss,
+            synthesized,
+            rejected,
+        } = outcomes;
+        for (outcome, count) in [
+            ("hit", hit),
+            ("miss", miss),
+            ("synthesized", synthesized),
+            ("rejected", rejected),
+        ] {
+            out.sample(name, &[("transport", transport), ("outcome", outcome)], count);
+        }
+    }
+    let name = "tacenda_responses_total";
+    out.family(name, Kind::Counter, None, "Responses to clients.");
+    for (rcode, count) in &snapshot.responses {
+        out.sample(name, &[("rcode", rcode)], *count);
+    }
+    let name = "tacenda_query_duration_seconds";
+    out.family(
+        name,
+        Kind::Histogram,
+        Some("seconds"),
+        "Time from query to response, by where the answer came from.",
+    );
+    out.histogram(name, ("source", "cache"), &snapshot.latency.cached);
+    out.histogram(name, ("source", "upstream"), &snapshot.latency.upstream);
+}
+
+fn write_cache(out: &mut Exposition, snapshot: &Snapshot) {
+    let cache = &snapshot.cache;
+    let name = "tacenda_cache_lookups_total";
+    out.family(name, Kind::Counter, None, "Look-ups in the cache.");
+    for (result, count) in [("hit", cache.hits), ("miss", cache.misses)] {
+        out.sample(name, &[("result", result)], count);
+    }
+    for (name, kind, unit, help, value) in [
+        (
+            "tacenda_cache_entries",
+            Kind::Gauge,
+            None,
+            "Answers in the cache.",
+            cache.entries,
+        ),
+        (
+            "tacenda_cache_bytes",
+            Kind::Gauge,
+            Some("bytes"),
+            "Memory the cache holds.",
+            cache.bytes,
+        ),
+        (
+            "tacenda_cache_max_bytes",
+            Kind::Gauge,
+            Some("bytes"),
+            "Memory the cache may hold.",
+            cache.max_bytes,
+        ),
+        (
+            "tacenda_cache_insertions_total",
+            Kind::Counter,
+            None,
+            "Answers put into the cache.",
+            cache.insertions,
+        ),
+        (
+            "tacenda_cache_evictions_total",
+            Kind::Counter,
+            None,
+            "Answers put out to make room.",
+            cache.evictions,
+        ),
+    ] {
+        out.family(name, kind, unit, help);
+        out.sample(name, &[], value);
+    }
+}
+
+fn write_upstreams(out: &mut Exposition, upstreams: &[UpstreamFigures]) {
+    let name = "tacenda_upstream_queries_total";
+    out.family(
+        name,
+        Kind::Counter,
+        None,
+        "Queries to upstreams, by whether a usable answer came.",
+    );
+    for upstream in upstreams {
+        let answered = upstream.queries.saturating_sub(upstream.failures);
+        for (result, count) in [("answered", answered), ("failed", upstream.failures)] {
+            let labels = [
+                ("upstream", upstream.name.as_str()),
+                ("transport", upstream.transport),
+                ("result", result),
+            ];
+            out.sample(name, &labels, count);
+        }
+    }
+    let name = "tacenda_upstream_up";
+    out.family(
+        name,
+        Kind::Gauge,
+        None,
+        "1 unless the upstream is left alone after failures.",
+    );
+    for upstream in upstreams {
+        out.sample(
+            name,
+            &[("upstream", &upstream.name)],
+            u64::from(upstream.state != UpstreamState::Down),
+        );
+    }
+    let name = "tacenda_upstream_rtt_seconds";
+    out.family(
+        name,
+        Kind::Gauge,
+        Some("seconds"),
+        "Smoothed time from query to answer; absent before the first answer.",
+    );
+    for upstream in upstreams {
+        if let Some(ms) = upstream.rtt_ms {
+            out.sample(name, &[("upstream", &upstream.name)], float(ms / 1000.0));
+        }
+    }
+    let name = "tacenda_tls_handshakes_total";
+    out.family(name, Kind::Counter, None, "TLS handshakes with upstreams.");
+    for upstream in upstreams {
+        for (kind, count) in [
+            ("full", upstream.handshakes.full),
+            ("resumed", upstream.handshakes.resumed),
+        ] {
+            out.sample(name, &[("upstream", &upstream.name), ("kind", kind)], count);
+        }
+    }
+    let name = "tacenda_upstream_reconnects_total";
+    out.family(
+        name,
+        Kind::Counter,
+        None,
+        "Connections that took the place of an earlier one.",
+    );
+    for upstream in upstreams {
+        out.sample(name, &[("upstream", &upstream.name)], upstream.reconnects);
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Counter,
+    Gauge,
+    Histogram,
+}
+
+/// The text in the making.
+struct Exposition {
+    text: String,
+    format: Format,
+}
+
+impl Exposition {
+    /// The lines before a family's samples. OpenMetrics names a counter's family without `_total`, and knows units.
+    fn family(&mut self, name: &str, kind: Kind, unit: Option<&str>, help: &str) {
+        let word = match kind {
+            Kind::Counter => "counter",
+            Kind::Gauge => "gauge",
+            Kind::Histogram => "histogram",
+        };
+        let open = self.format == Format::OpenMetrics;
+        let family = if open { name.trim_end_matches("_total") } else { name };
+        self.text
+            .push_str(&format!("# HELP {family} {help}\n# TYPE {family} {word}\n"));
+        if let (true, Some(unit)) = (open, unit) {
+            self.text.push_str(&format!("# UNIT {family} {unit}\n"));
+        }
+    }
+
+    /// Facts as labels of a constant 1: type `info` in OpenMetrics, a gauge before.
+    fn info(&mut self, family: &str, help: &str, labels: &[(&str, &str)]) {
+        let name = format!("{family}_info");
+        match self.format {
+            Format::Prometheus => self.family(&name, Kind::Gauge, None, help),
+            Format::OpenMetrics => self
+                .text
+                .push_str(&format!("# HELP {family} {help}\n# TYPE {family} info\n")),
+        }
+        self.sample(&name, labels, 1);
+    }
+
+    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl std::fmt::Display) {
+        self.text.push_str(name);
+        for (index, (key, value)) in labels.iter().enumerate() {
+            self.text.push(if index == 0 { '{' } else { ',' });
+            self.text.push_str(&format!("{key}=\"{}\"", escape(value)));
+        }
+        self.text.push_str(if labels.is_empty() { " " } else { "} " });
+        // Writing into a String cannot fail.
+        let _ = writeln!(self.text, "{value}");
+    }
+
+    fn histogram(&mut self, name: &str, label: (&str, &str), latency: &Latency) {
+        let bucket = format!("{name}_bucket");
+        for (bound, count) in latency.cumulative() {
+            let bound = if bound.is_finite() {
+                float(bound)
+            } else {
+                "+Inf".to_owned()
+            };
+            self.sample(&bucket, &[label, ("le", &bound)], count);
+        }
+        self.sample(&format!("{name}_sum"), &[label], float(latency.sum_seconds()));
+        self.sample(&format!("{name}_count"), &[label], latency.0.count());
+    }
+}
+
+/// With a decimal point always, as OpenMetrics wants `le`; both formats get the same, so that series stay the same.
+fn float(value: f64) -> String {
+    format!("{value:?}")
+}
+
+/// A label value: backslash, quote and line end are escaped in both formats.
+fn escape(value: &str) -> String {
+    value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,155 @@
+//! The stats endpoint: figures over HTTP/1.1 on loopback, to read and never to change anything.
+//!
+//! Knows no room: a closure made in `app` gives it one [`Snapshot`], which feeds the JSON, the metrics
+//! and the health check alike. No query name and no client address is in it.
+//!
+//! Whoever can open a socket on this host may read it, and so could any web page the user visits, if we let it: see
+//! `guard` for what a browser is refused.
+
+mod guard;
+pub mod metrics;
+mod routes;
+pub mod snapshot;
+
+use std::convert::Infallible;
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{sleep, timeout};
+
+use crate::shutdown::Shutdown;
+use snapshot::Snapshot;
+
+/// Makes the figures of this moment.
+pub type SnapshotSource = Arc<dyn Fn() -> Snapshot + Send + Sync>;
+
+/// The stats endpoint, not yet listening.
+#[derive(Clone)]
+pub struct Admin {
+    listen: SocketAddr,
+    snapshot: SnapshotSource,
+}
+
+impl fmt::Debug for Admin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Admin")
+            .field("listen", &self.listen)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Admin {
+    /// An endpoint at this address. The snapshot is taken once a request.
+    pub fn new(listen: SocketAddr, snapshot: SnapshotSource) -> Self {
+        Self { listen, snapshot }
+    }
+
+    /// Takes the address.
+    ///
+    /// # Errors
+    /// `InvalidInput` for an address that is not loopback: there is no password. Else what the system says.
+    pub async fn bind(&self) -> io::Result<TcpListener> {
+        if !self.listen.ip().is_loopback() {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "the stats endpoint only listens on loopback",
+            ));
+        }
+        TcpListener::bind(self.listen).await
+    }
+
+    /// Serves until the program stops. Nothing a client does ends it.
+    pub async fn serve(self, listener: TcpListener, shutdown: Shutdown) {
+        let local = listener.local_addr().unwrap_or(self.listen);
+        let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        loop {
+            let accepted = tokio::select! {
+                () = shutdown.stopped() => return,
+                accepted = listener.accept() => accepted,
+            };
+            match accepted {
+                // Without a place the stream is dropped, which closes it: a browser or a scraper comes again.
+                Ok((stream, _)) => {
+                    if let Ok(place) = Arc::clone(&places).try_acquire_owned() {
+                        let connection = connection(stream, place, local, Arc::clone(&self.snapshot), shutdown.clone());
+                        shutdown.spawn(connection);
+                    }
+                }
+                // Out of descriptors or memory: trying again at once would spin. Everything else is the peer's own fault.
+                Err(error) if is_ours(&error) => sleep(ACCEPT_PAUSE).await,
+                Err(_) => {}
+            }
+        }
+    }
+}
+
+/// One connection, its requests one after the other, ended at the latest when its time is over.
+async fn connection(
+    stream: TcpStream,
+    place: OwnedSemaphorePermit,
+    local: SocketAddr,
+    snapshot: SnapshotSource,
+    shutdown: Shutdown,
+) {
+    let service = service_fn(move |request| {
+        let response = routes::answer(&request, local, &snapshot);
+        async move { Ok::<_, Infallible>(response) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        // Also the idle limit: the wait for the next request's head counts.
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(MAX_HEAD_LEN)
+        .max_headers(MAX_HEADERS)
+        .serve_connection(TokioIo::new(stream), service);
+    tokio::pin!(connection);
+    // A client's fault (reset, a bad head) ends its connection and is nobody else's news.
+    let _ended = tokio::select! {
+        ended = timeout(CONNECTION_LIFETIME, connection.as_mut()) => ended.is_ok(),
+        () = shutdown.stopped() => {
+            connection.as_mut().graceful_shutdown();
+            timeout(STOP_GRACE, connection).await.is_ok()
+        }
+    };
+    drop(place);
+}
+
+/// Whether `accept` failed for want of something of ours. What the peer did (ECONNABORTED) passes by itself.
+fn is_ours(error: &io::Error) -> bool {
+    !matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted
+    )
+}
+
+/// A dashboard, a scraper, `tacenda status --watch` and a few more; each costs a descriptor and two buffers of 8 KiB.
+const MAX_CONNECTIONS: usize = 16;
+
+/// Octets of request line and headers. A browser sends about 1 KiB; hyper takes no less than this.
+const MAX_HEAD_LEN: usize = 8 * 1024;
+
+/// A browser sends about fifteen.
+const MAX_HEADERS: usize = 64;
+
+/// A head on loopback comes in one piece; Prometheus asks anew or opens anew after this.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Whoever reads slower than this gets a new connection or none: a place is not held by never reading.
+const CONNECTION_LIFETIME: Duration = Duration::from_secs(60);
+
+/// For the answer that is under way when the program stops.
+const STOP_GRACE: Duration = Duration::from_secs(1);
+
+/// How long descriptors get to come back.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,245 @@
+//! All figures at one moment. The shape of `/stats`, and the only thing the metrics know. Field names are an interface:
+//! they are added to, never changed.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::ser::{Serialize, SerializeSeq, Serializer};
+
+use crate::stats::{BUCKET_BOUNDS, HistogramSnapshot};
+
+/// Everything the stats endpoint says.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct Snapshot {
+    /// tacenda's version.
+    pub version: &'static str,
+    /// Since the start.
+    pub uptime_seconds: u64,
+    /// Tasks that ended in a panic: always a bug of ours.
+    pub panics: u64,
+    /// Questions that came in.
+    pub queries: Queries,
+    /// Answers that went out, by RCODE; from [`zeroed_responses`].
+    pub responses: BTreeMap<String, u64>,
+    /// How long answers took.
+    pub latency: LatencyFigures,
+    /// The cache.
+    pub cache: CacheFigures,
+    /// The resolvers we ask, in the configured order.
+    pub upstreams: Vec<UpstreamFigures>,
+}
+
+/// Questions that came in, by transport and outcome.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Queries {
+    /// All.
+    pub total: u64,
+    /// Over UDP.
+    pub udp: Outcomes,
+    /// Over TCP.
+    pub tcp: Outcomes,
+}
+
+/// How questions were answered; the four add up to the total.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Outcomes {
+    /// All four.
+    pub total: u64,
+    /// From the cache.
+    pub hit: u64,
+    /// By asking an upstream.
+    pub miss: u64,
+    /// By policy.
+    pub synthesized: u64,
+    /// Malformed, not served, or not allowed.
+    pub rejected: u64,
+}
+
+/// How long answers took, by where they came from.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct LatencyFigures {
+    /// From the cache.
+    pub cached: Latency,
+    /// From an upstream.
+    pub upstream: Latency,
+}
+
+/// A histogram. In JSON: count, sum in seconds, and cumulative buckets with their upper bound in seconds, the last one's
+/// being null.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Latency(pub HistogramSnapshot);
+
+/// The cache's figures. Stale hits come with serve-stale: a figure that cannot move would be a lie.
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize)]
+pub struct CacheFigures {
+    /// Look-ups that found a fresh answer.
+    pub hits: u64,
+    /// Look-ups that did not.
+    pub misses: u64,
+    /// Answers in it now.
+    pub entries: u64,
+    /// Octets it holds now.
+    pub bytes: u64,
+    /// Octets it may hold.
+    pub max_bytes: u64,
+    /// Answers put in.
+    pub insertions: u64,
+    /// Answers put out to make room.
+    pub evictions: u64,
+    /// Hits of all look-ups, 0 to 1; 0 before the first. From [`hit_ratio`].
+    pub hit_ratio: f64,
+}
+
+/// A resolver we ask.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct UpstreamFigures {
+    /// From the configuration.
+    pub name: String,
+    /// `dot` or `doh`.
+    pub transport: &'static str,
+    /// Whether it works.
+    pub state: UpstreamState,
+    /// Smoothed time from query to answer; absent before the first.
+    pub rtt_ms: Option<f64>,
+    /// Queries sent to it.
+    pub queries: u64,
+    /// Of those, the ones that brought no usable answer.
+    pub failures: u64,
+    /// Connections made.
+    pub handshakes: Handshakes,
+    /// Connections that took the place of an earlier one.
+    pub reconnects: u64,
+    /// What went wrong last, without any query name; absent if nothing has.
+    pub last_error: Option<String>,
+}
+
+/// TLS handshakes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Handshakes {
+    /// With certificate.
+    pub full: u64,
+    /// By ticket.
+    pub resumed: u64,
+}
+
+/// Whether an upstream works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum UpstreamState {
+    /// Not asked yet.
+    Unknown,
+    /// Its last answers were good.
+    Up,
+    /// It is left alone for a while.
+    Down,
+}
+
+impl Snapshot {
+    /// Whether questions can be answered: not every upstream is down. True before the first question.
+    pub fn is_healthy(&self) -> bool {
+        self.upstreams
+            .iter()
+            .any(|upstream| upstream.state != UpstreamState::Down)
+    }
+}
+
+impl Queries {
+    /// Adds up.
+    pub fn new(udp: Outcomes, tcp: Outcomes) -> Self {
+        Self {
+            total: udp.total + tcp.total,
+            udp,
+            tcp,
+        }
+    }
+}
+
+impl Outcomes {
+    /// Adds up.
+    pub fn new(hit: u64, miss: u64, synthesized: u64, rejected: u64) -> Self {
+        Self {
+            total: hit + miss + synthesized + rejected,
+            hit,
+            miss,
+            synthesized,
+            rejected,
+        }
+    }
+}
+
+impl Latency {
+    /// Upper bound in seconds and observations up to it, the last bound being infinite.
+    pub fn cumulative(&self) -> impl Iterator<Item = (f64, u64)> {
+        let bounds = BUCKET_BOUNDS
+            .iter()
+            .map(|us| Duration::from_micros(*us).as_secs_f64())
+            .chain([f64::INFINITY]);
+        bounds.zip(self.0.buckets.iter().scan(0, |sum, count| {
+            *sum += count;
+            Some(*sum)
+        }))
+    }
+
+    /// Sum of all observations.
+    pub fn sum_seconds(&self) -> f64 {
+        Duration::from_micros(self.0.sum_us).as_secs_f64()
+    }
+}
+
+impl Serialize for Latency {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(serde::Serialize)]
+        struct Shape {
+            count: u64,
+            sum_seconds: f64,
+            buckets: Buckets,
+        }
+        let (count, sum_seconds) = (self.0.count(), self.sum_seconds());
+        Shape {
+            count,
+            sum_seconds,
+            buckets: Buckets(*self),
+        }
+        .serialize(serializer)
+    }
+}
+
+struct Buckets(Latency);
+
+impl Serialize for Buckets {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(serde::Serialize)]
+        struct Bucket {
+            le: Option<f64>,
+            count: u64,
+        }
+        let mut list = serializer.serialize_seq(None)?;
+        for (bound, count) in self.0.cumulative() {
+            list.serialize_element(&Bucket {
+                le: bound.is_finite().then_some(bound),
+                count,
+            })?;
+        }
+        list.end()
+    }
+}
+
+/// Hits of all look-ups, 0 before the first.
+pub fn hit_ratio(hits: u64, misses: u64) -> f64 {
+    let lookups = hits.saturating_add(misses);
+    if lookups == 0 {
+        0.0
+    } else {
+        hits as f64 / lookups as f64
+    }
+}
+
+/// Every RCODE we can send, each with 0, so that every label is there from the start.
+pub fn zeroed_responses() -> BTreeMap<String, u64> {
+    RCODES.iter().map(|name| ((*name).to_owned(), 0)).collect()
+}
+
+/// RCODEs of a resolver's answers. Rarer ones join when they are first seen.
+const RCODES: &[&str] = &[
+    "NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED", "YXDOMAIN", "BADVERS",
+];

@@ -1,0 +1,146 @@
+//! The configuration: what was written, checked once and whole. Never imported by a room: `app` hands each its settings.
+//!
+//! Layers, later ones winning: defaults, the main file, drop-ins beside it by name, flags. A table is overridden key by
+//! key; a list (`listen`, `allow`, `[[upstream]]`, `addresses`) is replaced whole. Every value remembers its layer.
+
+mod check;
+mod draft;
+mod file;
+mod load;
+pub mod problem;
+mod show;
+pub mod units;
+mod values;
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use crate::serve::Network;
+use crate::upstream::endpoint::{Endpoint, Host};
+
+pub use crate::transport::tls::Roots;
+pub use load::{DEFAULT_PATH, Flags, Loaded, UpstreamFlag, load, upstream_from_flags};
+use problem::Problem;
+
+/// A configuration that can be run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Where clients ask.
+    pub listen: Listen,
+    /// Who may ask. Empty means this host only; then every listen address is loopback.
+    pub allow: Vec<Network>,
+    /// Which upstream sees which name.
+    pub strategy: Strategy,
+    /// At least one; their names differ.
+    pub upstreams: Vec<UpstreamConfig>,
+    /// Bounds of the cache.
+    pub cache: CacheConfig,
+    /// Where the stats endpoint listens: a loopback address, or nowhere.
+    pub stats: Option<SocketAddr>,
+}
+
+/// Listen addresses and who chose them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listen {
+    /// At least one, none twice.
+    pub addresses: Vec<SocketAddr>,
+    /// A default address that the host lacks is skipped with a line, a configured one is an error.
+    pub chosen_by: ChosenBy,
+}
+
+/// Who chose a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChosenBy {
+    /// The built-in defaults, or a file that writes out the same.
+    Default,
+    /// A file or a flag.
+    User,
+}
+
+/// How questions are spread over the upstreams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Strategy {
+    /// The first sees all names; the next is asked only when it fails.
+    InOrder,
+}
+
+/// A resolver to ask.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpstreamConfig {
+    /// For logs, metrics and `status`: as given, else the host, else the URL.
+    pub name: String,
+    /// Transport, host, port and path.
+    pub endpoint: Endpoint,
+    /// Where to connect, at least one.
+    pub addresses: Vec<IpAddr>,
+    /// Whom the certificate must name: as given, else the endpoint's host.
+    pub server_name: Host,
+    /// Which authorities may have signed it.
+    pub roots: Roots,
+}
+
+/// Bounds of the cache.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CacheConfig {
+    /// Memory, in octets.
+    pub max_bytes: u64,
+    /// A smaller TTL counts as this. Whole seconds.
+    pub min_ttl: Duration,
+    /// A larger TTL counts as this. Whole seconds.
+    pub max_ttl: Duration,
+    /// The same for NXDOMAIN and NODATA. Whole seconds.
+    pub max_negative_ttl: Duration,
+}
+
+impl Default for Config {
+    /// DoH to Quad9, then Mullvad, then Cloudflare, by address; on `127.0.0.1:53` and `[::1]:53`.
+    fn default() -> Self {
+        draft::Draft::default().to_config()
+    }
+}
+
+impl fmt::Display for Strategy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::InOrder => f.write_str("in-order"),
+        }
+    }
+}
+
+/// Why there is no configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ConfigError {
+    /// What it says is wrong: everything that could be found at once, in the order of the layers.
+    Invalid(Vec<Problem>),
+    /// A file cannot be read.
+    Unreadable {
+        /// Which, and why.
+        problem: Problem,
+        /// The kind of failure, for the exit code.
+        kind: std::io::ErrorKind,
+    },
+}
+
+/// Every problem, an empty line between two.
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreadable { problem, .. } => write!(f, "{problem}"),
+            Self::Invalid(problems) => {
+                for (index, problem) in problems.iter().enumerate() {
+                    write!(f, "{}{problem}", if index == 0 { "" } else { "\n\n" })?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+/// The commented default configuration, `config/tacenda.toml`. A test holds it equal to [`Config::default`].
+pub const DEFAULT_FILE: &str = include_str!("../../config/tacenda.toml");
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,141 @@
+//! Single values, each read from its text: addresses, names, roots, the strategy. What they mean together is judged in
+//! `check`.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+
+use super::problem::{Place, Problem};
+use super::units::UnitError;
+use super::{Roots, Strategy, load};
+use crate::upstream::endpoint::EndpointError;
+
+/// What is wrong with one value, before it is known where it stands.
+pub(super) struct Complaint {
+    message: String,
+    help: Option<String>,
+}
+
+impl Complaint {
+    pub(super) fn new(message: &str, help: &str) -> Self {
+        Self {
+            message: message.to_owned(),
+            help: Some(help.to_owned()),
+        }
+    }
+
+    pub(super) fn at(self, place: Place) -> Problem {
+        Problem {
+            place,
+            message: self.message,
+            help: self.help,
+        }
+    }
+}
+
+impl From<String> for Complaint {
+    fn from(message: String) -> Self {
+        Self { message, help: None }
+    }
+}
+
+impl From<UnitError> for Complaint {
+    fn from(error: UnitError) -> Self {
+        error.to_string().into()
+    }
+}
+
+impl From<EndpointError> for Complaint {
+    fn from(error: EndpointError) -> Self {
+        error.to_string().into()
+    }
+}
+
+/// `127.0.0.1:53`, `[::1]:53`, or an address alone, which means port 53.
+pub(super) fn parse_listen(text: &str) -> Result<SocketAddr, Complaint> {
+    if let Ok(address) = text.parse::<SocketAddr>() {
+        return Ok(address);
+    }
+    let bare = text
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'))
+        .unwrap_or(text);
+    match bare.parse::<IpAddr>() {
+        Ok(address) => Ok(SocketAddr::new(address, 53)),
+        Err(_) => Err(Complaint::new(
+            "not an IP address with a port",
+            "write for example \"127.0.0.1:53\" or \"[::1]:53\"; names are not looked up here",
+        )),
+    }
+}
+
+pub(super) fn parse_address(text: &str) -> Result<IpAddr, Complaint> {
+    text.parse()
+        .map_err(|_| Complaint::new("not an IP address", "write for example \"9.9.9.9\" or \"2620:fe::fe\""))
+}
+
+pub(super) fn parse_strategy(text: &str) -> Result<Strategy, Complaint> {
+    match text {
+        "in-order" => Ok(Strategy::InOrder),
+        "fastest" | "spread" => Err(Complaint::new(
+            "this strategy comes with a later version of tacenda",
+            "this version knows \"in-order\"",
+        )),
+        _ => Err(Complaint::new("unknown strategy", "this version knows \"in-order\"")),
+    }
+}
+
+pub(super) fn parse_stats(text: &str) -> Result<Option<SocketAddr>, Complaint> {
+    if text == "off" {
+        return Ok(None);
+    }
+    match text.parse::<SocketAddr>() {
+        Ok(address) if address.ip().is_loopback() => Ok(Some(address)),
+        Ok(_) => Err(Complaint::new(
+            "the stats endpoint has no password and only listens on loopback",
+            "write \"127.0.0.1:8053\" or \"off\"; to read it from elsewhere, forward the port with ssh",
+        )),
+        Err(_) => Err(Complaint::new(
+            "not a loopback address with a port",
+            "write \"127.0.0.1:8053\" or \"off\"",
+        )),
+    }
+}
+
+/// A name is a metric label and a word in logs.
+pub(super) fn parse_name(text: &str) -> Result<String, Complaint> {
+    let sound = !text.is_empty() && text.chars().count() <= MAX_NAME_LEN && !text.contains(char::is_control);
+    if sound {
+        Ok(text.to_owned())
+    } else {
+        Err(Complaint::new(
+            "a name has 1 to 64 printable characters",
+            "write for example \"quad9\"",
+        ))
+    }
+}
+
+/// A relative path counts from the file that says it. The file is looked into, so that `check` finds out and not the
+/// first handshake.
+pub(super) fn parse_roots(text: &str, directory: &Path) -> Result<Roots, Complaint> {
+    match text {
+        "bundled" => return Ok(Roots::Bundled),
+        "system" => return Ok(Roots::System),
+        _ => {}
+    }
+    let path = directory.join(text);
+    let help = "roots are \"bundled\", \"system\" or the path of a PEM file";
+    match load::read_text(&path) {
+        Ok(pem) if pem.contains("-----BEGIN CERTIFICATE-----") => Ok(Roots::File(path)),
+        Ok(_) => Err(Complaint::new(
+            &format!("no PEM certificate in {}", path.display()),
+            help,
+        )),
+        Err(error) => Err(Complaint::new(
+            &format!("cannot read {}: {error}", path.display()),
+            help,
+        )),
+    }
+}
+
+/// Characters of an upstream's name: room for a host name of usual length, and a table column stays a column.
+const MAX_NAME_LEN: usize = 64;
