@@ -113,23 +113,27 @@ impl Resolver {
         }
     }
 
-    /// Waits for the upstream's answer, joined to others who ask the same; ends by `deadline`, always with something to send.
-    /// Cancel-safe: dropping it cancels nobody else's wait.
-    pub async fn answer_later(&self, pending: Pending, deadline: tokio::time::Instant) -> Settled {
+    /// Joins the others who ask the same, or asks the upstream, at once; the future waits for the answer. It ends by `deadline`,
+    /// always with something to send. Cancel-safe: dropping it cancels nobody else's wait. Needs a tokio runtime around it.
+    ///
+    /// Not an `async fn`, which would carry the question key through the wait: many may wait, so the future is kept small.
+    pub fn answer_later(
+        &self,
+        pending: Pending,
+        deadline: tokio::time::Instant,
+    ) -> impl Future<Output = Settled> + Send + use<> {
         let landing = match self.parts.inflight.join(&pending.key, Settled::Failure(Failure::Shed)) {
             Joined::Follower(landing) => landing,
             Joined::Leader(ticket, landing) => {
-                self.launch(
-                    pending.key,
-                    ticket,
-                    deadline.checked_sub(LANDING_TIME).unwrap_or(deadline),
-                );
+                let question_ends = deadline.checked_sub(LANDING_TIME).unwrap_or(deadline);
+                self.launch(pending.key, ticket, question_ends);
                 landing
             }
         };
-        tokio::time::timeout_at(deadline, landed(landing))
-            .await
-            .unwrap_or(Settled::Failure(Failure::Deadline))
+        async move {
+            let landed = tokio::time::timeout_at(deadline, landed(landing)).await;
+            landed.unwrap_or(Settled::Failure(Failure::Deadline))
+        }
     }
 
     /// The upstreams.
