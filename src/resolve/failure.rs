@@ -19,17 +19,20 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// The RCODE and the reason that the client gets (RFC 8914 section 4). An upstream's REFUSED, NOTIMP or FORMERR is about
-    /// us, not about the client: it becomes SERVFAIL.
-    pub fn response(self) -> (Rcode, Option<Ede>) {
-        let ede = match self {
-            Self::Upstream(AskError::Network) => Ede::NETWORK_ERROR,
-            Self::Upstream(AskError::Silent) | Self::Deadline => Ede::NO_REACHABLE_AUTHORITY,
-            Self::Upstream(AskError::Garbage) => Ede::INVALID_DATA,
-            Self::Upstream(AskError::Failed { ede, .. }) => return (Rcode::SERVFAIL, ede.or(Some(Ede::OTHER))),
-            Self::Shed | Self::Internal => Ede::OTHER,
+    /// The RCODE and the reasons that the client gets (RFC 8914 section 4). An upstream's REFUSED, NOTIMP or FORMERR is about
+    /// us, not about the client: it becomes SERVFAIL. Silence is both "no reachable authority" and "network error", as public
+    /// resolvers say it too.
+    pub fn response(self) -> (Rcode, [Option<Ede>; 2]) {
+        let reasons = match self {
+            Self::Upstream(AskError::Network) => [Some(Ede::NETWORK_ERROR), None],
+            Self::Upstream(AskError::Silent) | Self::Deadline => {
+                [Some(Ede::NO_REACHABLE_AUTHORITY), Some(Ede::NETWORK_ERROR)]
+            }
+            Self::Upstream(AskError::Garbage) => [Some(Ede::INVALID_DATA), None],
+            Self::Upstream(AskError::Failed { ede, .. }) => [ede.or(Some(Ede::OTHER)), None],
+            Self::Shed | Self::Internal => [Some(Ede::OTHER), None],
         };
-        (Rcode::SERVFAIL, Some(ede))
+        (Rcode::SERVFAIL, reasons)
     }
 
     /// Where it came from, if it is worth remembering (RFC 9520): our own troubles are not.

@@ -177,7 +177,7 @@ impl Parts {
                 let failure = Failure::Upstream(error);
                 if let Some(origin) = failure.origin() {
                     let now = tokio::time::Instant::now().into_std();
-                    self.cache.put_failure(key, origin, failure.response().1, now, roads);
+                    self.cache.put_failure(key, origin, failure.response().1[0], now, roads);
                 }
                 Settled::Failure(failure)
             }
@@ -211,8 +211,8 @@ impl Settled {
         match self {
             Self::Answer(entry) => entry.write(query, now, out),
             Self::Failure(failure) => {
-                let (rcode, ede) = failure.response();
-                synth::write_error(query, rcode, ede, out)
+                let (rcode, reasons) = failure.response();
+                synth::write_failure(query, rcode, reasons, out)
             }
         }
     }

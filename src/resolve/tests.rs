@@ -120,30 +120,34 @@ async fn t_double_who_joins_late_does_not_renew_the_question() {
     assert_eq!(start.elapsed(), Duration::from_millis(4400));
     for (response, _) in [first, late] {
         assert_eq!(response.metadata.response_code, ResponseCode::ServFail);
-        assert_eq!(edes(&response), [22]);
+        assert_eq!(edes(&response), [22, 23]);
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn promise_4_every_failure_has_an_rcode_and_a_reason() {
-    for (behaviour, ede) in [
-        (Behaviour::Broken, 23),
-        (Behaviour::Silent, 22),
-        (Behaviour::Garbage, 24),
-        (Behaviour::Fail(2, Some(6)), 6),
-        (Behaviour::Fail(2, None), 0),
-        (Behaviour::Fail(5, None), 0),
+    for (behaviour, reasons) in [
+        (Behaviour::Broken, &[23][..]),
+        (Behaviour::Silent, &[22, 23]),
+        (Behaviour::Garbage, &[24]),
+        (Behaviour::Fail(2, Some(6)), &[6]),
+        (Behaviour::Fail(2, None), &[0]),
+        (Behaviour::Fail(5, None), &[0]),
     ] {
         let (resolver, fake) = resolver(behaviour);
         let (first, _) = exchange(&resolver, &with_opt("www.example")).await;
         assert_eq!(
             (first.metadata.response_code, edes(&first)),
-            (ResponseCode::ServFail, vec![ede]),
+            (ResponseCode::ServFail, reasons.to_vec()),
             "{behaviour:?}"
         );
         assert!(first.metadata.recursion_available, "R1035-1");
         let (second, outcome) = exchange(&resolver, &with_opt("www.example")).await;
-        assert_eq!((edes(&second), outcome), (vec![13, ede], Outcome::Hit), "r9520_1");
+        assert_eq!(
+            (edes(&second), outcome),
+            (vec![13, reasons[0]], Outcome::Hit),
+            "r9520_1"
+        );
         assert_eq!(fake.asked(), 1);
         fake.behave(Behaviour::Answer);
         tokio::time::advance(Duration::from_secs(1)).await;

@@ -1,20 +1,43 @@
-//! Encrypted roads to a resolver: DoT and DoH. Takes addresses only; nothing here can resolve a name or send classic DNS.
+//! Encrypted roads to a resolver: DoT and DoH. Takes addresses only; nothing here can resolve a name or send classic
+//! DNS, and nothing falls back to less than a checked certificate.
+
+mod dial;
+pub mod doh;
+mod doh_body;
+mod doh_connection;
+pub mod dot;
+mod dot_connection;
+mod link;
+mod metered;
+mod pipeline;
+mod random_ids;
+mod redial;
+#[cfg(test)]
+mod testing;
+pub mod tls;
 
 use std::fmt;
 use std::future::Future;
+use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
 use tokio::time::Instant;
+
+use crate::stats::Counter;
 
 /// A boxed future, the price of one trait object.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// One question over an encrypted transport. The one trait object of the house: every transport is behind it, and tests put
-/// a fake resolver there.
+/// One question over an encrypted transport. The one trait object of the house: every transport is behind it, and
+/// tests put a fake resolver there.
 pub trait Exchange: Send + Sync {
-    /// Sends `query` (ID 0, at most 384 octets) and gives back the response with ID 0, after a check that it carries the
-    /// same question. Re-sends once, on a new connection, if the connection closed before answering. Ends by `deadline`.
+    /// Sends `query` (ID 0, at most 384 octets) and gives back the response with ID 0, after a check that it carries
+    /// the same question. Re-sends once if the connection closed, or the server refused the stream, before answering;
+    /// what the server says it never looked at (GOAWAY) was not sent in this sense. Ends by `deadline`.
     ///
     /// Cancel-safe: a dropped future takes its query out of the transport's table and disturbs no other.
     ///
@@ -23,12 +46,12 @@ pub trait Exchange: Send + Sync {
     fn exchange<'a>(&'a self, query: &'a [u8], deadline: Instant) -> BoxFuture<'a, Result<Response, ExchangeError>>;
 }
 
-/// A response as it came, its question checked.
+/// A response to our question; its records are not checked yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Response {
-    /// The DNS message, ID 0.
+    /// The message, ID 0, at most 65,535 octets.
     pub octets: Vec<u8>,
-    /// Seconds that it spent in HTTP caches (RFC 9111 section 5.1), to be taken off its TTLs; 0 over DoT.
+    /// Seconds that an HTTP cache kept it (RFC 8484 section 5.1); to be taken off every TTL. 0 over DoT. At most 2^31.
     pub age: u32,
 }
 
@@ -50,11 +73,42 @@ pub enum ExchangeErrorKind {
     Silent,
     /// What came back was not an answer to the question (EDE 24). Ask another upstream.
     Garbage,
-    /// The upstream asked us to stay away for a while (429, 503) or our queue to it is full (EDE 23). Ask another upstream.
+    /// The upstream asked us to stay away for a while (429, 503) or our queue to it is full (EDE 23). Ask another
+    /// upstream.
     Busy {
         /// How long to leave it alone, capped at 60 s (RFC 9110 section 10.2.3).
         retry_after: Option<Duration>,
     },
+}
+
+impl ExchangeError {
+    fn network(detail: impl Into<String>) -> Self {
+        Self {
+            kind: ExchangeErrorKind::Network,
+            detail: detail.into(),
+        }
+    }
+
+    fn silent(detail: impl Into<String>) -> Self {
+        Self {
+            kind: ExchangeErrorKind::Silent,
+            detail: detail.into(),
+        }
+    }
+
+    fn garbage(detail: impl Into<String>) -> Self {
+        Self {
+            kind: ExchangeErrorKind::Garbage,
+            detail: detail.into(),
+        }
+    }
+
+    fn busy(detail: impl Into<String>, retry_after: Option<Duration>) -> Self {
+        Self {
+            kind: ExchangeErrorKind::Busy { retry_after },
+            detail: detail.into(),
+        }
+    }
 }
 
 impl fmt::Display for ExchangeError {
@@ -64,3 +118,35 @@ impl fmt::Display for ExchangeError {
 }
 
 impl std::error::Error for ExchangeError {}
+
+/// One resolver: where it is, who it must prove to be, and how it is believed.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// Where to connect: raced, IPv6 first, the one that last worked before all (RFC 8305). At least one.
+    pub addresses: Vec<SocketAddr>,
+    /// The configured name (or address) that the certificate must carry. Never one learned from the server.
+    pub server_name: ServerName<'static>,
+    /// Made by [`tls::client_config`] for this upstream alone, with the transport's own ALPN.
+    pub tls: Arc<ClientConfig>,
+}
+
+/// What one upstream's transport counted since the start.
+#[derive(Debug, Default)]
+pub struct Stats {
+    /// Queries handed to a connection, re-sent ones counted again.
+    pub queries: Counter,
+    /// Queries sent a second time because the connection closed or the stream was refused.
+    pub resent: Counter,
+    /// TLS handshakes with a certificate.
+    pub handshakes_full: Counter,
+    /// TLS handshakes resumed from a ticket.
+    pub handshakes_resumed: Counter,
+    /// Connections opened after the first one.
+    pub reconnects: Counter,
+    /// Dials that ended without a connection.
+    pub dial_failures: Counter,
+    /// Messages over DoT that answered no question of ours, and responses over DoH to another question.
+    pub violations: Counter,
+    /// Writes to a DoT connection; `queries / writes` is the batch size. h2 keeps its own count to itself.
+    pub writes: Counter,
+}
