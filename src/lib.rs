@@ -1,8 +1,65 @@
-//! tacenda: an encrypted DNS stub resolver.
+//! **tacenda**: an encrypted DNS stub resolver. It takes classic DNS on this host, answers from its cache, and asks a trusted
+//! resolver over DNS over HTTPS or DNS over TLS for the rest. *The LAN router and the ISP never see a query name.*
+//!
+//! This page is the map; the code is in the rooms.
+//!
+//! # The road of one query
+//! ```text
+//! serve::udp, serve::tcp   a datagram or a frame comes in; one read of the clock a batch
+//!  wire::query             Query::parse          malformed: an error or silence, and no more work
+//!  resolve::answer_now     policy::verdict       ours to decide: synthesized here
+//!                          cache::get            fresh: copied and patched into the caller's buffer. A HIT ENDS HERE
+//! ---------------------------------------------------------------------------- a miss; tokio from here
+//!  resolve::answer_later   inflight::join        the first asks, the others wait; who leaves cancels nobody
+//!   upstream::pool         ask                   in order; the next one when the first fails or takes long
+//!    transport             exchange              DoT or DoH; id and question matched; re-sent once after a close
+//!   wire::answer           Answer::check         only what answers the question is kept; read and written anew, once
+//!   cache::put             lifetime              RFC 2308, RFC 9520
+//!  resolve::failure        RCODE and EDE         every failure, in one match
+//! serve                    Settled::write, sent
+//! ```
+//!
+//! # Who may import whom
+//! ```text
+//!  8  main -> cli -> app      compose; may import everything below
+//!  7  config   admin          config: settings types only; admin: stats only
+//!  6  serve                   wire, resolve, os::socket, stats
+//!  5  resolve                 wire, policy, cache, upstream, stats
+//!  4  upstream                wire, transport, stats
+//!  3  transport               wire, stats           (tokio, rustls, h2 first appear here)
+//!  2  policy   cache          wire, stats           (siblings, never each other)
+//!  1  wire                    std only
+//!  0  stats  shutdown  os     leaves
+//! ```
+//!
+//! # Invariants, each with a test
+//! - No code path can send classic DNS: the transport takes addresses only, and name look-ups are `disallowed-methods`.
+//! - An upstream query is made of the [`wire::question::QuestionKey`] alone, padded to 128 octets.
+//! - [`wire::answer::Answer::check`] is the only way for upstream data to come in.
+//! - A hit allocates nothing, awaits nothing and takes no lock that is held across I/O.
+//! - Every query ends within 5 s as an answer or as RCODE and EDE.
+//! - Time is a value below floor 3; shells read [`tokio::time::Instant`] only; no test sleeps.
+//! - Query names and client addresses are in no log above `trace`, no metric, no file; `Debug` of what holds a name hides it.
+//! - Every table, queue, buffer and loop has a named limit with its reason beside it.
+//!
+//! # Where this differs from the design page
+//! - `answer_later` gives back a [`resolve::Settled`] instead of filling a buffer: a buffer of 64 KiB held across the wait would
+//!   cost a client 64 KiB for each query under way. The shell writes it when there is something to write.
+//! - `Exchange` gives back a response *and* the seconds it spent in HTTP caches (RFC 8484 section 5.1), because only the check
+//!   knows where the TTLs are.
+//! - An upstream that takes long is not given up after its share of the deadline; the next one is asked beside it and the first
+//!   usable answer counts.
+//! - A failed road is remembered for a flat second, only what a resolver said grows (RFC 9520): roads come back.
 
+pub mod admin;
+pub mod app;
 pub mod cache;
+pub mod cli;
+pub mod config;
+pub mod os;
 pub mod policy;
 pub mod resolve;
+pub mod serve;
 pub mod shutdown;
 pub mod stats;
 pub mod transport;

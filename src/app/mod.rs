@@ -1,0 +1,205 @@
+//! Composition root: hands each room its settings, starts them in order, stops them in the opposite one.
+
+mod figures;
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+
+use crate::admin::Admin;
+use crate::admin::snapshot::Snapshot;
+use crate::cache::{self, Cache};
+use crate::config::{ChosenBy, Config, UpstreamConfig};
+use crate::policy::Policy;
+use crate::resolve::Resolver;
+use crate::serve::{self, BindCause, BindError, Bound};
+use crate::shutdown::Shutdown;
+use crate::upstream::Upstream;
+use crate::upstream::connect::{self, ConnectError};
+use crate::upstream::pool::Pool;
+use crate::wire::answer::TtlLimits;
+use figures::Figures;
+
+/// How long the stop waits for answers that are under way: a little more than a query's life.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// A resolver that serves.
+#[derive(Debug)]
+pub struct App {
+    addresses: Vec<SocketAddr>,
+    stats_address: Option<SocketAddr>,
+    figures: Arc<Figures>,
+    shutdown: Shutdown,
+    /// Publishes a new resolver on reload; who serves follows it.
+    _publish: watch::Sender<Arc<Resolver>>,
+}
+
+impl App {
+    /// Binds everything, then serves. Must be called inside a tokio runtime; nothing is left bound or running on an error.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub async fn start(config: &Config) -> Result<Self, StartError> {
+        let shutdown = Shutdown::new();
+        let resolver = Arc::new(resolver(config)?);
+        let bound = bind(config)?;
+        let stats_listener = bind_stats(config.stats).await?;
+        let addresses = bound.addresses();
+        let figures = Arc::new(Figures::new(Arc::clone(&resolver), bound.stats(), shutdown.clone()));
+        let (publish, published) = watch::channel(resolver);
+        bound
+            .run(&published, &shutdown, &Handle::current())
+            .map_err(StartError::Serve)?;
+        let stats_address = serve_stats(stats_listener, &figures, &shutdown);
+        Ok(Self {
+            addresses,
+            stats_address,
+            figures,
+            shutdown,
+            _publish: publish,
+        })
+    }
+
+    /// Where it listens, with real ports.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Where the stats endpoint listens.
+    pub fn stats_address(&self) -> Option<SocketAddr> {
+        self.stats_address
+    }
+
+    /// All figures of this moment.
+    pub fn snapshot(&self) -> Snapshot {
+        self.figures.snapshot()
+    }
+
+    /// Stops: no new queries, those under way get their answers; says whether all of them did in time.
+    pub async fn stop(self) -> bool {
+        self.shutdown.stop();
+        self.shutdown.drained(GRACE).await
+    }
+}
+
+fn resolver(config: &Config) -> Result<Resolver, StartError> {
+    let seconds = |duration: Duration| u32::try_from(duration.as_secs()).unwrap_or(u32::MAX);
+    let ttls = TtlLimits {
+        min: seconds(config.cache.min_ttl),
+        max: seconds(config.cache.max_ttl),
+        max_negative: seconds(config.cache.max_negative_ttl),
+    };
+    let upstreams = config
+        .upstreams
+        .iter()
+        .map(connect_upstream)
+        .collect::<Result<_, _>>()?;
+    let cache = Cache::new(cache::Settings {
+        max_bytes: config.cache.max_bytes,
+        ttls,
+    });
+    Ok(Resolver::new(
+        Policy::default(),
+        Arc::new(cache),
+        Pool::new(upstreams, ttls),
+    ))
+}
+
+fn connect_upstream(config: &UpstreamConfig) -> Result<Upstream, StartError> {
+    let refused = |error| StartError::Upstream {
+        name: config.name.clone(),
+        error,
+    };
+    connect::connect(config.into()).map_err(refused)
+}
+
+impl From<&UpstreamConfig> for connect::Settings {
+    fn from(config: &UpstreamConfig) -> Self {
+        Self {
+            name: config.name.clone(),
+            endpoint: config.endpoint.clone(),
+            addresses: config.addresses.clone(),
+            server_name: config.server_name.clone(),
+            roots: config.roots.clone(),
+        }
+    }
+}
+
+/// Binds the listen addresses. One of the built-in ones that this host lacks (no IPv6, say) is left out with a line.
+fn bind(config: &Config) -> Result<Bound, StartError> {
+    let mut settings = serve::Settings {
+        listen: config.listen.addresses.clone(),
+        allow: config.allow.clone(),
+        ..serve::Settings::default()
+    };
+    loop {
+        match serve::bind(&settings) {
+            Err(BindError::Address {
+                address,
+                cause: BindCause::NoSuchAddress,
+                ..
+            }) if config.listen.chosen_by == ChosenBy::Default && settings.listen.len() > 1 => {
+                tracing::warn!(%address, "this host has no such address: not listening there");
+                settings.listen.retain(|listen| *listen != address);
+            }
+            bound => return bound.map_err(StartError::Bind),
+        }
+    }
+}
+
+async fn bind_stats(address: Option<SocketAddr>) -> Result<Option<TcpListener>, StartError> {
+    let Some(address) = address else { return Ok(None) };
+    let listener = TcpListener::bind(address).await;
+    listener.map(Some).map_err(|error| StartError::Stats { address, error })
+}
+
+fn serve_stats(listener: Option<TcpListener>, figures: &Arc<Figures>, shutdown: &Shutdown) -> Option<SocketAddr> {
+    let listener = listener?;
+    let address = listener.local_addr().ok()?;
+    let figures = Arc::clone(figures);
+    let admin = Admin::new(address, Arc::new(move || figures.snapshot()));
+    shutdown.spawn(admin.serve(listener, shutdown.clone()));
+    Some(address)
+}
+
+/// Why the resolver does not run.
+#[derive(Debug)]
+pub enum StartError {
+    /// A listen address cannot be had.
+    Bind(BindError),
+    /// The stats endpoint's address cannot be had.
+    Stats {
+        /// Which.
+        address: SocketAddr,
+        /// Why.
+        error: io::Error,
+    },
+    /// An upstream cannot be used.
+    Upstream {
+        /// Its name.
+        name: String,
+        /// Why.
+        error: ConnectError,
+    },
+    /// The system gave no thread or no socket.
+    Serve(io::Error),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bind(error) => error.fmt(f),
+            Self::Stats { address, error } => write!(f, "cannot serve the stats at {address}: {error}"),
+            Self::Upstream { name, error } => write!(f, "upstream {name:?}: {error}"),
+            Self::Serve(error) => write!(f, "cannot begin to serve: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}

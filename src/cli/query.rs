@@ -1,0 +1,160 @@
+//! `tacenda query`: one question, by the road of the user's choice, and everything the answer says.
+
+mod ask;
+mod print;
+mod via;
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::output::Output;
+use super::{Exit, Failure};
+use crate::config::{self, Flags, UpstreamFlag};
+use crate::upstream::iana;
+use crate::upstream::presentation::parse_name;
+use crate::upstream::records::{Question, Reply};
+
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct QueryArgs {
+    /// The name, with `\.` and `\DDD` for unusual octets; internationalized names in punycode
+    #[arg(value_parser = read_name)]
+    name: Name,
+    /// The record type, by name or as TYPE123
+    #[arg(value_name = "TYPE", default_value = "A", value_parser = read_type)]
+    rtype: u16,
+    /// Ask this upstream directly, encrypted: https://host/path or tls://host
+    #[arg(long, value_name = "URL")]
+    via: Option<String>,
+    /// Where the --via upstream is, if it is not a well-known one
+    #[arg(short, long, value_name = "IP", requires = "via")]
+    address: Vec<String>,
+    /// Who may sign the --via upstream's certificate: bundled, system or a PEM file
+    #[arg(long, value_name = "ROOTS", requires = "via")]
+    roots: Option<String>,
+    /// Ask the tacenda at this loopback address; else the one the configuration names
+    #[arg(short, long, value_name = "ADDR", conflicts_with = "via", value_parser = read_server)]
+    server: Option<SocketAddr>,
+    /// Ask over TCP; else UDP first, and TCP only if the answer is cut short
+    #[arg(long, conflicts_with = "via")]
+    tcp: bool,
+    /// Print the answer as JSON
+    #[arg(long)]
+    json: bool,
+    /// The configuration that names the address; else /etc/tacenda/tacenda.toml
+    #[arg(short, long, value_name = "FILE", conflicts_with_all = ["via", "server"])]
+    config: Option<PathBuf>,
+}
+
+/// A name's labels; of its own type so that clap does not take it for a list of arguments.
+#[derive(Clone, Debug)]
+struct Name(Vec<Vec<u8>>);
+
+pub(super) fn run(args: &QueryArgs, mut output: Output<'_>) -> Result<Exit, Failure> {
+    let question = Question {
+        labels: args.name.0.clone(),
+        qtype: args.rtype,
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let response = match &args.via {
+        Some(url) => {
+            let flags = Flags {
+                upstream: vec![url.clone()],
+                address: args.address.clone(),
+                roots: args.roots.clone(),
+                upstream_flag: UpstreamFlag::Via,
+                ..Flags::default()
+            };
+            let upstream = config::upstream_from_flags(&flags)?;
+            runtime.block_on(via::ask(&upstream, &question))?
+        }
+        None => runtime.block_on(ask::ask(server(args)?, &question, args.tcp))?,
+    };
+    let reply = Reply::read(&response.octets).map_err(|reason| {
+        Failure::new(
+            Exit::Failed,
+            format!("the answer from {} cannot be read: {reason}", response.server),
+        )
+    })?;
+    if args.json {
+        output.write_json(&print::to_json(&reply, &response))?;
+    } else {
+        output.write(print::to_text(&reply, &response))?;
+    }
+    // NXDOMAIN is an answer: the name was asked about and does not exist.
+    Ok(if matches!(reply.rcode, 0 | 3) {
+        Exit::Done
+    } else {
+        Exit::Failed
+    })
+}
+
+/// What came back, and by which road.
+struct Response {
+    octets: Vec<u8>,
+    /// `udp`, `tcp`, `dot`, `doh`.
+    transport: &'static str,
+    /// Whom we asked.
+    server: String,
+    took: std::time::Duration,
+}
+
+/// Where the running tacenda listens on this host.
+fn server(args: &QueryArgs) -> Result<SocketAddr, Failure> {
+    if let Some(server) = args.server {
+        return Ok(server);
+    }
+    let config = config::load(args.config.as_deref(), &Flags::default())?.config;
+    let local = |address: &SocketAddr| match address.ip() {
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Some(SocketAddr::from((Ipv4Addr::LOCALHOST, address.port()))),
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED) => Some(SocketAddr::from((Ipv6Addr::LOCALHOST, address.port()))),
+        ip => ip.is_loopback().then_some(*address),
+    };
+    config.listen.addresses.iter().find_map(local).ok_or_else(|| {
+        Failure::new(Exit::Config, "the configuration listens on no loopback address")
+            .with_help("say where to ask with --server, which takes loopback addresses only")
+    })
+}
+
+fn read_name(text: &str) -> Result<Name, String> {
+    parse_name(text).map(Name).map_err(|error| error.to_string())
+}
+
+fn read_type(text: &str) -> Result<u16, String> {
+    iana::type_number(text).ok_or_else(|| "no such record type: write its name, or its number as in TYPE65".to_owned())
+}
+
+/// Promise 1: a question to any other address would be clear text on a link.
+fn read_server(text: &str) -> Result<SocketAddr, String> {
+    let bare = text.trim_start_matches('[').trim_end_matches(']');
+    let address = text
+        .parse()
+        .or_else(|_| bare.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, 53)));
+    match address {
+        Ok(address) if address.ip().is_loopback() => Ok(address),
+        Ok(_) => {
+            Err("only loopback: a question to any other address would be clear text; ask an upstream with --via".into())
+        }
+        Err(_) => Err("not an address: write for example 127.0.0.1:53 or [::1]:53".into()),
+    }
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  tacenda query example.com
+  tacenda query example.com HTTPS --json
+  tacenda query example.com --via https://dns.quad9.net/dns-query
+  tacenda query lab.example --via tls://lab.example:8853 --address 127.0.0.1 --roots ./ca.pem
+
+Ends with 0 for NOERROR and NXDOMAIN, 1 for every other RCODE, 69 if there is no answer.
+
+JSON:
+  {\"format\":1, \"status\":\"NOERROR\", \"rcode\":0, \"flags\":[\"qr\",\"rd\",\"ra\"],
+  \"question\":{\"name\",\"type\",\"class\"}, \"ede\":[{\"code\",\"name\",\"text\"}],
+  \"answer\":[{\"name\",\"ttl\",\"class\",\"type\",\"data\"}], \"authority\":[], \"additional\":[],
+  \"transport\":\"udp|tcp|dot|doh\", \"server\":\"127.0.0.1:53\", \"time_ms\":1.25, \"octets\":56}";
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,111 @@
+//! A reply as text, like a short dig, and as JSON.
+
+use std::fmt::Write;
+
+use serde_json::{Value, json};
+
+use super::Response;
+use crate::upstream::iana;
+use crate::upstream::records::{RecordText, Reply};
+
+/// Comment lines begin with `;;`, records are zone file lines.
+pub(super) fn to_text(reply: &Reply, response: &Response) -> String {
+    let mut text = format!(";; {}, flags: {}", iana::rcode_name(reply.rcode), reply.flags.join(" "));
+    if let Some((name, rtype, class)) = &reply.question {
+        text.push_str(&format!(", question: {name} {class} {rtype}"));
+    }
+    text.push('\n');
+    for (code, extra) in &reply.extended_errors {
+        let extra = if extra.is_empty() {
+            String::new()
+        } else {
+            format!(": {extra}")
+        };
+        text.push_str(&format!(";; EDE {code} ({}){extra}\n", iana::ede_name(*code)));
+    }
+    write_records(&mut text, None, &reply.answers);
+    write_records(&mut text, Some("authority"), &reply.authorities);
+    write_records(&mut text, Some("additional"), &reply.additionals);
+    let Response {
+        octets,
+        transport,
+        server,
+        ..
+    } = response;
+    text.push_str(&format!(
+        ";; {transport} {server}, {:.1} ms, {} octets\n",
+        milliseconds(response),
+        octets.len()
+    ));
+    text
+}
+
+/// The documented shape; see the command's help.
+pub(super) fn to_json(reply: &Reply, response: &Response) -> Value {
+    let question = reply
+        .question
+        .as_ref()
+        .map(|(name, rtype, class)| json!({ "name": name, "type": rtype, "class": class }));
+    let ede = |(code, text): &(u16, String)| json!({ "code": code, "name": iana::ede_name(*code), "text": text });
+    json!({
+        "format": 1,
+        "status": iana::rcode_name(reply.rcode),
+        "rcode": reply.rcode,
+        "flags": reply.flags,
+        "question": question,
+        "ede": reply.extended_errors.iter().map(ede).collect::<Vec<_>>(),
+        "answer": records_json(&reply.answers),
+        "authority": records_json(&reply.authorities),
+        "additional": records_json(&reply.additionals),
+        "transport": response.transport,
+        "server": response.server,
+        "time_ms": (milliseconds(response) * 1000.0).round() / 1000.0,
+        "octets": response.octets.len(),
+    })
+}
+
+fn milliseconds(response: &Response) -> f64 {
+    response.took.as_secs_f64() * 1000.0
+}
+
+fn records_json(records: &[RecordText]) -> Vec<Value> {
+    let one = |record: &RecordText| {
+        let RecordText {
+            name,
+            ttl,
+            class,
+            rtype,
+            data,
+        } = record;
+        json!({ "name": name, "ttl": ttl, "class": class, "type": rtype, "data": data })
+    };
+    records.iter().map(one).collect()
+}
+
+fn write_records(text: &mut String, section: Option<&str>, records: &[RecordText]) {
+    if let (Some(section), false) = (section, records.is_empty()) {
+        text.push_str(&format!(";; {section}:\n"));
+    }
+    let width =
+        |column: fn(&RecordText) -> usize| records.iter().map(column).filter(|width| *width <= MAX_COLUMN).max();
+    let name_width = width(|record| record.name.len()).unwrap_or(0);
+    let ttl_width = width(|record| record.ttl.to_string().len()).unwrap_or(0);
+    let type_width = width(|record| record.rtype.len()).unwrap_or(0);
+    for RecordText {
+        name,
+        ttl,
+        class,
+        rtype,
+        data,
+    } in records
+    {
+        // Writing into a String cannot fail.
+        let _ = writeln!(
+            text,
+            "{name:name_width$}  {ttl:ttl_width$}  {class}  {rtype:type_width$}  {data}"
+        );
+    }
+}
+
+/// Columns line up under all but the longest names.
+const MAX_COLUMN: usize = 48;

@@ -1,0 +1,103 @@
+//! `tacenda run`: loads the configuration and hands it to `app`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::{Exit, Failure};
+use crate::app::{App, StartError};
+use crate::config::{self, Config, Flags, UpstreamFlag};
+use crate::os;
+use crate::serve::{BindCause, BindError};
+
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct RunArgs {
+    /// Read this file instead of /etc/tacenda/tacenda.toml (and config.d/*.toml beside it)
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Listen on this address; may be given several times
+    #[arg(short, long, value_name = "ADDR")]
+    listen: Vec<String>,
+    /// Ask this upstream, https://host/path or tls://host; several are asked in this order
+    #[arg(short, long, value_name = "URL")]
+    upstream: Vec<String>,
+    /// Where the --upstream is, if it is not a well-known one
+    #[arg(short, long, value_name = "IP")]
+    address: Vec<String>,
+    /// Who may sign the upstreams' certificates: bundled, system or a PEM file
+    #[arg(long, value_name = "ROOTS")]
+    roots: Option<String>,
+}
+
+impl RunArgs {
+    fn flags(&self) -> Flags {
+        Flags {
+            listen: self.listen.clone(),
+            upstream: self.upstream.clone(),
+            address: self.address.clone(),
+            roots: self.roots.clone(),
+            upstream_flag: UpstreamFlag::Upstream,
+        }
+    }
+}
+
+pub(super) fn run(args: &RunArgs) -> Result<Exit, Failure> {
+    let loaded = config::load(args.config.as_deref(), &args.flags())?;
+    for file in &loaded.files {
+        tracing::info!(file = %file.display(), "read configuration");
+    }
+    start(&loaded.config)
+}
+
+/// Serves until it is asked to stop.
+fn start(config: &Config) -> Result<Exit, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let app = App::start(config).await?;
+        for address in app.addresses() {
+            tracing::info!(%address, "listening over UDP and TCP");
+        }
+        if let Some(address) = app.stats_address() {
+            tracing::info!(%address, "serving stats");
+        }
+        os::signal::stop_requested().await?;
+        tracing::info!("stopping");
+        if !app.stop().await {
+            tracing::warn!("some queries were still under way at the end");
+        }
+        Ok(Exit::Done)
+    })
+}
+
+impl From<StartError> for Failure {
+    fn from(error: StartError) -> Self {
+        let message = error.to_string();
+        match error {
+            StartError::Bind(BindError::Address {
+                cause: BindCause::NotPermitted,
+                ..
+            }) => Self::new(Exit::Permission, message).with_help(PORT_53),
+            StartError::Bind(BindError::Address {
+                cause: BindCause::Taken(_),
+                ..
+            }) => Self::new(Exit::Io, message).with_help("stop that program, or take another address with --listen"),
+            StartError::Bind(BindError::Settings(_)) | StartError::Upstream { .. } => Self::new(Exit::Config, message),
+            StartError::Bind(BindError::Address { .. }) | StartError::Stats { .. } | StartError::Serve(_) => {
+                Self::new(Exit::Io, message)
+            }
+        }
+    }
+}
+
+const PORT_53: &str = "ports below 1024 need a right: run as root (sudo), as the service, or once \
+`sudo setcap cap_net_bind_service=+ep $(command -v tacenda)`; or take a higher port with --listen 127.0.0.1:5300";
+
+const EXAMPLES: &str = "\
+Examples:
+  sudo tacenda run
+  tacenda run --listen 127.0.0.1:5300 --upstream tls://dns.quad9.net
+  tacenda run --upstream https://dns.example/dns-query --address 192.0.2.1 --roots ./ca.pem
+
+Port 53 needs a right: run as root, or as the service (tacenda.service), or once
+`sudo setcap cap_net_bind_service=+ep $(command -v tacenda)`, or take a port above 1023.";
