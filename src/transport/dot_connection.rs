@@ -121,7 +121,7 @@ impl Shared {
     fn not_started(&self, error: StartError) -> AskError {
         match error {
             StartError::Closing => AskError::Unsent(self.ended()),
-            StartError::Full => AskError::Failed(ExchangeError::busy("the connection is full", None)),
+            StartError::Full => AskError::Failed(ExchangeError::full("the connection is full")),
             StartError::Impossible => AskError::Failed(ExchangeError::network("the query cannot be sent")),
         }
     }

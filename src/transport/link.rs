@@ -140,7 +140,7 @@ impl<O: Open> Link<O> {
     /// [`super::Exchange::exchange`].
     pub(super) async fn exchange(&self, query: &[u8], deadline: Instant) -> Result<Response, ExchangeError> {
         let Ok(_place) = self.places.try_acquire() else {
-            return Err(ExchangeError::busy("too many queries wait for this resolver", None));
+            return Err(ExchangeError::full("too many queries wait for this resolver"));
         };
         let mut sent = 0;
         let mut last = ExchangeError::network("the connection closes before anything can be sent");
@@ -296,7 +296,7 @@ impl<C> Slot<C> {
 }
 
 /// Queries at one resolver, sent or waiting to be: 200 in flight and 1,000 in line, which a resolver that answers at
-/// all works off well within a query's five seconds. One more is `Busy` at once (T-QUEUE).
+/// all works off well within a query's five seconds. One more is `Full` at once (T-QUEUE).
 const MAX_QUERIES: usize = 1_200;
 
 /// A query is sent once, and once more if the connection closed (RFC 7766 section 6.2.4).

@@ -73,8 +73,9 @@ pub enum ExchangeErrorKind {
     Silent,
     /// What came back was not an answer to the question (EDE 24). Ask another upstream.
     Garbage,
-    /// The upstream asked us to stay away for a while (429, 503) or our queue to it is full (EDE 23). Ask another
-    /// upstream.
+    /// Our own queue to it is full (EDE 23). Ask another upstream; it says nothing about this one.
+    Full,
+    /// The upstream asked us to stay away for a while (429, 503; EDE 23). Ask another upstream.
     Busy {
         /// How long to leave it alone, capped at 60 s (RFC 9110 section 10.2.3).
         retry_after: Option<Duration>,
@@ -99,6 +100,13 @@ impl ExchangeError {
     fn garbage(detail: impl Into<String>) -> Self {
         Self {
             kind: ExchangeErrorKind::Garbage,
+            detail: detail.into(),
+        }
+    }
+
+    fn full(detail: impl Into<String>) -> Self {
+        Self {
+            kind: ExchangeErrorKind::Full,
             detail: detail.into(),
         }
     }

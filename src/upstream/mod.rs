@@ -185,6 +185,7 @@ impl Upstream {
                 locked(&self.health).broke(now, None);
                 AskError::Network
             }
+            ExchangeErrorKind::Full => AskError::Network,
             ExchangeErrorKind::Busy { retry_after } => {
                 locked(&self.health).broke(now, retry_after);
                 AskError::Network

@@ -1,1 +1,25 @@
-//! Conversations with the real binary.
+//! Black-box tests over the real binary, a scripted resolver behind it, and the rules of the house.
+//!
+//! One binary with modules: `daemon`, `client`, `upstream` and `script` are the tools, every other module is conversations.
+
+#![allow(clippy::unwrap_used, reason = "a test's helper may panic")]
+
+mod broken;
+mod caching;
+mod client;
+mod command;
+mod corpus;
+mod daemon;
+mod edns;
+mod failover;
+mod figures;
+mod flood;
+mod hostile;
+mod layers;
+mod message;
+mod peers;
+mod privacy;
+mod script;
+mod stream;
+mod tls;
+mod upstream;

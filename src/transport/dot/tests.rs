@@ -5,7 +5,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::*;
-use crate::transport::ExchangeErrorKind::{Busy, Network, Silent};
+use crate::transport::ExchangeErrorKind::{Full, Network, Silent};
 use crate::transport::testing::{
     Authority, Frames, Shown, answer, answer_with_keepalive, in_ms, query, serve, serve_tcp, soon, tapped,
 };
@@ -336,7 +336,7 @@ async fn t_queue_more_than_may_wait_are_turned_away_at_once() {
             .count()
     };
     assert_eq!(
-        (count(Busy { retry_after: None }), count(Silent), count(Network)),
+        (count(Full), count(Silent), count(Network)),
         (50, 200, 1_000)
     );
 }
