@@ -1,0 +1,113 @@
+//! What must hold for any octets at all: the fuzz targets look for octets that break it, and `cargo test` replays the corpora.
+#![allow(dead_code, reason = "each fuzz target uses one of the checks")]
+
+use tacenda::wire::answer::{Answer, TtlLimits};
+use tacenda::wire::edns::keepalive_timeout;
+use tacenda::wire::frame::{FrameReader, write_frame};
+use tacenda::wire::header::{HEADER_LEN, Rcode};
+use tacenda::wire::query::{Query, Reject};
+use tacenda::wire::question::{Keepalive, MAX_QUERY_LEN, read_question, same_question};
+use tacenda::wire::synth::write_error;
+
+/// Octets from a client: a query is read, keyed, rewritten for upstream and refused without a panic, and what we write of
+/// it is well-formed in the eyes of our own reader.
+pub fn query(octets: &[u8]) {
+    let mut out = [0; 512];
+    match Query::parse(octets) {
+        Err(Reject::Silent) => assert_eq!(Reject::Silent.write(octets, &mut out), 0),
+        Err(reject) => {
+            let len = reject.write(octets, &mut out);
+            check_response(octets, &out[..len]);
+        }
+        Ok(query) => {
+            let len = write_error(&query, Rcode::SERVFAIL, None, &mut out);
+            check_response(octets, &out[..len]);
+            assert!((512..=1232).contains(&query.udp_payload_limit()));
+            assert!(!query.key().qname().iter().any(u8::is_ascii_uppercase));
+            for keepalive in [Keepalive::Ask, Keepalive::Omit] {
+                check_upstream_query(octets, &query, keepalive);
+            }
+        }
+    }
+}
+
+/// Octets from a resolver, taken as the answer to the very question that they carry. What is kept can be written at any
+/// size and age, and is itself an answer of which nothing more is taken away.
+pub fn answer(octets: &[u8]) {
+    let _ = keepalive_timeout(octets);
+    let Ok(question) = read_question(octets) else { return };
+    // RD, one question, an OPT with DO: everything may be kept.
+    let asked = [
+        &[0, 0, 1, 0, 0, 1, 0, 0, 0, 0, 0, 1][..],
+        question,
+        &[0, 0, 41, 4, 208, 0, 0, 128, 0, 0, 0],
+    ]
+    .concat();
+    let Ok(query) = Query::parse(&asked) else { return };
+    let key = query.key();
+    let Ok(answer) = Answer::check(octets, &key, &LIMITS) else {
+        return;
+    };
+    assert!(answer.max_len() <= usize::from(u16::MAX) + 64);
+    let mut out = vec![0; answer.max_len()];
+    for (age, room) in [(0, 0), (0, 12), (7, 512), (u32::MAX, 1232), (0, out.len())] {
+        let room = room.min(out.len());
+        let len = answer.write(&query, age, &mut out[..room]);
+        assert!(len <= room && (len == 0 || len >= HEADER_LEN));
+    }
+    let len = answer.write(&query, 0, &mut out);
+    let again = Answer::check(&out[..len], &key, &LIMITS).expect("our own response is an answer");
+    assert_eq!(again.message(), answer.message());
+}
+
+/// As the defaults.
+const LIMITS: TtlLimits = TtlLimits {
+    min: 0,
+    max: 86_400,
+    max_negative: 3600,
+};
+
+/// A byte stream: however it is cut into reads, the same messages come out, and written again they give the same stream.
+pub fn frame(octets: &[u8]) {
+    let Some((step, stream)) = octets.split_first() else {
+        return;
+    };
+    let whole = messages(stream, stream.len().max(1));
+    assert_eq!(messages(stream, usize::from(*step).max(1)), whole);
+    let mut written = Vec::new();
+    for message in &whole {
+        write_frame(message, &mut written).expect("a message that was read fits a frame");
+    }
+    assert!(stream.starts_with(&written));
+}
+
+/// Pushes a stream in pieces and collects what comes out.
+fn messages(stream: &[u8], step: usize) -> Vec<Vec<u8>> {
+    let (mut reader, mut all) = (FrameReader::new(), Vec::new());
+    for piece in stream.chunks(step) {
+        reader.push(piece);
+        while let Some(message) = reader.next_message() {
+            all.push(message.to_vec());
+        }
+    }
+    all
+}
+
+/// A response repeats the ID, is marked as one, and is no longer than it may be.
+fn check_response(query: &[u8], response: &[u8]) {
+    assert!((HEADER_LEN..=512).contains(&response.len()));
+    assert_eq!(response[..2], query[..2]);
+    assert_eq!(response[2] & 0x80, 0x80);
+    assert!(Query::parse(response).is_err(), "a response is never served as a query");
+}
+
+/// What goes upstream is a query that our own reader takes, for the same question, padded.
+fn check_upstream_query(octets: &[u8], query: &Query<'_>, keepalive: Keepalive) {
+    let mut out = [0; MAX_QUERY_LEN];
+    let len = query.key().write_query(keepalive, &mut out);
+    assert!(len.is_multiple_of(128) && len <= MAX_QUERY_LEN);
+    assert_eq!(out[..2], [0, 0]);
+    let again = Query::parse(&out[..len]).expect("our own query is well-formed");
+    assert_eq!(again.key(), query.key());
+    assert!(same_question(octets, &out[..len]));
+}
