@@ -87,7 +87,10 @@ fn hits_misses_synthesized_and_rejected_add_up_to_the_queries() {
     assert_eq!(after.misses - before.misses, 1 + 1 + 6 + 1);
     assert_eq!(after.synthesized - before.synthesized, 8 + 4);
     assert_eq!(after.rejected - before.rejected, 6 + 4);
-    assert_eq!(after.hits + after.misses + after.synthesized + after.rejected, after.queries);
+    assert_eq!(
+        after.hits + after.misses + after.synthesized + after.rejected,
+        after.queries
+    );
 }
 
 #[test]

@@ -335,10 +335,7 @@ async fn t_queue_more_than_may_wait_are_turned_away_at_once() {
             .filter(|result| result.as_ref().unwrap_err().kind == kind)
             .count()
     };
-    assert_eq!(
-        (count(Full), count(Silent), count(Network)),
-        (50, 200, 1_000)
-    );
+    assert_eq!((count(Full), count(Silent), count(Network)), (50, 200, 1_000));
 }
 
 #[tokio::test]
