@@ -4,7 +4,7 @@ use std::io::Write;
 use std::net::{Shutdown, TcpStream, UdpSocket};
 
 use crate::client::{A, Ask, CHAOS, Response, TXT, Tcp, framed, receive_udp, udp_socket};
-use crate::daemon::{Daemon, over_dot};
+use crate::daemon::{Config, Daemon, over_dot};
 use crate::upstream::Upstream;
 
 /// A generator of its own, so that a failure can be repeated (xorshift64*, Vigna 2016).
@@ -112,7 +112,9 @@ const MAX_GROWTH: usize = 24 << 20;
 
 fn flood(udp_packets: usize, tcp_connections: usize) {
     let upstream = Upstream::honest();
-    let mut daemon = over_dot(&upstream);
+    // A cache that is soon full: what grows after that is a leak.
+    let config = Config::new().dot(&upstream).table("[cache]\nmax-bytes = \"1 MiB\"\n");
+    let mut daemon = config.start();
     flood_udp(&daemon, udp_packets / 10, 1);
     flood_tcp(&daemon, tcp_connections / 10, 2);
     let before = daemon.resident();

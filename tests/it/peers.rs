@@ -208,8 +208,8 @@ const CLIENTS: [Client; 6] = [
             "@127.0.0.1 -p {port} +tcp +short +retry=0 +timeout=8 {name} {rtype}"
         ))
     }),
-    ("drill", "drill", |port, name, rtype| {
-        arguments(&format!("-Q -p {port} {name} @127.0.0.1 {rtype}"))
+    ("drill -a", "drill", |port, name, rtype| {
+        arguments(&format!("-Q -a -p {port} {name} @127.0.0.1 {rtype}"))
     }),
     ("drill -t", "drill", |port, name, rtype| {
         arguments(&format!("-Q -t -p {port} {name} @127.0.0.1 {rtype}"))
@@ -236,7 +236,8 @@ fn check_tree(daemon: &Daemon, plain: u16) {
                 .args([&port.to_string(), transport]);
             sorted_output(&mut python, &input)
         };
-        let (ours, theirs) = (ask(own), ask(plain));
+        // The resolver first: Knot gives up on a cold chain now and then, and knows it the second time.
+        let (theirs, ours) = (ask(plain), ask(own));
         assert_eq!(ours.len(), questions.len());
         for (our, their) in ours.iter().zip(&theirs) {
             assert_eq!(our, their, "dnspython over {transport}, port {plain}");
