@@ -10,6 +10,7 @@ mod dot_connection;
 mod link;
 mod metered;
 mod pipeline;
+mod prompt;
 mod random_ids;
 mod redial;
 #[cfg(test)]

@@ -21,6 +21,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::dial::plain;
+use super::prompt::Prompt;
 use super::{ExchangeError, Stats};
 
 /// Which certificate authorities are believed.
@@ -161,7 +162,7 @@ fn pem_roots(octets: &[u8], path: &Path) -> Result<RootCertStore, RootsError> {
 }
 
 /// A TLS session whose writes go to the socket when it is flushed, or when [`WRITE_BUFFER`] is full.
-pub(super) type Session = TlsStream<BufWriter<TcpStream>>;
+pub(super) type Session = TlsStream<BufWriter<Prompt>>;
 
 /// Shakes hands over `stream` and checks that the peer is `server_name`. Nothing of ours but the handshake is sent
 /// before it is done.
@@ -177,7 +178,7 @@ pub(super) async fn handshake(
     stats: &Stats,
 ) -> Result<Session, ExchangeError> {
     let failed = |why: &str| ExchangeError::network(format!("tls with {}: {why}", server_name.to_str()));
-    let stream = BufWriter::with_capacity(WRITE_BUFFER, stream);
+    let stream = BufWriter::with_capacity(WRITE_BUFFER, Prompt::new(stream));
     let connector = TlsConnector::from(Arc::clone(config));
     let deadline = deadline.min(Instant::now() + HANDSHAKE_LIMIT);
     let stream = match timeout_at(deadline, connector.connect(server_name.clone(), stream)).await {

@@ -16,6 +16,7 @@ mod owner;
 #[cfg(any(test, not(target_os = "linux")))]
 mod portable;
 mod sending;
+mod tcp;
 #[cfg(test)]
 mod tests;
 
@@ -27,6 +28,7 @@ use portable as system;
 pub use owner::PortOwner;
 pub use sending::Sent;
 pub use system::UdpBatch;
+pub use tcp::acknowledge_at_once;
 
 /// How a client's octets come in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
