@@ -156,7 +156,7 @@ fn t_stack_10000_queries_on_one_connection() {
 #[test]
 fn t_mem_random_subdomains_do_not_fill_the_memory() {
     let upstream = Upstream::honest();
-    let daemon = crate::daemon::Config::new()
+    let daemon = Config::new()
         .dot(&upstream)
         .table("[cache]\nmax-bytes = \"1 MiB\"")
         .start();
