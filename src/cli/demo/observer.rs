@@ -117,7 +117,8 @@ async fn relay(listener: TcpListener, resolver: SocketAddr, record: Arc<Mutex<Re
             continue;
         };
         // A router passes packets on as they come. If this fails, the relay is slower, and no less watchful.
-        let _ = near.set_nodelay(true).and(far.set_nodelay(true));
+        let _ = near.set_nodelay(true);
+        let _ = far.set_nodelay(true);
         let up = {
             let mut record = lock(&record);
             record.streams.extend([Vec::new(), Vec::new()]);
