@@ -314,6 +314,16 @@ mod tests {
     }
 
     #[test]
+    fn r9520_4_a_failed_validation_is_kept_for_seconds_whatever_its_records_say() {
+        let (cache, start, asked) = (Cache::new(Settings::default()), now(), key("a.example", A));
+        for _ in 0..20 {
+            cache.put_failure(&asked, Origin::Resolver, Some(Ede(6)), start, 0);
+        }
+        assert!(matches!(cache.get(&asked, after(start, 29_999), 0), Found::Failure(_)));
+        assert!(matches!(cache.get(&asked, after(start, 30_000), 0), Found::Nothing));
+    }
+
+    #[test]
     fn r9520_3_a_transport_that_comes_back_lifts_failures_of_the_road() {
         let (cache, start) = (Cache::new(Settings::default()), now());
         cache.put_failure(&key("a.example", A), Origin::Road, Some(Ede::NETWORK_ERROR), start, 7);

@@ -450,7 +450,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_is_its_own_and_a_stranger_has_none() {
+    fn r8484_10_an_address_is_its_own_and_a_stranger_has_none() {
         let addresses = |url: &str| url.parse::<Endpoint>().unwrap().built_in_addresses();
         assert_eq!(addresses("tls://192.0.2.7"), ["192.0.2.7".parse::<IpAddr>().unwrap()]);
         assert!(addresses("tls://dns.quad9.net").contains(&"9.9.9.9".parse().unwrap()));

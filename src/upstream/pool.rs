@@ -59,36 +59,35 @@ impl Pool {
         let mut worst = AskError::Silent;
         let mut head_start_ends = deadline;
         loop {
-            if running.is_empty() || Instant::now() >= head_start_ends {
-                let Some((index, standing)) = candidates.next() else {
-                    if running.is_empty() {
-                        return Err(worst);
-                    }
-                    head_start_ends = deadline;
-                    continue;
-                };
-                let now = Instant::now();
-                head_start_ends = if candidates.peek().is_some() {
-                    now + head_start(standing)
-                } else {
-                    deadline
-                };
-                running.add(
-                    index,
-                    now,
-                    Box::pin(self.upstreams[index].ask(key, deadline, &self.ttls)),
-                );
+            let now = Instant::now();
+            if running.is_empty() || now >= head_start_ends {
+                if let Some((index, standing)) = candidates.next() {
+                    head_start_ends = now + head_start(standing);
+                    running.add(
+                        index,
+                        now,
+                        Box::pin(self.upstreams[index].ask(key, deadline, &self.ttls)),
+                    );
+                } else if running.is_empty() {
+                    return Err(worst);
+                }
             }
-            match tokio::time::timeout_at(head_start_ends.min(deadline), running.next()).await {
+            let until = if candidates.peek().is_some() {
+                head_start_ends.min(deadline)
+            } else {
+                deadline
+            };
+            match tokio::time::timeout_at(until, running.next()).await {
                 Ok((index, result)) => match self.judge(index, result) {
                     Err(error) if !error.is_final() => worst = worst.more_telling(error),
                     settled => return settled,
                 },
                 Err(_) => {
+                    let now = Instant::now();
                     for (index, sent) in running.take_silent() {
-                        self.upstreams[index].was_silent(sent, Instant::now());
+                        self.upstreams[index].was_silent(sent, now);
                     }
-                    if Instant::now() >= deadline {
+                    if now >= deadline {
                         return Err(worst);
                     }
                 }

@@ -125,6 +125,20 @@ async fn servfail_is_asked_elsewhere_but_not_a_failed_validation() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn r9520_2_a_question_is_put_to_each_upstream_once() {
+    for behaviour in [
+        Behaviour::Broken,
+        Behaviour::Garbage,
+        Behaviour::Silent,
+        Behaviour::Fail(2, None),
+    ] {
+        let (pool, fakes) = pool(&[behaviour; 3]);
+        ask(&pool).await.unwrap_err();
+        assert_eq!(asked(&fakes), [1, 1, 1], "{behaviour:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_most_telling_failure_is_reported() {
     let (pool, _) = pool(&[Behaviour::Fail(5, None), Behaviour::Broken, Behaviour::Garbage]);
     assert_eq!(

@@ -181,7 +181,7 @@ fn r1035_1_an_error_repeats_id_opcode_rd_and_the_question() {
 }
 
 #[test]
-fn r6891_1_no_opt_asked_none_given() {
+fn r6891_1_and_r8914_2_no_opt_asked_none_given() {
     let octets = query("a.example", A, None);
     let mut out = [0; 512];
     let len = synth::write_error(
