@@ -60,7 +60,7 @@ enum Command {
 /// How much is said, and in which colours.
 #[derive(Args, Clone, Copy, Debug)]
 struct Talk {
-    /// Say more on stderr; twice writes query names into the log
+    /// Say more on stderr; never a query name
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     verbose: u8,
     /// Say less on stderr: warnings only; twice, errors only
