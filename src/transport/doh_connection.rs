@@ -278,7 +278,13 @@ pub(super) fn ask_error(error: &h2::Error) -> AskError {
     if error.is_go_away() && error.is_remote() {
         return AskError::Unsent(words);
     }
-    if is_refused(error) || error.is_go_away() || error.is_io() {
+    if is_refused(error) {
+        return AskError::Refused(words);
+    }
+    // A reset of any other kind may be the first sign of a connection that ends: servers cancel their streams before they close. A
+    // DNS query may always be asked again, and it is asked again only once.
+    let is_reset = error.is_reset() && error.is_remote();
+    if is_reset || error.is_go_away() || error.is_io() {
         return AskError::Unanswered(words);
     }
     AskError::Failed(words)

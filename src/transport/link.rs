@@ -37,8 +37,10 @@ pub(super) trait Carry: Send + Sync + 'static {
 pub(super) enum AskError {
     /// It closed before the query was sent, or the server says that it never looked at it (GOAWAY).
     Unsent(ExchangeError),
-    /// The query was sent, and the connection closed or the server refused the stream.
+    /// The query was sent, and the connection ended or shows signs of it.
     Unanswered(ExchangeError),
+    /// The server refused this one query unprocessed (REFUSED_STREAM); the connection may be as good as ever.
+    Refused(ExchangeError),
     /// Asking again would not help.
     Failed(ExchangeError),
 }
@@ -149,19 +151,26 @@ impl<O: Open> Link<O> {
             match self.ask(&live, query, deadline).await {
                 Ok(response) => return Ok(response),
                 Err(AskError::Failed(error)) => return Err(error),
-                Err(AskError::Unsent(error)) => last = error,
-                Err(AskError::Unanswered(error)) => {
-                    sent += 1;
+                Err(AskError::Unsent(error)) => {
+                    self.shared.lock().replace(&live, &error);
                     last = error;
-                    if sent < MAX_SENDS {
-                        self.shared.stats.resent.increment();
-                    }
+                    continue;
+                }
+                // Whether it knows already that it is closed or not: the second try must not meet the same end.
+                Err(AskError::Unanswered(error)) => {
+                    self.shared.lock().replace(&live, &error);
+                    last = error;
+                }
+                Err(AskError::Refused(error)) => {
+                    self.shared.replace_if_closed(&live, &error);
+                    last = error;
                 }
             }
-            self.shared.replace_if_closed(&live, &last);
+            sent += 1;
             if sent == MAX_SENDS {
                 break;
             }
+            self.shared.stats.resent.increment();
         }
         Err(last)
     }

@@ -175,7 +175,12 @@ fn r7766_10_a_closed_upstream_connection_loses_no_question() {
         let upstream = Upstream::start(|heard| if heard.nth == 0 { Reply::Close } else { normal(heard) });
         let daemon = over(&upstream);
         let response = Ask::new("www.example", A).udp(daemon.dns);
-        assert_eq!((response.rcode(), response.message.answers.len()), (0, 1));
+        assert_eq!(
+            (response.rcode(), response.message.answers.len()),
+            (0, 1),
+            "{}",
+            daemon.stats()["upstreams"]
+        );
         assert_eq!(
             (upstream.count("www.example"), upstream.connections()),
             (2, 2),

@@ -94,7 +94,7 @@ impl Carry for Fake {
             }),
             Act::CloseUnsent => Err(AskError::Unsent(ExchangeError::network("closing"))),
             Act::Close => Err(AskError::Unanswered(ExchangeError::network("closed"))),
-            Act::Refuse => Err(AskError::Unanswered(ExchangeError::network("refused stream"))),
+            Act::Refuse => Err(AskError::Refused(ExchangeError::network("refused stream"))),
             Act::Fail => Err(AskError::Failed(ExchangeError::garbage("not ours"))),
             Act::Hold => {
                 tokio::time::sleep_until(deadline).await;
