@@ -171,6 +171,10 @@ impl Resolver {
 impl Parts {
     async fn ask(&self, key: &QuestionKey, deadline: tokio::time::Instant) -> Settled {
         let roads = self.pool.recoveries();
+        // Between the asker's own look into the cache and its turn here, the same question may have been answered.
+        if let Found::Fresh(entry) = self.cache.get(key, tokio::time::Instant::now().into_std(), roads) {
+            return Settled::Answer(entry);
+        }
         match self.pool.ask(key, deadline).await {
             Ok(answered) => Settled::Answer(self.cache.put(key, answered.answer, answered.stored.into_std())),
             Err(error) => {

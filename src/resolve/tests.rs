@@ -98,6 +98,23 @@ async fn b12_ten_thousand_askers_cost_one_query() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn r1035_13_who_looked_before_the_answer_came_and_asks_after_it_asks_nobody() {
+    let (resolver, fake) = resolver(Behaviour::Answer);
+    let octets = query("www.example", A, None);
+    let late = Query::parse(&octets).unwrap();
+    let Now::Wait(pending) = resolver.answer_now(&late, tokio::time::Instant::now().into_std(), &mut [0; 512]) else {
+        panic!("a cold cache")
+    };
+    exchange(&resolver, &octets).await;
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(1);
+    assert!(matches!(
+        resolver.answer_later(pending, deadline).await,
+        Settled::Answer(_)
+    ));
+    assert_eq!(fake.asked(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_client_that_leaves_cancels_nobody() {
     let (resolver, fake) = resolver(Behaviour::Slow(Duration::from_secs(1)));
     let octets = query("www.example", A, None);
