@@ -121,9 +121,9 @@ impl Cache {
             stored,
             lifetime: Duration::from_secs(lifetime.unwrap_or(0).into()),
         });
+        self.failures.invalidate(key.as_octets());
         if lifetime.is_some() {
             self.answers.insert(key.as_octets().into(), Arc::clone(&entry));
-            self.failures.invalidate(key.as_octets());
             self.stats.insertions.increment();
         }
         entry
@@ -349,5 +349,15 @@ mod tests {
         assert!(cache.entry_count() > 100);
         assert_eq!(cache.stats().insertions.value(), 2000);
         assert!(cache.stats().evictions.value() >= 1700);
+    }
+
+    #[test]
+    fn r9520_1_an_answer_that_is_not_kept_ends_the_row_of_failures_too() {
+        let (cache, start, asked) = (Cache::new(Settings::default()), now(), key("a.example", A));
+        cache.put_failure(&asked, Origin::Resolver, None, start, 0);
+        cache.put(&asked, answer("a.example", 0), after(start, 1500));
+        cache.put_failure(&asked, Origin::Resolver, None, after(start, 3000), 0);
+        let held = matches!(cache.get(&asked, after(start, 4500), 0), Found::Failure(_));
+        assert!(!held, "one failure after an answer is kept 1 s");
     }
 }

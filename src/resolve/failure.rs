@@ -10,6 +10,8 @@ use crate::wire::header::Rcode;
 pub enum Failure {
     /// The upstreams failed us.
     Upstream(AskError),
+    /// It failed a moment ago, for this reason.
+    Cached(Option<Ede>),
     /// The query's time was over.
     Deadline,
     /// Too many questions are under way; this one was the oldest.
@@ -30,6 +32,7 @@ impl Failure {
             }
             Self::Upstream(AskError::Garbage) => [Some(Ede::INVALID_DATA), None],
             Self::Upstream(AskError::Failed { ede, .. }) => [ede.or(Some(Ede::OTHER)), None],
+            Self::Cached(ede) => [Some(Ede::CACHED_ERROR), ede],
             Self::Shed | Self::Internal => [Some(Ede::OTHER), None],
         };
         (Rcode::SERVFAIL, reasons)
@@ -40,7 +43,7 @@ impl Failure {
         match self {
             Self::Upstream(AskError::Network | AskError::Silent) => Some(Origin::Road),
             Self::Upstream(AskError::Garbage | AskError::Failed { .. }) => Some(Origin::Resolver),
-            Self::Deadline | Self::Shed | Self::Internal => None,
+            Self::Cached(_) | Self::Deadline | Self::Shed | Self::Internal => None,
         }
     }
 }

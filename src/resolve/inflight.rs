@@ -101,9 +101,11 @@ impl<T: Clone> Inflight<T> {
     }
 
     /// Names the task that runs the question, so that it can be ended when it is shed.
-    pub(super) fn runs_in(&self, key: &QuestionKey, task: AbortHandle) {
-        if let Some(flight) = locked(&self.table).flights.get_mut(key) {
-            flight.task = Some(task);
+    pub(super) fn runs_in(&self, key: &QuestionKey, number: u64, task: AbortHandle) {
+        match locked(&self.table).flights.get_mut(key) {
+            Some(flight) if flight.number == number => flight.task = Some(task),
+            // Shed already, or landed: ending a task that has ended does nothing.
+            _ => task.abort(),
         }
     }
 
@@ -150,6 +152,11 @@ pub(super) struct Ticket<T> {
 }
 
 impl<T> Ticket<T> {
+    /// Which question of this key it is.
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+
     /// Tells everybody. Who asks after this starts anew.
     pub(super) fn land(self, result: T) {
         locked(&self.table).remove(&self.key, self.number);
@@ -235,5 +242,41 @@ mod tests {
         );
         drop((third, again));
         assert_eq!(inflight.len(), 0);
+    }
+
+    #[tokio::test]
+    async fn t_queue_a_question_shed_before_its_task_was_named_ends() {
+        let inflight = Inflight::new(1);
+        let (old, _l) = leader(&inflight, "a.example");
+        let task = tokio::spawn(async move {
+            let _old = old;
+            std::future::pending::<()>().await
+        });
+        let _new = leader(&inflight, "b.example"); // sheds a.example
+        inflight.runs_in(&key("a.example", A), 0, task.abort_handle());
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+        assert!(task.is_finished(), "the shed question still runs");
+    }
+
+    #[tokio::test]
+    async fn t_queue_a_late_naming_does_not_touch_the_next_question_of_the_name() {
+        let inflight = Inflight::new(1);
+        let (old, _l) = leader(&inflight, "a.example");
+        let done = tokio::spawn(async {}).abort_handle();
+        old.land(1);
+        let (second, _l2) = leader(&inflight, "a.example");
+        let task = tokio::spawn(async move {
+            let _s = second;
+            std::future::pending::<()>().await
+        });
+        inflight.runs_in(&key("a.example", A), 1, task.abort_handle());
+        inflight.runs_in(&key("a.example", A), 0, done); // the first leader's thread comes late
+        let _new = leader(&inflight, "b.example");
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+        assert!(task.is_finished(), "the shed question still runs");
     }
 }

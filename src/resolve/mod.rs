@@ -159,12 +159,12 @@ impl Resolver {
     /// Runs a question in a task of its own, so that it goes on whoever leaves.
     fn launch(&self, key: QuestionKey, ticket: Ticket<Settled>, deadline: tokio::time::Instant) {
         let parts = Arc::clone(&self.parts);
-        let name = key.clone();
+        let (name, number) = (key.clone(), ticket.number());
         let task = tokio::spawn(async move {
             let settled = parts.ask(&key, deadline).await;
             ticket.land(settled);
         });
-        self.parts.inflight.runs_in(&name, task.abort_handle());
+        self.parts.inflight.runs_in(&name, number, task.abort_handle());
     }
 }
 
@@ -172,8 +172,10 @@ impl Parts {
     async fn ask(&self, key: &QuestionKey, deadline: tokio::time::Instant) -> Settled {
         let roads = self.pool.recoveries();
         // Between the asker's own look into the cache and its turn here, the same question may have been answered.
-        if let Found::Fresh(entry) = self.cache.get(key, tokio::time::Instant::now().into_std(), roads) {
-            return Settled::Answer(entry);
+        match self.cache.get(key, tokio::time::Instant::now().into_std(), roads) {
+            Found::Fresh(entry) => return Settled::Answer(entry),
+            Found::Failure(failure) => return Settled::Failure(Failure::Cached(failure.ede)),
+            Found::Nothing => {}
         }
         match self.pool.ask(key, deadline).await {
             Ok(answered) => Settled::Answer(self.cache.put(key, answered.answer, answered.stored.into_std())),

@@ -60,6 +60,11 @@ impl Health {
         }
     }
 
+    /// Whether the upstream is down and no trial is due. Takes no trial.
+    pub(super) fn is_avoided(&self, now: Instant) -> bool {
+        self.down.as_ref().is_some_and(|down| now < down.retry_at)
+    }
+
     /// Whether the upstream counts as working.
     pub(super) fn is_up(&self) -> bool {
         self.down.is_none()

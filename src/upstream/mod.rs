@@ -157,7 +157,7 @@ impl Upstream {
         let sent = Instant::now();
         let response = match self.exchange.exchange(&query[..len], deadline).await {
             Ok(response) => response,
-            Err(error) => return Err(self.note(&error, sent)),
+            Err(error) => return Err(self.note(&error)),
         };
         let arrived = Instant::now();
         self.stats.observe(arrived - sent);
@@ -177,7 +177,7 @@ impl Upstream {
         }
     }
 
-    fn note(&self, error: &ExchangeError, sent: Instant) -> AskError {
+    fn note(&self, error: &ExchangeError) -> AskError {
         self.remember(error.to_string());
         let now = Instant::now();
         match error.kind {
@@ -190,16 +190,24 @@ impl Upstream {
                 locked(&self.health).broke(now, retry_after);
                 AskError::Network
             }
-            ExchangeErrorKind::Silent => {
-                locked(&self.health).was_silent(sent, now);
-                AskError::Silent
-            }
+            ExchangeErrorKind::Silent => AskError::Silent,
             ExchangeErrorKind::Garbage => AskError::Garbage,
         }
     }
 
     fn standing(&self, now: Instant) -> Standing {
         locked(&self.health).standing(now)
+    }
+
+    /// Whether it is down and no trial is due.
+    fn is_avoided(&self, now: Instant) -> bool {
+        locked(&self.health).is_avoided(now)
+    }
+
+    /// It was given up while it was silent.
+    fn gave_nothing(&self) {
+        self.stats.failures.increment();
+        self.remember("no answer in time".to_owned());
     }
 
     fn was_silent(&self, sent: Instant, now: Instant) {

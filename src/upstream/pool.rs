@@ -61,13 +61,10 @@ impl Pool {
         loop {
             let now = Instant::now();
             if running.is_empty() || now >= head_start_ends {
-                if let Some((index, standing)) = candidates.next() {
-                    head_start_ends = now + head_start(standing);
-                    running.add(
-                        index,
-                        now,
-                        Box::pin(self.upstreams[index].ask(key, deadline, &self.ttls)),
-                    );
+                if let Some(index) = candidates.next() {
+                    let upstream = &self.upstreams[index];
+                    head_start_ends = now + head_start(upstream.standing(now));
+                    running.add(index, now, Box::pin(upstream.ask(key, deadline, &self.ttls)));
                 } else if running.is_empty() {
                     return Err(worst);
                 }
@@ -78,16 +75,17 @@ impl Pool {
                 deadline
             };
             match tokio::time::timeout_at(until, running.next()).await {
-                Ok((index, result)) => match self.judge(index, result) {
+                Ok((runner, result)) => match self.judge(&runner, result) {
                     Err(error) if !error.is_final() => worst = worst.more_telling(error),
-                    settled => return settled,
+                    settled => {
+                        self.count_losers(&running);
+                        return settled;
+                    }
                 },
                 Err(_) => {
-                    let now = Instant::now();
-                    for (index, sent) in running.take_silent() {
-                        self.upstreams[index].was_silent(sent, now);
-                    }
-                    if now >= deadline {
+                    self.count_silent(&mut running);
+                    if Instant::now() >= deadline {
+                        self.count_losers(&running);
                         return Err(worst);
                     }
                 }
@@ -96,19 +94,33 @@ impl Pool {
     }
 
     /// Those that work, in the user's order; one that is due for a trial stands at its own place; the rest at the end.
-    fn order(&self, now: Instant) -> Vec<(usize, Standing)> {
-        let mut order: Vec<_> = self
-            .upstreams
-            .iter()
-            .map(|upstream| upstream.standing(now))
-            .enumerate()
-            .collect();
-        order.sort_by_key(|(_, standing)| *standing == Standing::Down);
+    fn order(&self, now: Instant) -> Vec<usize> {
+        let mut order: Vec<_> = (0..self.upstreams.len()).collect();
+        order.sort_by_key(|index| self.upstreams[*index].is_avoided(now));
         order
     }
 
-    fn judge(&self, index: usize, result: Result<Answered, AskError>) -> Result<Answered, AskError> {
-        if self.upstreams[index].judge(&result, Instant::now()) {
+    /// Those that had their head start and said nothing.
+    fn count_silent(&self, running: &mut Race<'_>) {
+        for (index, sent) in running.take_silent() {
+            self.upstreams[index].was_silent(sent, Instant::now());
+        }
+    }
+
+    /// Those that had their head start and are given up now brought no usable answer.
+    fn count_losers(&self, running: &Race<'_>) {
+        for runner in running.runners.iter().filter(|runner| runner.noted) {
+            self.upstreams[runner.index].gave_nothing();
+        }
+    }
+
+    /// Counts a result. A silence counts once, however often it is seen.
+    fn judge(&self, runner: &Runner<'_>, result: Result<Answered, AskError>) -> Result<Answered, AskError> {
+        let (upstream, now) = (&self.upstreams[runner.index], Instant::now());
+        if matches!(result, Err(AskError::Silent)) && !runner.noted {
+            upstream.was_silent(runner.sent, now);
+        }
+        if upstream.judge(&result, now) {
             self.recoveries.fetch_add(1, Ordering::Relaxed);
         }
         result
@@ -160,11 +172,11 @@ impl<'a> Race<'a> {
     }
 
     /// The next to finish, taken out. Never ends while empty. Cancel-safe.
-    async fn next(&mut self) -> (usize, Result<Answered, AskError>) {
+    async fn next(&mut self) -> (Runner<'a>, Result<Answered, AskError>) {
         poll_fn(|context| {
             for at in 0..self.runners.len() {
                 if let Poll::Ready(result) = self.runners[at].ask.as_mut().poll(context) {
-                    return Poll::Ready((self.runners.swap_remove(at).index, result));
+                    return Poll::Ready((self.runners.swap_remove(at), result));
                 }
             }
             Poll::Pending

@@ -90,6 +90,7 @@ impl<'a, 'm> Walk<'a, 'm> {
     fn step(&mut self, pointers: &mut u32) -> Result<Option<Name>, ParseError> {
         let mut target: Option<Name> = None;
         let mut rest = Vec::new();
+        let mut found = false;
         for (owner, record) in std::mem::take(&mut self.rest) {
             if !self.belongs(&owner, record) {
                 rest.push((owner, record));
@@ -97,7 +98,8 @@ impl<'a, 'm> Walk<'a, 'm> {
             }
             self.kept.push(record);
             if record.rtype == self.qtype {
-                self.is_positive = true;
+                // A DNAME above the name that was asked for leads on, even if DNAME was asked for.
+                found |= self.current.is(&owner);
             } else if record.rtype == RecordType::CNAME {
                 let (next, _) = Name::read(self.message, record.rdata.start, pointers)?;
                 if target.is_some_and(|target| !target.is(&next)) {
@@ -107,6 +109,8 @@ impl<'a, 'm> Walk<'a, 'm> {
             }
         }
         self.rest = rest;
+        // At an alias there may be signatures, and these may be what was asked for: the end of the chain decides.
+        self.is_positive = found && target.is_none();
         Ok(target)
     }
 
@@ -125,15 +129,18 @@ impl<'a, 'm> Walk<'a, 'm> {
 
     fn belongs(&self, owner: &Name, record: &Record) -> bool {
         let wanted = |rtype| rtype == self.qtype || rtype == RecordType::CNAME;
+        let redirects =
+            || self.current.is_at_or_below(owner) && (self.qtype == RecordType::DNAME || !self.current.is(owner));
         match record.rtype {
-            RecordType::DNAME if self.qtype != RecordType::DNAME => {
-                self.current.is_at_or_below(owner) && !self.current.is(owner)
+            RecordType::DNAME => redirects(),
+            RecordType::RRSIG => {
+                let is_asked = self.qtype == RecordType::RRSIG;
+                match record.covered(self.message) {
+                    Some(RecordType::DNAME) if redirects() => is_asked || self.dnssec_ok,
+                    Some(covered) => (is_asked || self.dnssec_ok && wanted(covered)) && self.current.is(owner),
+                    None => is_asked && self.current.is(owner),
+                }
             }
-            RecordType::RRSIG if self.qtype != RecordType::RRSIG => match record.covered(self.message) {
-                Some(RecordType::DNAME) => self.dnssec_ok && self.current.is_at_or_below(owner),
-                Some(covered) => self.dnssec_ok && wanted(covered) && self.current.is(owner),
-                None => false,
-            },
             rtype => wanted(rtype) && self.current.is(owner),
         }
     }

@@ -83,8 +83,10 @@ impl Name {
 
     /// Whether this name is `ancestor` or below it.
     pub fn is_at_or_below(&self, ancestor: &Self) -> bool {
-        self.suffixes()
-            .any(|suffix| suffix.eq_ignore_ascii_case(ancestor.octets()))
+        let (own, above) = (self.octets(), ancestor.octets());
+        own.len()
+            .checked_sub(above.len())
+            .is_some_and(|at| own[at..].eq_ignore_ascii_case(above) && self.suffixes().any(|s| s.len() == above.len()))
     }
 
     /// The name itself, its parent, and so on to the root.

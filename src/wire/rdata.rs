@@ -84,7 +84,8 @@ pub(super) fn copy(
         if end > rdata.end {
             return Err(ParseError::Rdata);
         }
-        out.put(&message[at..end])?;
+        // A name before this may have run past the end.
+        out.put(message.get(at..end).ok_or(ParseError::Rdata)?)?;
         at = end;
     }
     if at != rdata.end {
