@@ -49,6 +49,10 @@
 //!   knows where the TTLs are.
 //! - An upstream that takes long is not given up after its share of the deadline; the next one is asked beside it and the first
 //!   usable answer counts.
+//! - `Answer::check` refuses with `Unusable`, which keeps a resolver's own RCODE and EDE beside what is malformed, and the answer
+//!   carries the few facts that the cache needs, so that nothing is parsed twice.
+//! - Silence is answered with two reasons, EDE 22 and 23, as public resolvers do.
+//! - `ReadyThenRefresh` and `policy::inspect` come with the features that need them.
 //! - A failed road is remembered for a flat second, only what a resolver said grows (RFC 9520): roads come back.
 
 pub mod admin;

@@ -40,7 +40,7 @@ impl Figures {
         Snapshot {
             version: env!("CARGO_PKG_VERSION"),
             uptime_seconds: self.start.elapsed().as_secs(),
-            panics: self.shutdown.panics() + self.serve.panics.value(),
+            panics: self.shutdown.panics() + self.serve.panics.value() + self.resolver.panics(),
             responses: self.responses(),
             latency: LatencyFigures {
                 cached: Latency(self.serve.cached_latency.snapshot()),

@@ -33,7 +33,7 @@ impl Failure {
             Self::Upstream(AskError::Garbage) => [Some(Ede::INVALID_DATA), None],
             Self::Upstream(AskError::Failed { ede, .. }) => [ede.or(Some(Ede::OTHER)), None],
             Self::Cached(ede) => [Some(Ede::CACHED_ERROR), ede],
-            Self::Shed | Self::Internal => [Some(Ede::OTHER), None],
+            Self::Upstream(AskError::Full) | Self::Shed | Self::Internal => [Some(Ede::OTHER), None],
         };
         (Rcode::SERVFAIL, reasons)
     }
@@ -43,7 +43,7 @@ impl Failure {
         match self {
             Self::Upstream(AskError::Network | AskError::Silent) => Some(Origin::Road),
             Self::Upstream(AskError::Garbage | AskError::Failed { .. }) => Some(Origin::Resolver),
-            Self::Cached(_) | Self::Deadline | Self::Shed | Self::Internal => None,
+            Self::Upstream(AskError::Full) | Self::Cached(_) | Self::Deadline | Self::Shed | Self::Internal => None,
         }
     }
 }

@@ -13,9 +13,10 @@ use tokio::task::AbortHandle;
 use crate::stats::Counter;
 use crate::wire::question::QuestionKey;
 
-/// Distinct questions under way at most. At 4.5 s each, the longest they can take, this is still 900 new names a second while
-/// all upstreams are silent; each costs about 2 KiB.
-pub(super) const MAX_FLIGHTS: usize = 4096;
+/// Distinct questions under way at most: less than the 1,200 that a transport takes, so that the oldest gives way and not the
+/// newest is refused. At 4.4 s each, the longest they can take, these are 230 new names a second while all upstreams are
+/// silent; each costs about 2 KiB.
+pub(super) const MAX_FLIGHTS: usize = 1024;
 
 /// How a question ends for everybody who asked it.
 pub(super) type Landing<T> = watch::Receiver<Option<T>>;
@@ -34,6 +35,7 @@ struct Table<T> {
     order: BTreeMap<u64, QuestionKey>,
     next_number: u64,
     shed: Counter,
+    panics: Counter,
 }
 
 #[derive(Debug)]
@@ -62,6 +64,7 @@ impl<T: Clone> Inflight<T> {
             order: BTreeMap::new(),
             next_number: 0,
             shed: Counter::default(),
+            panics: Counter::default(),
         };
         Self {
             table: Arc::new(Mutex::new(table)),
@@ -118,6 +121,11 @@ impl<T: Clone> Inflight<T> {
     pub(super) fn shed(&self) -> u64 {
         locked(&self.table).shed.value()
     }
+
+    /// How many died of a panic.
+    pub(super) fn panics(&self) -> u64 {
+        locked(&self.table).panics.value()
+    }
 }
 
 impl<T> Table<T> {
@@ -166,7 +174,11 @@ impl<T> Ticket<T> {
 
 impl<T> Drop for Ticket<T> {
     fn drop(&mut self) {
-        locked(&self.table).remove(&self.key, self.number);
+        let mut table = locked(&self.table);
+        table.remove(&self.key, self.number);
+        if std::thread::panicking() {
+            table.panics.increment();
+        }
     }
 }
 
@@ -250,7 +262,7 @@ mod tests {
         let (old, _l) = leader(&inflight, "a.example");
         let task = tokio::spawn(async move {
             let _old = old;
-            std::future::pending::<()>().await
+            std::future::pending::<()>().await;
         });
         let _new = leader(&inflight, "b.example"); // sheds a.example
         inflight.runs_in(&key("a.example", A), 0, task.abort_handle());
@@ -269,7 +281,7 @@ mod tests {
         let (second, _l2) = leader(&inflight, "a.example");
         let task = tokio::spawn(async move {
             let _s = second;
-            std::future::pending::<()>().await
+            std::future::pending::<()>().await;
         });
         inflight.runs_in(&key("a.example", A), 1, task.abort_handle());
         inflight.runs_in(&key("a.example", A), 0, done); // the first leader's thread comes late

@@ -156,6 +156,11 @@ impl Resolver {
         self.parts.inflight.shed()
     }
 
+    /// Questions whose task died of a panic: always a bug of ours.
+    pub fn panics(&self) -> u64 {
+        self.parts.inflight.panics()
+    }
+
     /// Runs a question in a task of its own, so that it goes on whoever leaves.
     fn launch(&self, key: QuestionKey, ticket: Ticket<Settled>, deadline: tokio::time::Instant) {
         let parts = Arc::clone(&self.parts);

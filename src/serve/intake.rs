@@ -13,7 +13,7 @@ use super::stats::{Stats, Tally};
 use crate::resolve::{Now, Outcome, Pending, Resolver, Settled};
 use crate::wire::edns::Ede;
 use crate::wire::header::Rcode;
-use crate::wire::query::{Query, Reject};
+use crate::wire::query::Query;
 use crate::wire::synth;
 
 /// What all threads and connections share.
@@ -34,7 +34,7 @@ pub(super) enum Via {
 }
 
 /// One message from a client.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub(super) struct Message<'a> {
     pub(super) octets: &'a [u8],
     pub(super) client: IpAddr,
@@ -43,7 +43,6 @@ pub(super) struct Message<'a> {
 }
 
 /// What became of a message.
-#[derive(Debug)]
 #[expect(
     clippy::large_enum_variant,
     reason = "on the stack for a moment; a box would be one more allocation for each miss"
@@ -82,7 +81,7 @@ impl Intake {
             Ok(query) => query,
             Err(reject) => {
                 let len = reject.write(message.octets, out);
-                return done(len, reject_rcode(&reject), Outcome::Rejected, tally);
+                return done(len, reject.rcode().unwrap_or(Rcode::NOERROR), Outcome::Rejected, tally);
             }
         };
         if !self.access.allows(message.client) {
@@ -144,7 +143,6 @@ impl Via {
 }
 
 /// A query that waits for an upstream. It holds a place among all that wait.
-#[derive(Debug)]
 pub(super) struct Waiting {
     octets: Box<[u8]>,
     via: Via,
@@ -171,7 +169,6 @@ impl Waiting {
 }
 
 /// A query whose answer is there and not yet written: big buffers are no part of a waiting task.
-#[derive(Debug)]
 pub(super) struct Late {
     octets: Box<[u8]>,
     via: Via,
@@ -210,14 +207,6 @@ impl Late {
 /// not kept.
 fn header_rcode(response: &[u8]) -> Rcode {
     Rcode(response.get(3).map_or(0, |flags| u16::from(flags & 0x0f)))
-}
-
-fn reject_rcode(reject: &Reject) -> Rcode {
-    match reject {
-        // Nothing is sent, nothing counted.
-        Reject::Silent => Rcode::NOERROR,
-        Reject::Error { rcode, .. } => *rcode,
-    }
 }
 
 #[cfg(test)]

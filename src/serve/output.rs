@@ -11,7 +11,7 @@ use super::limits::{MAX_OUTPUT, WRITE_DEADLINE};
 use crate::wire::frame::{MAX_MESSAGE_LEN, write_frame};
 
 /// Answers with their lengths in front, waiting to be written.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Output {
     octets: Vec<u8>,
     /// Written already.

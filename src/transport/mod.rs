@@ -48,12 +48,22 @@ pub trait Exchange: Send + Sync {
 }
 
 /// A response to our question; its records are not checked yet.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Response {
     /// The message, ID 0, at most 65,535 octets.
     pub octets: Vec<u8>,
     /// Seconds that an HTTP cache kept it (RFC 8484 section 5.1); to be taken off every TTL. 0 over DoT. At most 2^31.
     pub age: u32,
+}
+
+/// Holds a name, and debug output ends up in logs.
+impl fmt::Debug for Response {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Response")
+            .field("len", &self.octets.len())
+            .field("age", &self.age)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Why an exchange failed, and words for `/stats` and `tacenda query`. Never holds a query name.

@@ -25,6 +25,8 @@ pub(crate) enum Behaviour {
     Silent,
     /// The road fails.
     Broken,
+    /// 429 or 503 with Retry-After.
+    Busy(Duration),
 }
 
 /// Notes every query that it gets.
@@ -81,6 +83,9 @@ impl Exchange for Fake {
                     tokio::time::sleep_until(deadline).await;
                     Err(error(ExchangeErrorKind::Silent))
                 }
+                Behaviour::Busy(time) => Err(error(ExchangeErrorKind::Busy {
+                    retry_after: Some(time),
+                })),
                 Behaviour::Broken => Err(error(ExchangeErrorKind::Network)),
             }
         })

@@ -33,6 +33,8 @@ struct Down {
     retry_at: Instant,
     wait: Duration,
     on_trial: bool,
+    /// It asked for this time itself: until then it is not asked at all.
+    is_told: bool,
 }
 
 /// How an upstream may be used now.
@@ -63,6 +65,13 @@ impl Health {
     /// Whether the upstream is down and no trial is due. Takes no trial.
     pub(super) fn is_avoided(&self, now: Instant) -> bool {
         self.down.as_ref().is_some_and(|down| now < down.retry_at)
+    }
+
+    /// Whether the upstream has asked not to be asked (429, 503 with Retry-After) and that time still runs.
+    pub(super) fn must_be_left_alone(&self, now: Instant) -> bool {
+        self.down
+            .as_ref()
+            .is_some_and(|down| down.is_told && now < down.retry_at)
     }
 
     /// Whether the upstream counts as working.
@@ -101,6 +110,7 @@ impl Health {
             retry_at,
             wait,
             on_trial: false,
+            is_told: leave_alone.is_some(),
         });
     }
 }

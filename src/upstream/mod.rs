@@ -82,6 +82,8 @@ pub enum AskError {
     Network,
     /// Nothing came back in time.
     Silent,
+    /// Our own queue to it is full.
+    Full,
     /// What came back was no answer to the question.
     Garbage,
     /// The resolver says that it failed.
@@ -102,10 +104,11 @@ impl AskError {
     /// Of two failures the one that tells the user more.
     fn more_telling(self, other: Self) -> Self {
         let rank = |error: &Self| match error {
-            Self::Silent => 0,
-            Self::Network => 1,
-            Self::Garbage => 2,
-            Self::Failed { .. } => 3,
+            Self::Full => 0,
+            Self::Silent => 1,
+            Self::Network => 2,
+            Self::Garbage => 3,
+            Self::Failed { .. } => 4,
         };
         if rank(&other) > rank(&self) { other } else { self }
     }
@@ -185,7 +188,7 @@ impl Upstream {
                 locked(&self.health).broke(now, None);
                 AskError::Network
             }
-            ExchangeErrorKind::Full => AskError::Network,
+            ExchangeErrorKind::Full => AskError::Full,
             ExchangeErrorKind::Busy { retry_after } => {
                 locked(&self.health).broke(now, retry_after);
                 AskError::Network
@@ -202,6 +205,10 @@ impl Upstream {
     /// Whether it is down and no trial is due.
     fn is_avoided(&self, now: Instant) -> bool {
         locked(&self.health).is_avoided(now)
+    }
+
+    fn must_be_left_alone(&self, now: Instant) -> bool {
+        locked(&self.health).must_be_left_alone(now)
     }
 
     /// It was given up while it was silent.

@@ -56,7 +56,11 @@ impl Pool {
     pub async fn ask(&self, key: &QuestionKey, deadline: Instant) -> Result<Answered, AskError> {
         let mut candidates = self.order(Instant::now()).into_iter().peekable();
         let mut running = Race::default();
-        let mut worst = AskError::Silent;
+        let mut worst = if candidates.peek().is_some() {
+            AskError::Full
+        } else {
+            AskError::Network
+        };
         let mut head_start_ends = deadline;
         loop {
             let now = Instant::now();
@@ -86,7 +90,7 @@ impl Pool {
                     self.count_silent(&mut running);
                     if Instant::now() >= deadline {
                         self.count_losers(&running);
-                        return Err(worst);
+                        return Err(worst.more_telling(AskError::Silent));
                     }
                 }
             }
@@ -94,8 +98,10 @@ impl Pool {
     }
 
     /// Those that work, in the user's order; one that is due for a trial stands at its own place; the rest at the end.
+    /// Those that asked to be left alone (RFC 8484 section 5.1 with RFC 9110 section 10.2.3) are not among them.
     fn order(&self, now: Instant) -> Vec<usize> {
-        let mut order: Vec<_> = (0..self.upstreams.len()).collect();
+        let may_be_asked = |index: &usize| !self.upstreams[*index].must_be_left_alone(now);
+        let mut order: Vec<_> = (0..self.upstreams.len()).filter(may_be_asked).collect();
         order.sort_by_key(|index| self.upstreams[*index].is_avoided(now));
         order
     }

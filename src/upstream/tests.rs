@@ -125,6 +125,33 @@ async fn servfail_is_asked_elsewhere_but_not_a_failed_validation() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_silence_counts_once_and_a_given_up_upstream_has_failed() {
+    let (silent, _) = pool(&[Behaviour::Silent, Behaviour::Silent]);
+    assert_eq!(ask(&silent).await, Err(AskError::Silent));
+    assert_eq!(
+        silent.upstreams().iter().map(Upstream::is_up).collect::<Vec<_>>(),
+        [true, true]
+    );
+    let (pool, _) = pool(&[Behaviour::Silent, Behaviour::Answer]);
+    ask(&pool).await.unwrap();
+    let stats = pool.upstreams()[0].stats();
+    assert_eq!((stats.queries.value(), stats.failures.value()), (1, 1));
+    assert_eq!(stats.last_error().as_deref(), Some("no answer in time"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn r8484_8_who_asked_to_be_left_alone_is_not_asked_even_if_alone() {
+    let (pool, fakes) = pool(&[Behaviour::Busy(Duration::from_secs(20))]);
+    for _ in 0..50 {
+        assert_eq!(ask(&pool).await, Err(AskError::Network));
+    }
+    assert_eq!(asked(&fakes), [1]);
+    fakes[0].behave(Behaviour::Answer);
+    tokio::time::advance(Duration::from_secs(20)).await;
+    ask(&pool).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn r9520_2_a_question_is_put_to_each_upstream_once() {
     for behaviour in [
         Behaviour::Broken,

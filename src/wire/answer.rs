@@ -3,16 +3,16 @@
 //! [`Answer::check`] is the only way in: what it gives back answers the question and holds nothing else. The response is read
 //! and written anew once, so that no octet layout of an upstream's making reaches a client; after that it is copied and patched.
 
+use super::ParseError;
 use super::chain;
 use super::compress::{Compression, Writer};
-use super::edns::{Ede, Edns};
+use super::edns::{Ede, Edns, MAX_OPT_LEN};
 use super::header::{AD, HEADER_LEN, Header, Rcode, TC};
 use super::name::{MAX_POINTERS, Name};
 use super::query::Query;
 use super::question::{QuestionKey, is_same, read_question};
 use super::rdata::{self, SoaTimes};
 use super::record::{CLASS_IN, Record, RecordType};
-use super::{ParseError, read_u16, read_u32};
 
 /// A response that answers its question: the chain from QNAME, or the SOA (and proofs) of a negative one.
 #[derive(Clone, PartialEq, Eq)]
@@ -116,9 +116,9 @@ impl Answer {
         self.octets.len() + size_of_val(&*self.ttl_offsets)
     }
 
-    /// Octets that hold the whole answer with any OPT of ours, at most 65,535 and a little.
+    /// Octets that hold the whole answer with any OPT of ours, at most 65,535.
     pub fn max_len(&self) -> usize {
-        self.octets.len() + super::edns::OPT_LEN + 12
+        self.octets.len() + MAX_OPT_LEN
     }
 
     /// Writes the response to `query`, aged by `age` seconds; returns its length.
@@ -129,7 +129,8 @@ impl Answer {
     /// this answer's question.
     pub fn write(&self, query: &Query<'_>, age: u32, out: &mut [u8]) -> usize {
         let echo = query.echo();
-        if echo.question.len() != usize::from(self.question_len) {
+        let question_end = HEADER_LEN + usize::from(self.question_len);
+        if !is_same(&self.octets[HEADER_LEN..question_end], echo.question) {
             return 0;
         }
         let opt = echo.opt(self.facts.rcode, [self.facts.ede, None]);
@@ -137,7 +138,6 @@ impl Answer {
         let Some(room) = out.len().checked_sub(opt_len) else {
             return 0;
         };
-        let question_end = HEADER_LEN + echo.question.len();
         let [answers, authority] = self.counts();
         let whole = self.octets.len() <= room;
         let (end, counts) = if whole {
@@ -317,22 +317,6 @@ impl Sections {
     fn ede(&self) -> Option<Ede> {
         self.edns.and_then(|edns| edns.ede)
     }
-}
-
-/// The RCODE and EDE of a response written by this module or [`super::synth`]: for counting what was sent.
-pub fn rcode_of(response: &[u8]) -> Option<Rcode> {
-    let low = u16::from(response.get(3)? & 0x0f);
-    // Our own responses carry their OPT last, and only BADVERS has upper bits: it has no records before the OPT.
-    let question = read_question(response).ok()?;
-    let after = HEADER_LEN + question.len();
-    let is_bare_opt =
-        read_u16(response, 6) == Ok(0) && read_u16(response, 8) == Ok(0) && read_u16(response, 10) == Ok(1);
-    let high = if is_bare_opt {
-        read_u32(response, after + 5).map_or(0, |ttl| ttl >> 24)
-    } else {
-        0
-    };
-    u16::try_from(high << 4).ok().map(|high| Rcode(high | low))
 }
 
 #[cfg(test)]

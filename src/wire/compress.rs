@@ -1,20 +1,23 @@
 //! Writing names into a message, with pointers to what stands there already (RFC 1035 section 4.1.4).
 //!
-//! Work is linear in the octets written: every look-up that fails is followed by writing that label.
+//! Work is bounded by the octets written: every look-up that fails is followed by writing that label.
 
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 
 use super::ParseError;
+use super::edns::MAX_OPT_LEN;
 use super::frame::MAX_MESSAGE_LEN;
 use super::name::{self, Name};
 
 /// Pointers have 14 bits.
 const MAX_POINTER_TARGET: usize = 0x3fff;
 
+/// Octets of a message before our own OPT, which every answer may get.
+const MAX_LEN: usize = MAX_MESSAGE_LEN - MAX_OPT_LEN;
+
 /// A message under construction.
-#[derive(Debug)]
 pub(super) struct Writer {
     pub(super) octets: Vec<u8>,
     /// Hash of a lower-cased suffix -> where it stands.
@@ -56,7 +59,7 @@ impl Writer {
 
     /// Appends octets.
     pub(super) fn put(&mut self, octets: &[u8]) -> Result<(), ParseError> {
-        if self.octets.len() + octets.len() > MAX_MESSAGE_LEN {
+        if self.octets.len() + octets.len() > MAX_LEN {
             return Err(ParseError::TooLong);
         }
         self.octets.extend_from_slice(octets);

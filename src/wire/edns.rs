@@ -15,6 +15,9 @@ pub const MAX_OPTIONS: usize = 32;
 /// Octets of an OPT without options.
 pub const OPT_LEN: usize = 11;
 
+/// Octets of the longest OPT of ours: two reasons and a keepalive time.
+pub(super) const MAX_OPT_LEN: usize = OPT_LEN + 3 * 6;
+
 const OPTION_KEEPALIVE: u16 = 11;
 const OPTION_PADDING: u16 = 12;
 const OPTION_EDE: u16 = 15;
@@ -167,12 +170,8 @@ pub struct Ede(pub u16);
 impl Ede {
     /// Other.
     pub const OTHER: Self = Self(0);
-    /// Stale answer.
-    pub const STALE: Self = Self(3);
     /// Cached error.
     pub const CACHED_ERROR: Self = Self(13);
-    /// Not ready.
-    pub const NOT_READY: Self = Self(14);
     /// Prohibited: the client is not in the allow list.
     pub const PROHIBITED: Self = Self(18);
     /// Not authoritative: asked without RD for what is not in the cache.

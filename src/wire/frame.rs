@@ -7,10 +7,19 @@
 pub const MAX_MESSAGE_LEN: usize = 65_535;
 
 /// Cuts a byte stream into messages.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct FrameReader {
     buffer: Vec<u8>,
     start: usize,
+}
+
+/// Holds a name, and debug output ends up in logs.
+impl std::fmt::Debug for FrameReader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FrameReader")
+            .field("len", &self.buffer.len())
+            .finish_non_exhaustive()
+    }
 }
 
 impl FrameReader {

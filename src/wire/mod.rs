@@ -1,7 +1,7 @@
 //! Octets: reading queries and responses, writing answers and errors.
 //!
-//! Sans-IO and `std` only. Total: every input ends in a value or a named [`ParseError`], in time linear in the message.
-//! Nothing here allocates while it reads, and nothing believes a count or a length before it has seen the octets.
+//! Sans-IO and `std` only. Total: every input ends in a value or a named [`ParseError`]; the costliest 64 KiB response known takes
+//! about 10 ms, once. A query is read without allocating. Nothing believes a count or a length before it has seen the octets.
 
 use std::fmt;
 

@@ -12,10 +12,17 @@ pub const MAX_NAME_LEN: usize = 255;
 pub const MAX_POINTERS: u32 = 32_768;
 
 /// An uncompressed name in the letter case in which it came.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Name {
     octets: [u8; MAX_NAME_LEN],
     len: u8,
+}
+
+/// Holds a name, and debug output ends up in logs.
+impl std::fmt::Debug for Name {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Name").field("len", &self.len).finish_non_exhaustive()
+    }
 }
 
 impl Name {

@@ -9,12 +9,22 @@ use super::{ParseError, read_u16};
 
 /// A well-formed query, still in the receive buffer: opcode QUERY, one question with an uncompressed name, at most one OPT of
 /// version 0, nothing behind it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Query<'a> {
     message: &'a [u8],
     question_len: u16,
     edns: Option<Edns>,
     keepalive: Option<u16>,
+}
+
+/// Holds a name, and debug output ends up in logs.
+impl std::fmt::Debug for Query<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Query")
+            .field("len", &self.message.len())
+            .field("edns", &self.edns)
+            .finish_non_exhaustive()
+    }
 }
 
 impl<'a> Query<'a> {
@@ -29,8 +39,8 @@ impl<'a> Query<'a> {
         }
         let (question_len, edns) = match read_sections(message, &header) {
             Ok((question_len, edns)) => (question_len, edns),
-            Err(_) if !header.is_query_opcode() => return Err(Reject::error(Rcode::NOTIMP, Ede::NOT_SUPPORTED)),
-            Err(_) => return Err(Reject::error(Rcode::FORMERR, Ede::OTHER)),
+            Err(_) if !header.is_query_opcode() => return Err(Reject::unread(message, Rcode::NOTIMP)),
+            Err(_) => return Err(Reject::unread(message, Rcode::FORMERR)),
         };
         let refuse = |rcode, ede| {
             Err(Reject::Error {
@@ -198,11 +208,17 @@ impl Reject {
         }
     }
 
-    fn error(rcode: Rcode, ede: Ede) -> Self {
+    /// An error for a message that could not be read to its end; the question is echoed if that much was readable, and no
+    /// OPT is sent, because none can be trusted.
+    fn unread(message: &[u8], rcode: Rcode) -> Self {
+        let question = read_question(message).ok();
+        let question_len = question
+            .and_then(|question| u16::try_from(question.len()).ok())
+            .unwrap_or(0);
         Self::Error {
             rcode,
-            ede: Some(ede),
-            question_len: 0,
+            ede: None,
+            question_len,
             edns: None,
         }
     }

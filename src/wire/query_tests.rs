@@ -23,7 +23,7 @@ fn counts(mut octets: Vec<u8>, index: usize, count: u16) -> Vec<u8> {
     octets
 }
 
-const FORMERR: (Rcode, Option<Ede>) = (Rcode::FORMERR, Some(Ede::OTHER));
+const FORMERR: (Rcode, Option<Ede>) = (Rcode::FORMERR, None);
 
 #[test]
 fn r1035_3_responses_and_r1035_4_stumps_get_silence() {

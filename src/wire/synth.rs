@@ -11,8 +11,11 @@ const ANY_TTL: u32 = 3600;
 /// HINFO as RFC 8482 section 4.2 proposes: CPU "RFC8482", OS empty.
 const ANY_RDATA: &[u8] = b"\x07RFC8482\x00";
 
+const ANY_RDLENGTH: u16 = 9;
+const _: () = assert!(ANY_RDATA.len() == ANY_RDLENGTH as usize);
+
 /// What a response repeats of its query.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub(super) struct Echo<'a> {
     pub(super) id: u16,
     /// The query's third octet: opcode and RD are copied.
@@ -68,7 +71,7 @@ pub fn write_any(query: &Query<'_>, out: &mut [u8]) -> usize {
     record[2..4].copy_from_slice(&RecordType::HINFO.0.to_be_bytes());
     record[4..6].copy_from_slice(&CLASS_IN.to_be_bytes());
     record[6..10].copy_from_slice(&ANY_TTL.to_be_bytes());
-    record[11] = ANY_RDATA.len().to_be_bytes()[7];
+    record[10..12].copy_from_slice(&ANY_RDLENGTH.to_be_bytes());
     record[12..].copy_from_slice(ANY_RDATA);
     write(
         &query.echo(),
