@@ -230,3 +230,7 @@ impl<'a> Chosen<'a> {
 fn sane(ttl: u32) -> u32 {
     if ttl > 0x7fff_ffff { 0 } else { ttl }
 }
+
+#[cfg(test)]
+#[path = "chain_tests.rs"]
+mod tests;

@@ -1,5 +1,9 @@
 //! Messages written octet by octet, for tests: the honest and the other kind.
 
+use hickory_proto::op::Message;
+
+use super::ParseError;
+use super::answer::{Answer, TtlLimits, Unusable};
 use super::header::{Header, QR, RA, RD};
 use super::query::Query;
 use super::question::QuestionKey;
@@ -105,4 +109,42 @@ pub(crate) fn key_with_do(qname: &str, qtype: u16) -> QuestionKey {
     Query::parse(&query(qname, qtype, Some(opt(1232, 0x8000, &[]))))
         .unwrap()
         .key()
+}
+
+pub(crate) const LIMITS: TtlLimits = TtlLimits {
+    min: 0,
+    max: 86_400,
+    max_negative: 3600,
+};
+pub(crate) const ADDRESS: &[u8] = &[192, 0, 2, 1];
+
+/// The check with [`LIMITS`], without DO.
+pub(crate) fn check(response: &[u8], qname: &str, qtype: u16) -> Result<Answer, Unusable> {
+    Answer::check(response, &key(qname, qtype), &LIMITS)
+}
+
+/// Why an answer to an A query is malformed.
+pub(crate) fn malformed(response: &[u8], qname: &str) -> ParseError {
+    match check(response, qname, A) {
+        Err(Unusable::Malformed(error)) => error,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// What a client with this query gets, as hickory reads it.
+pub(crate) fn written(answer: &Answer, query: &[u8], age: u32, room: usize) -> Message {
+    let mut out = vec![0xee; room];
+    let len = answer.write(&Query::parse(query).unwrap(), age, &mut out);
+    assert!(len > 0, "fits");
+    Message::from_vec(&out[..len]).expect("hickory reads what we write")
+}
+
+/// Answer and authority records as text.
+pub(crate) fn lines(message: &Message) -> Vec<String> {
+    message
+        .answers
+        .iter()
+        .chain(&message.authorities)
+        .map(ToString::to_string)
+        .collect()
 }
