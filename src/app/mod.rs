@@ -16,6 +16,7 @@ use crate::admin::Admin;
 use crate::admin::snapshot::Snapshot;
 use crate::cache::{self, Cache};
 use crate::config::{ChosenBy, Config, UpstreamConfig};
+use crate::os::socket::{Transport, port_owner};
 use crate::policy::Policy;
 use crate::resolve::Resolver;
 use crate::serve::{self, BindCause, BindError, Bound};
@@ -195,7 +196,13 @@ impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Bind(error) => error.fmt(f),
-            Self::Stats { address, error } => write!(f, "cannot serve the stats at {address}: {error}"),
+            Self::Stats { address, error } => {
+                write!(f, "cannot serve the stats at {address}: {error}")?;
+                match port_owner(Transport::Tcp, *address) {
+                    Some(owner) if error.kind() == io::ErrorKind::AddrInUse => write!(f, "; it is taken by {owner}"),
+                    _ => Ok(()),
+                }
+            }
             Self::Upstream { name, error } => write!(f, "upstream {name:?}: {error}"),
             Self::Serve(error) => write!(f, "cannot begin to serve: {error}"),
         }

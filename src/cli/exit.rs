@@ -92,9 +92,11 @@ impl From<ConfigError> for Failure {
                 kind: io::ErrorKind::PermissionDenied,
                 ..
             } => Exit::Permission,
+            // Flags that cannot be read are wrong usage, whatever stands in the files.
+            ConfigError::Invalid(problems) if problems.iter().all(|problem| problem.place.is_flag()) => Exit::Usage,
             // A file that the command line names and that is not there is a wrong configuration, not a broken disk.
             ConfigError::Unreadable {
-                kind: io::ErrorKind::NotFound,
+                kind: io::ErrorKind::NotFound | io::ErrorKind::InvalidData,
                 ..
             }
             | ConfigError::Invalid(_) => Exit::Config,

@@ -52,6 +52,7 @@ pub(super) fn run(args: &RunArgs) -> Result<Exit, Failure> {
 
 /// Serves until it is asked to stop.
 fn start(config: &Config) -> Result<Exit, Failure> {
+    os::process::forbid_core_dumps();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let app = App::start(config).await?;

@@ -37,6 +37,13 @@ pub enum Place {
     File(PathBuf),
 }
 
+impl Place {
+    /// Whether the user typed it on the command line.
+    pub fn is_flag(&self) -> bool {
+        matches!(self, Self::Flag { .. })
+    }
+}
+
 /// A value and where it comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sourced<T> {

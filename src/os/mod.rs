@@ -1,4 +1,5 @@
 //! What differs between operating systems: the only place of `unsafe` and `cfg(target_os)`.
 
+pub mod process;
 pub mod signal;
 pub mod socket;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::client::{A, Ask, TXT, Tcp, framed};
+use crate::client::{A, Ask, TXT, Tcp, framed, tick};
 use crate::daemon::{Daemon, over_doh, over_dot};
 use crate::script::{Gate, Reply, normal, text};
 use crate::upstream::Upstream;
