@@ -42,6 +42,9 @@
 //! - Query names and client addresses are in no log above `trace`, no metric, no file; `Debug` of what holds a name hides it.
 //! - Every table, queue, buffer and loop has a named limit with its reason beside it.
 //!
+//! Ids such as `R1035-7` or `T-SLOW` in comments, and `r1035_7_...` in the names of tests, are lines of the project's list of RFC
+//! duties and threats: RFC and running number, or a threat by its name.
+//!
 //! # Where this differs from the design page
 //! - `answer_later` gives back a [`resolve::Settled`] instead of filling a buffer: a buffer of 64 KiB held across the wait would
 //!   cost a client 64 KiB for each query under way. The shell writes it when there is something to write.

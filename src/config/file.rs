@@ -123,7 +123,7 @@ fn plain_words(message: &str) -> String {
         .to_owned()
 }
 
-/// Keys of DESIGN.md 1 that this version does not have yet. Accepting them would be a lie.
+/// Keys of later versions. Accepting them would be a lie.
 const LATER: &[&str] = &["route", "policy", "serve-stale", "prefetch", "pins", "portal", "guard"];
 
 #[cfg(test)]

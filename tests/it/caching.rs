@@ -1,4 +1,4 @@
-//! Lifetimes, negatives, failures and coalescing (STANDARDS 1.1, 1.4, 2.1).
+//! Lifetimes, negatives, failures and coalescing.
 
 use std::net::UdpSocket;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! The binary's exits: what it says and with which code (DESIGN.md 1).
+//! The binary's exits: what it says and with which code.
 
 use std::net::TcpListener;
 

@@ -1,4 +1,4 @@
-//! EDNS and its options (STANDARDS 1.2), and the bits that go with DNSSEC.
+//! EDNS and its options, and the bits that go with DNSSEC.
 
 use crate::client::{A, AD, Ask, BADVERS, CD, FORMERR, OPT, RD, RRSIG, SERVFAIL, TXT, opt, record, udp};
 use crate::daemon::{Daemon, over_dot};

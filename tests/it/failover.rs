@@ -1,4 +1,4 @@
-//! Several resolvers in order (promise 4, DESIGN.md 1).
+//! Several resolvers in order (promise 4).
 
 use std::time::Duration;
 

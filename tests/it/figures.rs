@@ -1,4 +1,4 @@
-//! The stats endpoint tells the truth (DESIGN.md 1; STANDARDS 2.2).
+//! The stats endpoint tells the truth.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;

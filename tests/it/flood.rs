@@ -1,4 +1,4 @@
-//! Random and mutated packets at both ports (STANDARDS 2.3): no crash, no growth, still answering.
+//! Random and mutated packets at both ports: no crash, no growth, still answering.
 
 use std::io::Write;
 use std::net::{Shutdown, TcpStream, UdpSocket};

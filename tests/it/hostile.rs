@@ -1,4 +1,4 @@
-//! A resolver that answers wrongly (STANDARDS 1.7, 2.1, 2.4): every query of a client is answered in time all the same.
+//! A resolver that answers wrongly: every query of a client is answered in time all the same.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::daemon::{Config, Daemon, over_doh, over_dot};
 use crate::script::{Heard, Reply, normal};
 use crate::upstream::Upstream;
 
-/// DESIGN.md, promise 4, and a little for a busy machine.
+/// Promise 4, and a little for a busy machine.
 const DEADLINE: Duration = Duration::from_millis(5500);
 
 /// Makes a wrong message.

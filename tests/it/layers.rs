@@ -1,4 +1,4 @@
-//! The rules of the house (DESIGN.md 4), read from the source: who imports whom, and what may stand where.
+//! The rules of the house (`src/lib.rs`), read from the source: who imports whom, and what may stand where.
 
 use std::fs;
 use std::path::{Path, PathBuf};

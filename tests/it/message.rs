@@ -1,4 +1,4 @@
-//! Messages, names and echo (STANDARDS 1.1): what a client sends and what it gets back.
+//! Messages, names and echo: what a client sends and what it gets back.
 
 use crate::client::{
     A, AAAA, Ask, CHAOS, CNAME, DNAME, FORMERR, IN, NOTIMP, NXDOMAIN, RD, REFUSED, Response, SERVFAIL, TXT,

@@ -1,4 +1,4 @@
-//! What reaches the resolver: nothing of the client but its question (promise 2; STANDARDS 1.2, 1.7).
+//! What reaches the resolver: nothing of the client but its question (promise 2).
 
 use crate::client::{A, AD, Ask, CD, RD, edns_options, opt_record};
 use crate::daemon::{Config, over_doh, over_dot};

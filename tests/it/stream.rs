@@ -1,4 +1,4 @@
-//! TCP and transport duties (STANDARDS 1.3), towards clients and towards the resolver.
+//! TCP and transport duties, towards clients and towards the resolver.
 
 use std::io::{Read, Write};
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! TLS that must fail, and does (STANDARDS 1.6): SERVFAIL with EDE 23 in time, and no octet of DNS in clear.
+//! TLS that must fail, and does: SERVFAIL with EDE 23 in time, and no octet of DNS in clear.
 
 use std::io::Read;
 use std::net::{Ipv4Addr, TcpListener};
