@@ -146,8 +146,13 @@ impl<O: Open> Link<O> {
         };
         let mut sent = 0;
         let mut last = ExchangeError::network("the connection closes before anything can be sent");
-        for _ in 0..MAX_ATTEMPTS {
-            let live = self.connection(deadline).await?;
+        for attempt in 0..MAX_ATTEMPTS {
+            // A query that has met no connection yet waits for the next dial; one that met a bad one has had its chance.
+            let live = if attempt == 0 {
+                self.connection_after_pause(deadline).await
+            } else {
+                self.connection(deadline).await
+            }?;
             match self.ask(&live, query, deadline).await {
                 Ok(response) => return Ok(response),
                 Err(AskError::Failed(error)) => return Err(error),
@@ -200,6 +205,14 @@ impl<O: Open> Link<O> {
         result
     }
 
+    /// The same, after the pause between dials if there is one and it ends before `deadline`: it is under a second.
+    async fn connection_after_pause(&self, deadline: Instant) -> Result<Arc<Live<O::Connection>>, ExchangeError> {
+        if let Some(end) = self.shared.pause().filter(|end| *end < deadline) {
+            tokio::time::sleep_until(end).await;
+        }
+        self.connection(deadline).await
+    }
+
     /// The open connection, or the one that is being dialled.
     async fn connection(&self, deadline: Instant) -> Result<Arc<Live<O::Connection>>, ExchangeError> {
         let mut dialing = match self.shared.connection_or_dial()? {
@@ -223,6 +236,13 @@ enum Connection<C> {
 }
 
 impl<O: Open> Shared<O> {
+    /// Until when nobody dials, if there is neither a connection nor a dial under way.
+    fn pause(&self) -> Option<Instant> {
+        let slot = self.lock();
+        let has_road = slot.live.is_some() || slot.dialing.is_some();
+        slot.redial.paused_until(Instant::now()).filter(|_| !has_road)
+    }
+
     fn connection_or_dial(self: &Arc<Self>) -> Result<Connection<O::Connection>, ExchangeError> {
         let mut slot = self.lock();
         if let Some(live) = slot.live.clone() {
@@ -238,7 +258,7 @@ impl<O: Open> Shared<O> {
         if let Some(dialing) = slot.dialing.as_ref().filter(|dialing| dialing.has_changed().is_ok()) {
             return Ok(Connection::Dialing(dialing.clone()));
         }
-        if !slot.redial.may_dial(Instant::now()) {
+        if slot.redial.paused_until(Instant::now()).is_some() {
             return Err(ExchangeError::network(slot.last_error.as_str()));
         }
         let (result, dialing) = watch::channel(None);

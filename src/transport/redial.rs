@@ -16,9 +16,9 @@ pub(super) struct Redial {
 }
 
 impl Redial {
-    /// Whether a connection may be tried now.
-    pub(super) fn may_dial(&self, now: Instant) -> bool {
-        self.not_before.is_none_or(|not_before| now >= not_before)
+    /// When a connection may be tried again; `None` for now.
+    pub(super) fn paused_until(&self, now: Instant) -> Option<Instant> {
+        self.not_before.filter(|not_before| now < *not_before)
     }
 
     /// Counts a dial that failed, or a connection that broke before it answered anything.
@@ -54,7 +54,7 @@ mod tests {
         (0..failures).for_each(|_| redial.failed(start));
         (0..2_000)
             .map(Duration::from_millis)
-            .find(|pause| redial.may_dial(start + *pause))
+            .find(|pause| redial.paused_until(start + *pause).is_none())
             .expect("some pause is enough")
     }
 
@@ -69,10 +69,10 @@ mod tests {
         let start = Instant::now();
         let mut redial = Redial::default();
         (0..5).for_each(|_| redial.failed(start));
-        assert!(!redial.may_dial(start));
+        assert!(redial.paused_until(start).is_some());
         redial.answered();
-        assert!(redial.may_dial(start));
+        assert!(redial.paused_until(start).is_none());
         redial.failed(start);
-        assert!(redial.may_dial(start));
+        assert!(redial.paused_until(start).is_none());
     }
 }

@@ -209,6 +209,16 @@ async fn a_query_that_was_not_sent_still_has_both_its_sends() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn r9520_3_who_asks_in_a_pause_is_answered_by_the_next_dial() {
+    let dead = Dial::Open(vec![Act::CloseUnsent]);
+    let rig = rig([dead.clone(), dead, Dial::Open(vec![Act::Answer])]);
+    assert_eq!(rig.ask().await.unwrap_err().kind, Network);
+    let start = Instant::now();
+    assert!(rig.ask().await.is_ok());
+    assert_eq!((rig.dialled(), start.elapsed()), (3, ms(100)));
+}
+
+#[tokio::test(start_paused = true)]
 async fn connections_that_only_ever_close_are_given_up() {
     let rig = rig(vec![Dial::Open(vec![Act::CloseUnsent]); 40]);
     assert_eq!(rig.ask().await.unwrap_err().kind, Network);
@@ -246,13 +256,17 @@ async fn t_silent_a_resolver_that_never_answers_is_dialled_ever_more_rarely() {
     for _ in 0..2 {
         assert_eq!(rig.ask().await.unwrap_err().kind, Silent);
     }
-    let error = rig.ask().await.unwrap_err();
+    let start = Instant::now();
+    assert_eq!(rig.ask().await.unwrap_err().kind, Silent);
+    assert_eq!(rig.dialled(), 3);
+    assert!(start.elapsed() > ms(100), "it waited for the next dial");
+    let paused = rig.link.exchange(b"query", Instant::now() + ms(50)).await.unwrap_err();
     assert_eq!(
-        (error.kind, error.detail.as_str()),
+        (paused.kind, paused.detail.as_str()),
         (Network, "no answer in time"),
-        "not sent, so not silent"
+        "no time to wait: the last error"
     );
-    assert_eq!(rig.dialled(), 2);
+    assert_eq!(rig.dialled(), 3);
 }
 
 #[tokio::test(start_paused = true)]
