@@ -22,11 +22,11 @@
 //! # Who may import whom
 //! ```text
 //!  8  main -> cli -> app      compose; may import everything below
-//!  7  config   admin          config: settings types only; admin: stats only
+//!  7  config   admin          config: the types of the rooms' settings; admin: stats only
 //!  6  serve                   wire, resolve, os::socket, stats
 //!  5  resolve                 wire, policy, cache, upstream, stats
 //!  4  upstream                wire, transport, stats
-//!  3  transport               wire, stats           (tokio, rustls, h2 first appear here)
+//!  3  transport               wire, os::socket, stats   (tokio, rustls, h2 first appear here)
 //!  2  policy   cache          wire, stats           (siblings, never each other)
 //!  1  wire                    std only
 //!  0  stats  shutdown  os     leaves
