@@ -1,4 +1,4 @@
-//! Names that IANA gave to numbers: record types, classes, RCODEs, extended errors. Pure data, for people and for JSON.
+//! Names that IANA gave to numbers: record types, classes, extended errors. Pure data, for people and for JSON.
 
 /// A record type by its name (any letter case) or as `TYPE123` (RFC 3597 section 5).
 pub fn type_number(name: &str) -> Option<u16> {
@@ -21,11 +21,6 @@ pub fn type_name(number: u16) -> String {
 /// A class's name, or `CLASS123`.
 pub fn class_name(number: u16) -> String {
     name_of(CLASSES, number).map_or_else(|| format!("CLASS{number}"), str::to_owned)
-}
-
-/// An RCODE's name, or `RCODE123`.
-pub fn rcode_name(number: u16) -> String {
-    name_of(RCODES, number).map_or_else(|| format!("RCODE{number}"), str::to_owned)
 }
 
 /// An extended DNS error's purpose (RFC 8914 section 5.2 and the registry).
@@ -87,23 +82,6 @@ const TYPES: &[(&str, u16)] = &[
 ];
 
 const CLASSES: &[(&str, u16)] = &[("IN", 1), ("CH", 3), ("HS", 4), ("NONE", 254), ("ANY", 255)];
-
-const RCODES: &[(&str, u16)] = &[
-    ("NOERROR", 0),
-    ("FORMERR", 1),
-    ("SERVFAIL", 2),
-    ("NXDOMAIN", 3),
-    ("NOTIMP", 4),
-    ("REFUSED", 5),
-    ("YXDOMAIN", 6),
-    ("YXRRSET", 7),
-    ("NXRRSET", 8),
-    ("NOTAUTH", 9),
-    ("NOTZONE", 10),
-    ("DSOTYPENI", 11),
-    ("BADVERS", 16),
-    ("BADCOOKIE", 23),
-];
 
 /// In the order of their codes.
 const EDES: &[&str] = &[
@@ -181,13 +159,5 @@ mod tests {
         ] {
             assert_eq!(ede_name(code), name);
         }
-    }
-
-    #[test]
-    fn rcodes() {
-        assert_eq!(
-            [2, 3, 16, 99].map(rcode_name),
-            ["SERVFAIL", "NXDOMAIN", "BADVERS", "RCODE99"]
-        );
     }
 }

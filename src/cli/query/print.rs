@@ -7,10 +7,11 @@ use serde_json::{Value, json};
 use super::Response;
 use crate::upstream::iana;
 use crate::upstream::records::{RecordText, Reply};
+use crate::wire::header::Rcode;
 
 /// Comment lines begin with `;;`, records are zone file lines.
 pub(super) fn to_text(reply: &Reply, response: &Response) -> String {
-    let mut text = format!(";; {}, flags: {}", iana::rcode_name(reply.rcode), reply.flags.join(" "));
+    let mut text = format!(";; {}, flags: {}", Rcode(reply.rcode), reply.flags.join(" "));
     if let Some((name, rtype, class)) = &reply.question {
         text.push_str(&format!(", question: {name} {class} {rtype}"));
     }
@@ -49,7 +50,7 @@ pub(super) fn to_json(reply: &Reply, response: &Response) -> Value {
     let ede = |(code, text): &(u16, String)| json!({ "code": code, "name": iana::ede_name(*code), "text": text });
     json!({
         "format": 1,
-        "status": iana::rcode_name(reply.rcode),
+        "status": Rcode(reply.rcode).to_string(),
         "rcode": reply.rcode,
         "flags": reply.flags,
         "question": question,
