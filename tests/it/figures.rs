@@ -34,6 +34,19 @@ impl Tally {
         }
     }
 
+    /// Reads until nothing moves: the queries that found the daemon ready are counted a moment after their answers.
+    fn at_rest(daemon: &Daemon) -> Self {
+        let mut tally = Self::read_when(daemon, 1);
+        loop {
+            tick();
+            let again = Self::read(daemon);
+            if again == tally {
+                return tally;
+            }
+            tally = again;
+        }
+    }
+
     /// Reads until everything sent is counted: a response may be on its way before its counter.
     fn read_when(daemon: &Daemon, queries: u64) -> Self {
         for _ in 0..100 {
@@ -61,7 +74,7 @@ fn hits_misses_synthesized_and_rejected_add_up_to_the_queries() {
         }
     });
     let daemon = over_dot(&upstream);
-    let before = Tally::read(&daemon);
+    let before = Tally::at_rest(&daemon);
     let mut sent = 0;
     let mut send = |ask: Ask, times: u64| {
         for i in 0..times {
