@@ -50,14 +50,17 @@ impl App {
         let shutdown = Shutdown::new();
         let resolver = Arc::new(resolver(config)?);
         let bound = bind(config)?;
-        let stats_listener = bind_stats(config.stats).await?;
         let addresses = bound.addresses();
         let figures = Arc::new(Figures::new(Arc::clone(&resolver), bound.stats(), shutdown.clone()));
+        let stats = bind_stats(config.stats, &figures).await?;
         let (publish, published) = watch::channel(resolver);
         bound
             .run(&published, &shutdown, &Handle::current())
             .map_err(StartError::Serve)?;
-        let stats_address = serve_stats(stats_listener, &figures, &shutdown);
+        let stats_address = stats.as_ref().and_then(|(_, listener)| listener.local_addr().ok());
+        if let Some((admin, listener)) = stats {
+            shutdown.spawn(admin.serve(listener, shutdown.clone()));
+        }
         Ok(Self {
             addresses,
             stats_address,
@@ -154,19 +157,18 @@ fn bind(config: &Config) -> Result<Bound, StartError> {
     }
 }
 
-async fn bind_stats(address: Option<SocketAddr>) -> Result<Option<TcpListener>, StartError> {
+/// The stats endpoint with its socket, if one is wanted.
+async fn bind_stats(
+    address: Option<SocketAddr>,
+    figures: &Arc<Figures>,
+) -> Result<Option<(Admin, TcpListener)>, StartError> {
     let Some(address) = address else { return Ok(None) };
-    let listener = TcpListener::bind(address).await;
-    listener.map(Some).map_err(|error| StartError::Stats { address, error })
-}
-
-fn serve_stats(listener: Option<TcpListener>, figures: &Arc<Figures>, shutdown: &Shutdown) -> Option<SocketAddr> {
-    let listener = listener?;
-    let address = listener.local_addr().ok()?;
     let figures = Arc::clone(figures);
     let admin = Admin::new(address, Arc::new(move || figures.snapshot()));
-    shutdown.spawn(admin.serve(listener, shutdown.clone()));
-    Some(address)
+    match admin.bind().await {
+        Ok(listener) => Ok(Some((admin, listener))),
+        Err(error) => Err(StartError::Stats { address, error }),
+    }
 }
 
 /// Why the resolver does not run.
