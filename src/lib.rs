@@ -29,7 +29,7 @@
 //!  3  transport               wire, os::socket, stats   (tokio, rustls, h2 first appear here)
 //!  2  policy   cache          wire, stats           (siblings, never each other)
 //!  1  wire                    std only
-//!  0  stats  shutdown  os     leaves
+//!  0  stats  shutdown  os     leaves; os::link (the network changed) is for app alone
 //! ```
 //!
 //! # Invariants, each with a test

@@ -88,6 +88,13 @@ fn write_program(out: &mut Exposition, snapshot: &Snapshot) {
         "Tasks that ended in a panic.",
     );
     out.sample("tacenda_panics_total", &[], snapshot.panics);
+    out.family(
+        "tacenda_network_changes_total",
+        Kind::Counter,
+        None,
+        "Changes of links, addresses, routes or rules that were noticed, and sleeps.",
+    );
+    out.sample("tacenda_network_changes_total", &[], snapshot.network_changes);
 }
 
 fn write_queries(out: &mut Exposition, snapshot: &Snapshot) {

@@ -17,6 +17,8 @@ pub struct Snapshot {
     pub uptime_seconds: u64,
     /// Tasks that ended in a panic: always a bug of ours.
     pub panics: u64,
+    /// How often the network changed or the machine slept.
+    pub network_changes: u64,
     /// Questions that came in.
     pub queries: Queries,
     /// Answers that went out, by RCODE; from [`zeroed_responses`].

@@ -17,6 +17,7 @@ pub(super) fn fresh() -> Snapshot {
         version: "0.0.0",
         uptime_seconds: 0,
         panics: 0,
+        network_changes: 0,
         queries: Queries::default(),
         responses: zeroed_responses(),
         latency: LatencyFigures {
@@ -49,6 +50,7 @@ pub(super) fn snapshot() -> Snapshot {
     Snapshot {
         uptime_seconds: 42,
         panics: 1,
+        network_changes: 4,
         queries: Queries::new(Outcomes::new(1, 2, 3, 4), Outcomes::new(5, 6, 7, 8)),
         responses,
         latency: LatencyFigures {

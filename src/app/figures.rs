@@ -13,6 +13,7 @@ use crate::os::socket::Transport;
 use crate::resolve::{Outcome, Resolver};
 use crate::serve;
 use crate::shutdown::Shutdown;
+use crate::stats::Counter;
 use crate::upstream::Upstream;
 use crate::wire::header::Rcode;
 
@@ -22,6 +23,7 @@ pub(super) struct Figures {
     resolver: Arc<Resolver>,
     serve: Arc<serve::Stats>,
     shutdown: Shutdown,
+    network_changes: Counter,
     start: Instant,
 }
 
@@ -31,8 +33,13 @@ impl Figures {
             resolver,
             serve,
             shutdown,
+            network_changes: Counter::default(),
             start: Instant::now(),
         }
+    }
+
+    pub(super) fn network_changed(&self) {
+        self.network_changes.increment();
     }
 
     pub(super) fn snapshot(&self) -> Snapshot {
@@ -41,6 +48,7 @@ impl Figures {
             version: env!("CARGO_PKG_VERSION"),
             uptime_seconds: self.start.elapsed().as_secs(),
             panics: self.shutdown.panics() + self.serve.panics.value() + self.resolver.panics(),
+            network_changes: self.network_changes.value(),
             responses: self.responses(),
             latency: LatencyFigures {
                 cached: Latency(self.serve.cached_latency.snapshot()),

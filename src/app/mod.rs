@@ -1,6 +1,7 @@
 //! Composition root: hands each room its settings, starts them in order, stops them in the opposite one.
 
 mod figures;
+mod network;
 
 use std::fmt;
 use std::io;
@@ -61,6 +62,7 @@ impl App {
         if let Some((admin, listener)) = stats {
             shutdown.spawn(admin.serve(listener, shutdown.clone()));
         }
+        shutdown.spawn(network::watch(published, Arc::clone(&figures), shutdown.clone()));
         Ok(Self {
             addresses,
             stats_address,

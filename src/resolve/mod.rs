@@ -136,6 +136,11 @@ impl Resolver {
         }
     }
 
+    /// The network may have changed: see [`Pool::network_changed`].
+    pub fn network_changed(&self) {
+        self.parts.pool.network_changed();
+    }
+
     /// The upstreams.
     pub fn pool(&self) -> &Pool {
         &self.parts.pool

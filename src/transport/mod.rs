@@ -45,6 +45,9 @@ pub trait Exchange: Send + Sync {
     /// # Errors
     /// See [`ExchangeError`].
     fn exchange<'a>(&'a self, query: &'a [u8], deadline: Instant) -> BoxFuture<'a, Result<Response, ExchangeError>>;
+
+    /// The network may have changed: each connection whose path is no longer the one it was opened on is dead now.
+    fn network_changed(&self) {}
 }
 
 /// A response to our question; its records are not checked yet.

@@ -1,6 +1,7 @@
 //! Resolvers that do as they are told, behind the [`Exchange`] trait.
 
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -34,6 +35,7 @@ pub(crate) enum Behaviour {
 pub(crate) struct Fake {
     behaviour: Mutex<Behaviour>,
     queries: Mutex<Vec<Vec<u8>>>,
+    changes: AtomicUsize,
 }
 
 impl Fake {
@@ -41,6 +43,7 @@ impl Fake {
         Self {
             behaviour: Mutex::new(behaviour),
             queries: Mutex::default(),
+            changes: AtomicUsize::new(0),
         }
     }
 
@@ -53,12 +56,21 @@ impl Fake {
         self.queries.lock().unwrap().clone()
     }
 
+    /// How often it was told that the network changed.
+    pub(crate) fn changes(&self) -> usize {
+        self.changes.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn asked(&self) -> usize {
         self.queries.lock().unwrap().len()
     }
 }
 
 impl Exchange for Fake {
+    fn network_changed(&self) {
+        self.changes.fetch_add(1, Ordering::Relaxed);
+    }
+
     fn exchange<'a>(&'a self, query: &'a [u8], deadline: Instant) -> BoxFuture<'a, Result<Response, ExchangeError>> {
         self.queries.lock().unwrap().push(query.to_vec());
         let behaviour = *self.behaviour.lock().unwrap();

@@ -25,6 +25,7 @@ pub(super) const PROBE_TIME: Duration = Duration::from_millis(500);
 pub(super) struct Health {
     silences: u32,
     last_response: Option<Instant>,
+    network_changed: Option<Instant>,
     down: Option<Down>,
 }
 
@@ -86,15 +87,34 @@ impl Health {
         self.down.take().is_some()
     }
 
-    /// Nothing came back to a query that was sent at `sent`.
+    /// Nothing came back to a query that was sent at `sent`. Of one sent before the network changed it says nothing.
     pub(super) fn was_silent(&mut self, sent: Instant, now: Instant) {
-        if self.last_response.is_some_and(|at| at >= sent) {
+        if self
+            .last_response
+            .max(self.network_changed)
+            .is_some_and(|at| at >= sent)
+        {
             return;
         }
         self.silences += 1;
         if self.silences >= MAX_SILENCES {
             self.broke(now, None);
         }
+    }
+
+    /// What was learned on the old network is void: an upstream that is down gets a trial at once. Where changes come in a
+    /// row, the next trial comes a first wait after the last change. One that asked to be left alone itself still is. Says
+    /// whether it was down.
+    pub(super) fn network_changed(&mut self, now: Instant) -> bool {
+        let before = self.network_changed.replace(now);
+        self.silences = 0;
+        let Some(down) = &mut self.down else { return false };
+        if !down.is_told {
+            let soonest = before.map_or(now, |at| now.max(at + FIRST_RETRY));
+            down.retry_at = down.retry_at.min(soonest);
+            down.wait = FIRST_RETRY;
+        }
+        true
     }
 
     /// The road failed, or the upstream asked to be left alone for `leave_alone`.
@@ -177,6 +197,66 @@ mod tests {
         health.was_silent(after(start, 2000), after(start, 3500));
         health.was_silent(after(start, 2000), after(start, 3500));
         assert!(!health.is_up());
+    }
+
+    #[test]
+    fn r9520_3_a_change_of_network_gives_a_trial_at_once() {
+        let (mut health, start) = (Health::default(), Instant::now());
+        assert!(!health.network_changed(start), "it was not down");
+        for (broke, trial) in [(2000, 3000), (3000, 5000)] {
+            health.broke(after(start, broke), None);
+            assert_eq!(health.standing(after(start, trial)), Standing::Trial);
+        }
+        health.broke(after(start, 5000), None);
+        assert_eq!(
+            health.standing(after(start, 8999)),
+            Standing::Down,
+            "the wait has grown"
+        );
+        let changed = after(start, 6000);
+        assert!(health.network_changed(changed));
+        assert_eq!(health.standing(changed), Standing::Trial);
+        assert_eq!(health.standing(after(start, 6001)), Standing::Down, "one query");
+        assert_eq!(
+            health.standing(after(start, 7000)),
+            Standing::Trial,
+            "the wait begins anew"
+        );
+    }
+
+    #[test]
+    fn a_network_that_changes_all_the_time_gives_one_trial_a_second() {
+        let (mut health, start) = (Health::default(), Instant::now());
+        let mut trials = 0;
+        for tick in 0..100 {
+            let now = after(start, tick * 100);
+            health.broke(now, None);
+            health.network_changed(now);
+            trials += usize::from(health.standing(now) == Standing::Trial);
+        }
+        assert!((5..=11).contains(&trials), "{trials} trials in 10 s");
+    }
+
+    #[test]
+    fn silence_on_the_old_network_does_not_count() {
+        let (mut health, start) = (Health::default(), Instant::now());
+        health.was_silent(start, after(start, 1500));
+        health.network_changed(after(start, 1600));
+        health.was_silent(after(start, 1500), after(start, 3000));
+        health.was_silent(after(start, 1500), after(start, 3000));
+        health.was_silent(after(start, 1700), after(start, 3200));
+        assert!(health.is_up(), "one silence on the new network");
+        health.was_silent(after(start, 1700), after(start, 3200));
+        assert!(!health.is_up());
+    }
+
+    #[test]
+    fn r8484_8_a_change_of_network_does_not_void_retry_after() {
+        let (mut health, start) = (Health::default(), Instant::now());
+        health.broke(start, Some(Duration::from_secs(20)));
+        assert!(health.network_changed(after(start, 1000)));
+        assert!(health.must_be_left_alone(after(start, 19_999)));
+        assert_eq!(health.standing(after(start, 20_000)), Standing::Trial);
     }
 
     #[test]

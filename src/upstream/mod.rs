@@ -153,6 +153,13 @@ impl Upstream {
         locked(&self.health).is_up()
     }
 
+    /// The network may have changed: its connections are looked at, and what is known of its health is forgiven. Says whether
+    /// it was down.
+    pub fn network_changed(&self) -> bool {
+        self.exchange.network_changed();
+        locked(&self.health).network_changed(Instant::now())
+    }
+
     async fn ask(&self, key: &QuestionKey, deadline: Instant, ttls: &TtlLimits) -> Result<Answered, AskError> {
         let mut query = [0; MAX_QUERY_LEN];
         let len = key.write_query(self.keepalive, &mut query);

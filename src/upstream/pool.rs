@@ -25,7 +25,7 @@ const MAX_HEAD_START: Duration = Duration::from_millis(1500);
 pub struct Pool {
     upstreams: Vec<Upstream>,
     ttls: TtlLimits,
-    /// How often an upstream came back.
+    /// How often an upstream came back, or may have by a change of network.
     recoveries: AtomicU64,
 }
 
@@ -44,9 +44,18 @@ impl Pool {
         &self.upstreams
     }
 
-    /// Counts how often an upstream came back from being down; failures that were cached before are void (RFC 9520).
+    /// Counts how often an upstream came back from being down, or may have because the network changed; failures that were cached before are void (RFC 9520).
     pub fn recoveries(&self) -> u64 {
         self.recoveries.load(Ordering::Relaxed)
+    }
+
+    /// The network may have changed: tells every upstream. If one was down, failures that were cached before are void
+    /// (R9520-3): they were the old network's.
+    pub fn network_changed(&self) {
+        let down = self.upstreams.iter().filter(|upstream| upstream.network_changed());
+        if down.count() > 0 {
+            self.recoveries.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// Asks until somebody answers, at the latest by `deadline`. Each upstream is asked once.

@@ -187,3 +187,21 @@ async fn promise_2_the_upstream_gets_the_question_key_and_no_more() {
     let len = key("WWW.Example", A).write_query(Keepalive::Omit, &mut expected);
     assert_eq!(query, expected[..len]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn r9520_3_a_change_of_network_voids_failures_only_if_somebody_was_down() {
+    let (pool, fakes) = pool(&[Behaviour::Broken, Behaviour::Answer]);
+    pool.network_changed();
+    assert_eq!((pool.recoveries(), fakes[0].changes()), (0, 1), "nobody was down");
+    tokio::time::advance(Duration::from_secs(2)).await;
+    ask(&pool).await.unwrap();
+    fakes[0].behave(Behaviour::Answer);
+    tokio::time::advance(Duration::from_millis(10)).await;
+    ask(&pool).await.unwrap();
+    assert_eq!(asked(&fakes), [1, 2], "the first is down");
+    pool.network_changed();
+    assert_eq!((pool.recoveries(), fakes[0].changes()), (1, 2));
+    ask(&pool).await.unwrap();
+    assert_eq!(asked(&fakes), [2, 2], "the first has its trial");
+    assert_eq!(fakes[1].changes(), 2, "all are told");
+}

@@ -25,7 +25,7 @@ const FLOORS: [(&str, u8); 16] = [
 ];
 
 /// What may stand only in some files: (text, file prefixes, why).
-const PLACES: [(&str, &[&str], &str); 9] = [
+const PLACES: [(&str, &[&str], &str); 10] = [
     ("unsafe ", &["os/"], "unsafe only at the edge of the OS"),
     ("cfg(target_os", &["os/"], "no OS leaks upward"),
     (
@@ -44,6 +44,7 @@ const PLACES: [(&str, &[&str], &str); 9] = [
         &["transport/", "cli/demo/"],
         "cryptography belongs to the transport",
     ),
+    ("os::link", &["app/"], "one watcher of the network, in the app"),
     ("h2::", &["transport/", "cli/demo/"], "HTTP/2 belongs to the transport"),
     ("std::time::Instant::now", &[], "time is a value"),
     ("tokio::net::lookup_host", &[], "promise 1"),

@@ -17,6 +17,7 @@ mod flood;
 mod hostile;
 mod layers;
 mod message;
+mod network;
 mod peers;
 mod privacy;
 mod script;

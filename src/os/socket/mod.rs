@@ -1,7 +1,7 @@
-//! Listening sockets: binding them, moving datagrams in batches, waking a thread that waits in one, and saying who
-//! holds a port that we did not get.
+//! Listening sockets: binding them, moving datagrams in batches, waking a thread that waits in one, saying who
+//! holds a port that we did not get, and by which way packets would leave.
 //!
-//! Knows nothing of DNS but the size of its datagrams. Never resolves a name and never connects anywhere.
+//! Knows nothing of DNS but the size of its datagrams. Never resolves a name and never sends anything but replies.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
@@ -12,9 +12,14 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 #[cfg(target_os = "linux")]
 mod linux;
+#[cfg(target_os = "linux")]
+pub(super) mod netlink;
 mod owner;
+mod path;
 #[cfg(any(test, not(target_os = "linux")))]
 mod portable;
+#[cfg(target_os = "linux")]
+mod route;
 mod sending;
 mod tcp;
 #[cfg(test)]
@@ -26,6 +31,7 @@ use linux as system;
 use portable as system;
 
 pub use owner::PortOwner;
+pub use path::{Path, path_to};
 pub use sending::Sent;
 pub use system::UdpBatch;
 pub use tcp::acknowledge_at_once;

@@ -1,0 +1,278 @@
+//! The rtnetlink socket, and the framing of its messages (netlink(7)): 32-bit lengths in the host's order, padded to four
+//! octets. The framing is pure and trusts no length in it.
+#![allow(unsafe_code, reason = "std has no netlink")]
+
+use std::io;
+use std::mem::size_of;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::time::Duration;
+
+use libc::{c_int, c_void, socklen_t};
+
+/// An rtnetlink socket.
+#[derive(Debug)]
+pub(in crate::os) struct Socket(OwnedFd);
+
+impl Socket {
+    /// Opens one; it belongs to no group and blocks.
+    pub(in crate::os) fn new() -> io::Result<Self> {
+        // SAFETY: no pointers; the result is checked before it is used.
+        let fd = check(unsafe {
+            libc::socket(
+                libc::AF_NETLINK,
+                libc::SOCK_RAW | libc::SOCK_CLOEXEC,
+                libc::NETLINK_ROUTE,
+            )
+        })?;
+        // SAFETY: the kernel just gave us this descriptor, and nobody else has it.
+        Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
+    }
+
+    pub(in crate::os) fn set_nonblocking(&self) -> io::Result<()> {
+        let on: c_int = 1;
+        // SAFETY: FIONBIO reads one int, which outlives the call.
+        check(unsafe { libc::ioctl(self.as_raw_fd(), libc::FIONBIO, &raw const on) }).map(drop)
+    }
+
+    /// Takes a port id of the kernel's choice. A socket without one has id 0, the kernel's own, and is passed over when the
+    /// kernel tells a group.
+    pub(in crate::os) fn bind(&self) -> io::Result<()> {
+        // SAFETY: all zeros is a valid address of this kind: any port id, no groups.
+        let mut address: libc::sockaddr_nl = unsafe { std::mem::zeroed() };
+        address.nl_family = NETLINK_FAMILY;
+        // SAFETY: the kernel reads the address with its length; it outlives the call.
+        check(unsafe {
+            libc::bind(
+                self.as_raw_fd(),
+                (&raw const address).cast(),
+                length_of::<libc::sockaddr_nl>(),
+            )
+        })
+        .map(drop)
+    }
+
+    /// Receives what the kernel tells this group. Needs [`Socket::bind`].
+    pub(in crate::os) fn join(&self, group: u32) -> io::Result<()> {
+        self.set_option(libc::SOL_NETLINK, libc::NETLINK_ADD_MEMBERSHIP, &group)
+    }
+
+    /// Reads no longer than this.
+    pub(super) fn set_read_timeout(&self, timeout: Duration) -> io::Result<()> {
+        let time = libc::timeval {
+            tv_sec: libc::time_t::try_from(timeout.as_secs()).unwrap_or(libc::time_t::MAX),
+            tv_usec: libc::suseconds_t::from(timeout.subsec_micros().min(999_999)),
+        };
+        self.set_option(libc::SOL_SOCKET, libc::SO_RCVTIMEO, &time)
+    }
+
+    fn set_option<T: Copy>(&self, level: c_int, option: c_int, value: &T) -> io::Result<()> {
+        // SAFETY: the kernel reads `size_of::<T>` octets from `value`, which outlives the call.
+        check(unsafe {
+            libc::setsockopt(
+                self.as_raw_fd(),
+                level,
+                option,
+                std::ptr::from_ref(value).cast::<c_void>(),
+                length_of::<T>(),
+            )
+        })
+        .map(drop)
+    }
+
+    /// Sends one datagram to the kernel: an unconnected netlink socket has no other peer.
+    pub(super) fn send(&self, octets: &[u8]) -> io::Result<()> {
+        // SAFETY: the kernel reads `octets.len()` octets from `octets`, which outlives the call.
+        let sent = unsafe { libc::send(self.as_raw_fd(), octets.as_ptr().cast(), octets.len(), 0) };
+        if sent < 0 {
+            Err(io::Error::last_os_error())
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Takes one datagram and says its length; what does not fit is cut off.
+    pub(in crate::os) fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        // SAFETY: the kernel writes at most `buffer.len()` octets into `buffer`, which is ours for the call.
+        let len = unsafe { libc::recv(self.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len(), 0) };
+        match usize::try_from(len) {
+            Ok(len) => Ok(len.min(buffer.len())),
+            Err(_) => Err(io::Error::last_os_error()),
+        }
+    }
+}
+
+impl AsRawFd for Socket {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+}
+
+fn check(result: c_int) -> io::Result<c_int> {
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(result)
+    }
+}
+
+#[allow(clippy::cast_possible_truncation, reason = "options are a few octets long")]
+fn length_of<T>() -> socklen_t {
+    size_of::<T>() as socklen_t
+}
+
+/// One netlink message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::os) struct Message<'a> {
+    /// `nlmsg_type`.
+    pub(in crate::os) kind: u16,
+    /// `nlmsg_seq`.
+    pub(in crate::os) sequence: u32,
+    /// What follows the header.
+    pub(in crate::os) body: &'a [u8],
+}
+
+/// The messages of one datagram. Ends at the first broken one.
+#[derive(Debug)]
+pub(in crate::os) struct Messages<'a> {
+    rest: &'a [u8],
+    broken: bool,
+}
+
+impl<'a> Messages<'a> {
+    pub(in crate::os) fn new(datagram: &'a [u8]) -> Self {
+        Self {
+            rest: datagram,
+            broken: false,
+        }
+    }
+
+    /// Whether the messages ended before the datagram did.
+    pub(in crate::os) fn is_broken(&self) -> bool {
+        self.broken
+    }
+
+    /// Each message takes at least its header off the rest, so this ends.
+    fn take(&mut self) -> Option<Message<'a>> {
+        let len = usize::try_from(u32_at(self.rest, 0)?).ok()?;
+        let message = self.rest.get(..len)?;
+        let body = message.get(HEADER_LEN..)?;
+        let (kind, sequence) = (u16_at(message, 4)?, u32_at(message, 8)?);
+        self.rest = self.rest.get(padded(len)..).unwrap_or_default();
+        Some(Message { kind, sequence, body })
+    }
+}
+
+impl<'a> Iterator for Messages<'a> {
+    type Item = Message<'a>;
+
+    fn next(&mut self) -> Option<Message<'a>> {
+        if self.rest.is_empty() {
+            return None;
+        }
+        let message = self.take();
+        if message.is_none() {
+            self.broken = true;
+            self.rest = &[];
+        }
+        message
+    }
+}
+
+/// The value of the first attribute of this type; `None` too where the attributes before it are broken.
+pub(in crate::os) fn attribute(mut attributes: &[u8], kind: u16) -> Option<&[u8]> {
+    // Each turn takes at least an attribute's header off, so this ends.
+    loop {
+        let len = usize::from(u16_at(attributes, 0)?);
+        let value = attributes.get(ATTRIBUTE_HEADER_LEN..len)?;
+        // The two upper bits are flags.
+        if u16_at(attributes, 2)? & 0x3fff == kind {
+            return Some(value);
+        }
+        attributes = attributes.get(padded(len)..)?;
+    }
+}
+
+/// A number of the host's order.
+pub(in crate::os) fn u32_at(octets: &[u8], at: usize) -> Option<u32> {
+    octets.get(at..)?.first_chunk().copied().map(u32::from_ne_bytes)
+}
+
+fn u16_at(octets: &[u8], at: usize) -> Option<u16> {
+    octets.get(at..)?.first_chunk().copied().map(u16::from_ne_bytes)
+}
+
+fn padded(len: usize) -> usize {
+    len.saturating_add(3) & !3
+}
+
+/// `struct nlmsghdr`: length, type, flags, sequence, sender.
+pub(in crate::os) const HEADER_LEN: usize = 16;
+
+/// `struct rtattr`: length with this header, type.
+const ATTRIBUTE_HEADER_LEN: usize = 4;
+
+/// `AF_NETLINK` in the width of `nl_family`.
+const NETLINK_FAMILY: libc::sa_family_t = 16;
+
+/// The control messages of netlink(7), in the width of `nlmsg_type`.
+pub(in crate::os) const NLMSG_NOOP: u16 = 1;
+/// An error, or with 0 no error.
+pub(in crate::os) const NLMSG_ERROR: u16 = 2;
+/// The end of a list.
+pub(in crate::os) const NLMSG_DONE: u16 = 3;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(len: u32, kind: u16, body: &[u8]) -> Vec<u8> {
+        let mut octets = len.to_ne_bytes().to_vec();
+        octets.extend(kind.to_ne_bytes());
+        octets.extend([0, 0]);
+        octets.extend(7u32.to_ne_bytes());
+        octets.extend([0; 4]);
+        octets.extend(body);
+        octets
+    }
+
+    #[test]
+    fn messages_are_taken_apart_with_their_padding() {
+        let mut datagram = message(18, 24, &[1, 2, 0, 0]);
+        datagram.extend(message(16, 25, &[]));
+        let mut messages = Messages::new(&datagram);
+        let (first, second) = (messages.next().unwrap(), messages.next().unwrap());
+        assert_eq!((first.kind, first.sequence, first.body), (24, 7, &[1, 2][..]));
+        assert_eq!((second.kind, second.body), (25, &[][..]));
+        assert!(messages.next().is_none() && !messages.is_broken());
+    }
+
+    #[test]
+    fn hostile_lengths_end_the_messages() {
+        for len in [0, 1, 15, 17, 4096, u32::MAX - 1, u32::MAX] {
+            let datagram = message(len, 24, &[]);
+            let mut messages = Messages::new(&datagram);
+            assert_eq!(messages.by_ref().count(), 0, "nlmsg_len {len}");
+            assert!(messages.is_broken(), "nlmsg_len {len}");
+        }
+        let whole = message(20, 24, &[1, 2, 3, 4]);
+        for cut in 1..whole.len() {
+            let mut messages = Messages::new(&whole[..cut]);
+            assert_eq!(messages.by_ref().count(), 0, "cut to {cut}");
+            assert!(messages.is_broken(), "cut to {cut}");
+        }
+    }
+
+    #[test]
+    fn hostile_attributes_give_nothing() {
+        let attributes = |len: u16| [&len.to_ne_bytes()[..], &3u16.to_ne_bytes()[..], &[9, 9, 9, 9][..]].concat();
+        assert_eq!(attribute(&attributes(8), 3), Some(&[9, 9, 9, 9][..]));
+        assert_eq!(attribute(&attributes(8), 4), None);
+        for len in [0, 1, 3, 9, u16::MAX] {
+            assert_eq!(attribute(&attributes(len), 3), None, "rta_len {len}");
+            assert_eq!(attribute(&attributes(len), 4), None, "rta_len {len}");
+        }
+        for cut in 0..8 {
+            assert_eq!(attribute(&attributes(8)[..cut], 3), None, "cut to {cut}");
+        }
+    }
+}
