@@ -19,6 +19,8 @@ pub struct Snapshot {
     pub panics: u64,
     /// How often the network changed or the machine slept.
     pub network_changes: u64,
+    /// `ok`, or `before-release`: the host's clock is wrong, and certificates are judged by the day of the release.
+    pub clock: &'static str,
     /// Questions that came in.
     pub queries: Queries,
     /// Answers that went out, by RCODE; from [`zeroed_responses`].

@@ -18,6 +18,7 @@ pub(super) fn fresh() -> Snapshot {
         uptime_seconds: 0,
         panics: 0,
         network_changes: 0,
+        clock: "ok",
         queries: Queries::default(),
         responses: zeroed_responses(),
         latency: LatencyFigures {
@@ -51,6 +52,7 @@ pub(super) fn snapshot() -> Snapshot {
         uptime_seconds: 42,
         panics: 1,
         network_changes: 4,
+        clock: "before-release",
         queries: Queries::new(Outcomes::new(1, 2, 3, 4), Outcomes::new(5, 6, 7, 8)),
         responses,
         latency: LatencyFigures {

@@ -14,6 +14,7 @@ use crate::resolve::{Outcome, Resolver};
 use crate::serve;
 use crate::shutdown::Shutdown;
 use crate::stats::Counter;
+use crate::transport::tls::is_before_release;
 use crate::upstream::Upstream;
 use crate::wire::header::Rcode;
 
@@ -49,6 +50,7 @@ impl Figures {
             uptime_seconds: self.start.elapsed().as_secs(),
             panics: self.shutdown.panics() + self.serve.panics.value() + self.resolver.panics(),
             network_changes: self.network_changes.value(),
+            clock: if is_before_release() { "before-release" } else { "ok" },
             responses: self.responses(),
             latency: LatencyFigures {
                 cached: Latency(self.serve.cached_latency.snapshot()),

@@ -22,6 +22,7 @@ use crate::policy::Policy;
 use crate::resolve::Resolver;
 use crate::serve::{self, BindCause, BindError, Bound};
 use crate::shutdown::Shutdown;
+use crate::transport::tls::{self, Trust};
 use crate::upstream::Upstream;
 use crate::upstream::connect::{self, ConnectError};
 use crate::upstream::pool::Pool;
@@ -48,6 +49,11 @@ impl App {
     /// # Errors
     /// See [`StartError`].
     pub async fn start(config: &Config) -> Result<Self, StartError> {
+        if tls::is_before_release() {
+            tracing::warn!(
+                "this host's clock is wrong: it shows a time before this tacenda was released, which certificates are judged by instead"
+            );
+        }
         let shutdown = Shutdown::new();
         let resolver = Arc::new(resolver(config)?);
         let bound = bind(config)?;
@@ -132,7 +138,10 @@ impl From<&UpstreamConfig> for connect::Settings {
             endpoint: config.endpoint.clone(),
             addresses: config.addresses.clone(),
             server_name: config.server_name.clone(),
-            roots: config.roots.clone(),
+            trust: Trust {
+                roots: config.roots.clone(),
+                pins: config.pins.clone(),
+            },
         }
     }
 }

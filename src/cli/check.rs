@@ -51,7 +51,14 @@ fn summary(loaded: &Loaded) -> String {
         [first, more @ ..] => format!("{} and {} from config.d", first.display(), count(more.len(), "file")),
     };
     let listen: Vec<_> = config.listen.addresses.iter().map(ToString::to_string).collect();
-    let upstreams: Vec<_> = config.upstreams.iter().map(|upstream| upstream.name.as_str()).collect();
+    let upstreams: Vec<_> = config
+        .upstreams
+        .iter()
+        .map(|upstream| match upstream.pins.len() {
+            0 => upstream.name.clone(),
+            pins => format!("{} ({})", upstream.name, count(pins, "pin")),
+        })
+        .collect();
     format!(
         "ok: {files}: listens on {}, asks {}\n",
         listen.join(" and "),

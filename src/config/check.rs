@@ -75,6 +75,7 @@ impl Draft {
                 problems.push(problem(place, &format!("a second upstream is called `{name}`"), help));
             }
             upstream.check_addresses(problems);
+            upstream.check_pins(problems);
         }
     }
 
@@ -205,6 +206,30 @@ impl DraftUpstream {
         }
     }
 
+    fn check_pins(&self, problems: &mut Vec<Problem>) {
+        let pins = &self.pins.value;
+        for (index, pin) in pins.iter().enumerate() {
+            if pins[..index].iter().any(|other| other.value == pin.value) {
+                let help = "a second pin is for the key that comes after this one";
+                problems.push(problem(&pin.place, "this pin is in the list already", help));
+            }
+        }
+        if pins.len() == 1 {
+            problems.push(problem(
+                &self.pins.place,
+                "one pin alone: when the server gets another key, nothing will resolve (RFC 7469 section 4.3)",
+                "add the pin of a second key that the operator holds in reserve",
+            ));
+        }
+        if pins.len() > MAX_PINS {
+            problems.push(problem(
+                &self.pins.place,
+                "more than 16 pins for one upstream",
+                "keep the keys in use and their successors",
+            ));
+        }
+    }
+
     fn to_config(&self, name: String) -> UpstreamConfig {
         let endpoint = self.endpoint.value.clone();
         UpstreamConfig {
@@ -215,6 +240,7 @@ impl DraftUpstream {
                 .as_ref()
                 .map_or_else(|| endpoint.host.clone(), |given| given.value.clone()),
             roots: self.roots.value.clone(),
+            pins: self.pins.value.iter().map(|pin| pin.value).collect(),
             endpoint,
         }
     }
@@ -263,6 +289,9 @@ const MAX_UPSTREAMS: usize = 16;
 
 /// Tried one after the other within one deadline of five seconds.
 const MAX_ADDRESSES: usize = 16;
+
+/// Compared one by one in every full handshake.
+const MAX_PINS: usize = 16;
 
 /// From a few thousand answers to more than a machine that runs a stub has to spare.
 const CACHE_BYTES: std::ops::RangeInclusive<u64> = (1 << 20)..=(64 << 30);

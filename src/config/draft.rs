@@ -12,8 +12,10 @@ use super::file::{FileSpec, Quantity, UpstreamSpec};
 use super::load::Flags;
 use super::problem::{Place, Problem, Source, Sourced};
 use super::units::{ByteSize, TimeSpan, UnitError};
-use super::values::{Complaint, parse_address, parse_listen, parse_name, parse_roots, parse_stats, parse_strategy};
-use super::{Roots, Strategy};
+use super::values::{
+    Complaint, parse_address, parse_listen, parse_name, parse_pin, parse_roots, parse_stats, parse_strategy,
+};
+use super::{Pin, Roots, Strategy};
 use crate::serve::{Network, NetworkError};
 use crate::upstream::endpoint::{Endpoint, Host};
 
@@ -40,6 +42,7 @@ pub(super) struct DraftUpstream {
     pub(super) name: Option<Sourced<String>>,
     pub(super) server_name: Option<Sourced<Host>>,
     pub(super) roots: Sourced<Roots>,
+    pub(super) pins: Sourced<Vec<Sourced<Pin>>>,
 }
 
 impl Default for Draft {
@@ -197,6 +200,7 @@ impl DraftUpstream {
             name: None,
             server_name: None,
             roots,
+            pins: Sourced::default_value(Vec::new()),
         }
     }
 }
@@ -276,6 +280,14 @@ impl Reader<'_> {
         texts.into_iter().filter_map(|text| self.read(text, &parse)).collect()
     }
 
+    /// `None` when one of them could not be read, which is reported: the others are not judged by their number then.
+    fn pins(&mut self, texts: Spanned<Vec<Spanned<String>>>) -> Option<Sourced<Vec<Sourced<Pin>>>> {
+        let place = self.place(&texts);
+        let wanted = texts.get_ref().len();
+        let value = self.each(texts.into_inner(), |_, text| parse_pin(text));
+        (value.len() == wanted).then_some(Sourced { value, place })
+    }
+
     /// Reads a `[[upstream]]`; `None` when it has no usable URL.
     fn upstream(&mut self, spec: UpstreamSpec) -> Option<DraftUpstream> {
         let endpoint = self.read(spec.url, |_, url| Ok(url.parse::<Endpoint>()?));
@@ -297,12 +309,17 @@ impl Reader<'_> {
             Some(text) => self.read(text, |directory, text| parse_roots(text, directory)),
             None => Some(Sourced::default_value(Roots::Bundled)),
         };
+        let pins = match spec.pins {
+            Some(texts) => self.pins(texts),
+            None => Some(Sourced::default_value(Vec::new())),
+        };
         Some(DraftUpstream {
             endpoint: endpoint?,
             addresses,
             name,
             server_name,
             roots: roots?,
+            pins: pins?,
         })
     }
 }

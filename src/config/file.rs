@@ -33,6 +33,7 @@ pub(super) struct UpstreamSpec {
     pub(super) name: Option<Spanned<String>>,
     pub(super) server_name: Option<Spanned<String>>,
     pub(super) roots: Option<Spanned<String>>,
+    pub(super) pins: Option<Spanned<Vec<Spanned<String>>>>,
 }
 
 /// `[cache]`.
@@ -124,7 +125,7 @@ fn plain_words(message: &str) -> String {
 }
 
 /// Keys of later versions. Accepting them would be a lie.
-const LATER: &[&str] = &["route", "policy", "serve-stale", "prefetch", "pins", "portal", "guard"];
+const LATER: &[&str] = &["route", "policy", "serve-stale", "prefetch", "portal", "guard"];
 
 #[cfg(test)]
 mod tests {

@@ -19,7 +19,7 @@ use std::time::Duration;
 use crate::serve::Network;
 use crate::upstream::endpoint::{Endpoint, Host};
 
-pub use crate::transport::tls::Roots;
+pub use crate::transport::tls::{Pin, Roots};
 pub use load::{DEFAULT_PATH, Flags, Loaded, UpstreamFlag, load, upstream_from_flags};
 use problem::Problem;
 
@@ -78,6 +78,8 @@ pub struct UpstreamConfig {
     pub server_name: Host,
     /// Which authorities may have signed it.
     pub roots: Roots,
+    /// Its keys, besides: none, or at least two.
+    pub pins: Vec<Pin>,
 }
 
 /// Bounds of the cache.

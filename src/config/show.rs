@@ -93,6 +93,8 @@ impl Lines {
             &quoted(&upstream.roots.value.to_string()),
             &upstream.roots.place,
         );
+        let pins = upstream.pins.value.iter().map(|pin| pin.value.to_string());
+        self.value("pins", &list(pins), &upstream.pins.place);
     }
 
     fn cache(&mut self, draft: &Draft) {

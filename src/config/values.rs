@@ -6,7 +6,8 @@ use std::path::Path;
 
 use super::problem::{Place, Problem};
 use super::units::UnitError;
-use super::{Roots, Strategy, load};
+use super::{Pin, Roots, Strategy, load};
+use crate::transport::tls::PinError;
 use crate::upstream::endpoint::EndpointError;
 
 /// What is wrong with one value, before it is known where it stands.
@@ -135,6 +136,16 @@ pub(super) fn parse_roots(text: &str, directory: &Path) -> Result<Roots, Complai
             help,
         )),
     }
+}
+
+/// As curl and HTTP write it: `sha256/` and base64.
+pub(super) fn parse_pin(text: &str) -> Result<Pin, Complaint> {
+    text.parse().map_err(|error: PinError| {
+        Complaint::new(
+            &error.to_string(),
+            "write \"sha256/\" and the 44 characters of base64 that the README's openssl line prints",
+        )
+    })
 }
 
 /// Characters of an upstream's name: room for a host name of usual length, and a table column stays a column.

@@ -22,7 +22,7 @@ pub struct Doh {
 }
 
 impl Doh {
-    /// Opens nothing yet. `target.tls` must come from [`super::tls::client_config`] with [`super::tls::Alpn::H2`].
+    /// Opens nothing yet. `target.tls` must be made with [`super::tls::Alpn::H2`].
     /// Queries must not carry a keepalive option.
     pub fn new(target: Target, template: Template, stats: Arc<Stats>) -> Self {
         let opener = DohOpener {

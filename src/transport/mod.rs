@@ -24,7 +24,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::time::Instant;
 
@@ -148,8 +147,8 @@ pub struct Target {
     pub addresses: Vec<SocketAddr>,
     /// The configured name (or address) that the certificate must carry. Never one learned from the server.
     pub server_name: ServerName<'static>,
-    /// Made by [`tls::client_config`] for this upstream alone, with the transport's own ALPN.
-    pub tls: Arc<ClientConfig>,
+    /// Made for this upstream alone, with the transport's own ALPN.
+    pub tls: Arc<tls::Tls>,
 }
 
 /// What one upstream's transport counted since the start.

@@ -18,7 +18,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::Target;
-use super::tls::{Alpn, Roots, client_config};
+use super::tls::{Alpn, Roots, Tls, Trust};
 
 /// The name that our servers are configured under.
 pub(super) const NAME: &str = "dns.example";
@@ -26,7 +26,7 @@ pub(super) const NAME: &str = "dns.example";
 /// A certificate authority of its own for each test.
 pub(super) struct Authority {
     issuer: Issuer<'static, KeyPair>,
-    pem: String,
+    pub(super) pem: String,
 }
 
 /// What a server shows.
@@ -84,10 +84,14 @@ impl Authority {
     pub(super) fn target(&self, address: SocketAddr, alpn: Alpn) -> Target {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(self.pem.as_bytes()).unwrap();
+        let trust = Trust {
+            roots: Roots::File(file.path().to_owned()),
+            pins: Vec::new(),
+        };
         Target {
             addresses: vec![address],
             server_name: ServerName::try_from(NAME).unwrap(),
-            tls: client_config(&Roots::File(file.path().to_owned()), alpn).unwrap(),
+            tls: Arc::new(Tls::new(trust, alpn).unwrap()),
         }
     }
 }

@@ -10,7 +10,7 @@ use super::Upstream;
 use super::endpoint::{Endpoint, Host, Transport};
 use crate::transport::doh::{Doh, Template, TemplateError, Verb};
 use crate::transport::dot::Dot;
-use crate::transport::tls::{self, Alpn, Roots, RootsError};
+use crate::transport::tls::{Alpn, RootsError, Tls, Trust};
 use crate::transport::{self, Exchange, Target};
 use crate::wire::question::Keepalive;
 
@@ -26,7 +26,7 @@ pub struct Settings {
     /// Whom the certificate must name.
     pub server_name: Host,
     /// Whom to believe.
-    pub roots: Roots,
+    pub trust: Trust,
 }
 
 /// Why an upstream cannot be used at all.
@@ -100,6 +100,7 @@ fn target(settings: &Settings, alpn: Alpn) -> Result<Target, ConnectError> {
         Host::Address(address) => ServerName::from(*address),
         Host::Name(name) => ServerName::try_from(name.clone()).map_err(|_| ConnectError::ServerName)?,
     };
+    let tls = Tls::new(settings.trust.clone(), alpn).map_err(ConnectError::Roots)?;
     let port = settings.endpoint.port;
     Ok(Target {
         addresses: settings
@@ -108,6 +109,6 @@ fn target(settings: &Settings, alpn: Alpn) -> Result<Target, ConnectError> {
             .map(|address| SocketAddr::new(*address, port))
             .collect(),
         server_name,
-        tls: tls::client_config(&settings.roots, alpn).map_err(ConnectError::Roots)?,
+        tls: Arc::new(tls),
     })
 }

@@ -62,6 +62,12 @@ impl Config {
         self
     }
 
+    /// Pins for the upstream named last.
+    pub(crate) fn pins(mut self, pins: &[String]) -> Self {
+        writeln!(self.upstreams, "pins = {pins:?}\n").unwrap();
+        self
+    }
+
     pub(crate) fn dot(self, upstream: &Upstream) -> Self {
         self.upstream(&format!("tls://{SERVER_NAME}:{}", upstream.dot.port()), CA)
     }

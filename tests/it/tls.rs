@@ -11,7 +11,7 @@ use rustls::pki_types::PrivateKeyDer;
 use tempfile::TempDir;
 use tokio::time::Instant;
 
-use crate::client::{A, Ask, SERVFAIL};
+use crate::client::{A, Ask, SERVFAIL, tick};
 use crate::daemon::{CA, Config};
 use crate::script::normal;
 use crate::upstream::{Identity, SERVER_NAME, Upstream};
@@ -180,6 +180,63 @@ fn r9525_2_a_leaf_is_no_ca() {
         identity
     };
     check(forged, &authority.roots(), false);
+}
+
+/// How the configuration writes this key's pin.
+fn pin(key: &impl rcgen::PublicKeyData) -> String {
+    let hash = ring::digest::digest(&ring::digest::SHA256, &key.subject_public_key_info());
+    format!("sha256/{}", data_encoding::BASE64.encode(hash.as_ref()))
+}
+
+#[test]
+fn r8310_4_only_a_pinned_key_is_asked() {
+    let authority = Authority::new();
+    let key = KeyPair::generate().unwrap();
+    let mut identity = authority.identity(|_| {});
+    let params = CertificateParams::new(vec![SERVER_NAME.to_owned()]).unwrap();
+    let certificate = params.signed_by(&key, &authority.issuer).unwrap();
+    // What the server sends along proves nothing: the second pin is of a certificate that anyone may append.
+    let appended_key = KeyPair::generate().unwrap();
+    let appended = CertificateParams::new(vec![])
+        .unwrap()
+        .self_signed(&appended_key)
+        .unwrap();
+    identity.chain = vec![certificate.der().clone(), appended.der().clone()];
+    identity.key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+    let upstream = Upstream::with_identity(identity, normal);
+    let url = format!("tls://{SERVER_NAME}:{}", upstream.dot.port());
+    let (own, sent_along, backup) = (pin(&key), pin(&appended_key), pin(&KeyPair::generate().unwrap()));
+    for (pins, expected) in [
+        ([own, backup.clone()], (0, None)),
+        ([sent_along, backup], (SERVFAIL, Some(23))),
+    ] {
+        let daemon = Config::new().upstream(&url, &authority.roots()).pins(&pins).start();
+        let response = Ask::new("www.example", A).edns().udp(daemon.dns);
+        assert_eq!((response.rcode(), response.ede()), expected, "{}", daemon.stderr());
+    }
+    assert_eq!(upstream.heard().len(), 1);
+}
+
+#[test]
+fn a_replaced_ca_file_is_believed_without_a_restart() {
+    let (old, new) = (Authority::new(), Authority::new());
+    let upstream = Upstream::with_identity(new.identity(|_| {}), normal);
+    let url = format!("tls://{SERVER_NAME}:{}", upstream.dot.port());
+    let daemon = Config::new().upstream(&url, &old.roots()).start();
+    let ask = |name: &str| Ask::new(name, A).edns().udp(daemon.dns);
+    let before = ask("before.example");
+    assert_eq!((before.rcode(), before.ede()), (SERVFAIL, Some(23)));
+    std::fs::copy(new.roots(), old.roots()).unwrap();
+    // The first dial after it finds out, the next one goes by it; between the two the daemon pauses for under a second.
+    let begin = Instant::now();
+    for number in 0.. {
+        if ask(&format!("after{number}.example")).rcode() == 0 {
+            break;
+        }
+        assert!(begin.elapsed() < Duration::from_secs(20), "{}", daemon.stderr());
+        tick();
+    }
+    assert_eq!(upstream.heard().len(), 1);
 }
 
 #[test]

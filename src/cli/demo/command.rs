@@ -31,6 +31,7 @@ async fn start_stub(settings: StubSettings) -> Result<RunningStub, String> {
         endpoint,
         addresses: vec![IpAddr::V4(settings.address)],
         roots: Roots::Pem(settings.ca_pem),
+        pins: Vec::new(),
     };
     let listen = Listen {
         addresses: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))],

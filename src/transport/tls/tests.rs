@@ -262,7 +262,7 @@ async fn r8305_1_an_address_that_fails_at_tls_goes_last_and_the_one_that_worked_
 
 #[test]
 fn r9325_1_only_tls_1_3_and_1_2_without_early_data() {
-    let config = client_config(&Roots::Bundled, Alpn::Dot).unwrap();
+    let config = Tls::new(Trust::default(), Alpn::Dot).unwrap().config();
     assert!(!config.enable_early_data);
     assert_eq!(config.alpn_protocols, [b"dot"]);
     let versions: Vec<_> = config
@@ -288,7 +288,11 @@ fn roots_that_are_not_there_say_so() {
         if content.is_none() {
             file.close().unwrap();
         }
-        let error = client_config(&Roots::File(path.clone()), Alpn::H2).unwrap_err();
+        let trust = Trust {
+            roots: Roots::File(path.clone()),
+            pins: Vec::new(),
+        };
+        let error = Tls::new(trust, Alpn::H2).unwrap_err();
         assert_eq!(
             error.to_string(),
             format!("read roots from {}: {expected}", path.display())
@@ -314,8 +318,8 @@ fn roots_that_are_not_there_say_so() {
 
 #[test]
 fn each_upstream_has_tickets_of_its_own() {
-    let one = client_config(&Roots::Bundled, Alpn::Dot).unwrap();
-    let other = client_config(&Roots::Bundled, Alpn::Dot).unwrap();
+    let one = Tls::new(Trust::default(), Alpn::Dot).unwrap().config();
+    let other = Tls::new(Trust::default(), Alpn::Dot).unwrap().config();
     assert!(!Arc::ptr_eq(&one, &other));
     assert_ne!(format!("{:p}", &one.resumption), format!("{:p}", &other.resumption));
 }
