@@ -9,8 +9,11 @@
 //!  wire::query             Query::parse          malformed: an error or silence, and no more work
 //!  resolve::answer_now     policy::verdict       ours to decide: synthesized here
 //!                          cache::get            fresh: copied and patched into the caller's buffer. A HIT ENDS HERE
+//!                                                ending: the same, sent, and then asked again behind it
+//!                                                past its end: given if no upstream works, or as below
 //! ---------------------------------------------------------------------------- a miss; tokio from here
 //!  resolve::answer_later   inflight::join        the first asks, the others wait; who leaves cancels nobody
+//!                                                after 1.8 s, or a failure, an answer past its end is given (RFC 8767)
 //!   upstream::pool         ask                   in order; the next one when the first fails or takes long
 //!    transport             exchange              DoT or DoH; id and question matched; re-sent once after a close
 //!   wire::answer           Answer::check         only what answers the question is kept; read and written anew, once
@@ -36,6 +39,7 @@
 //! - No code path can send classic DNS: the transport takes addresses only, and name look-ups are `disallowed-methods`.
 //! - An upstream query is made of the [`wire::question::QuestionKey`] alone, padded to 128 octets.
 //! - [`wire::answer::Answer::check`] is the only way for upstream data to come in.
+//! - An answer past its end is marked as such, and never takes the place of a failed validation.
 //! - A hit allocates nothing, awaits nothing and takes no lock that is held across I/O.
 //! - Every query ends within 5 s as an answer or as RCODE and EDE.
 //! - Time is a value below floor 3; shells read [`tokio::time::Instant`] only; no test sleeps.
@@ -55,7 +59,7 @@
 //! - `Answer::check` refuses with `Unusable`, which keeps a resolver's own RCODE and EDE beside what is malformed, and the answer
 //!   carries the few facts that the cache needs, so that nothing is parsed twice.
 //! - Silence is answered with two reasons, EDE 22 and 23, as public resolvers do.
-//! - `ReadyThenRefresh` and `policy::inspect` come with the features that need them.
+//! - `ReadyThenRefresh` carries the outcome too; `policy::inspect` comes with the features that need it.
 //! - A failed road is remembered for a flat second, only what a resolver said grows (RFC 9520): roads come back.
 
 pub mod admin;

@@ -150,7 +150,7 @@ fn write_cache(out: &mut Exposition, snapshot: &Snapshot) {
             "tacenda_cache_entries",
             Kind::Gauge,
             None,
-            "Answers in the cache.",
+            "Answers in the cache, those past their end included.",
             cache.entries,
         ),
         (
@@ -180,6 +180,20 @@ fn write_cache(out: &mut Exposition, snapshot: &Snapshot) {
             None,
             "Answers put out to make room.",
             cache.evictions,
+        ),
+        (
+            "tacenda_cache_stale_hits_total",
+            Kind::Counter,
+            None,
+            "Answers given past their end.",
+            cache.stale_hits,
+        ),
+        (
+            "tacenda_cache_prefetches_total",
+            Kind::Counter,
+            None,
+            "Questions asked to renew an answer before its end.",
+            cache.prefetches,
         ),
     ] {
         out.family(name, kind, unit, help);

@@ -73,14 +73,14 @@ pub struct LatencyFigures {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Latency(pub HistogramSnapshot);
 
-/// The cache's figures. Stale hits come with serve-stale: a figure that cannot move would be a lie.
+/// The cache's figures.
 #[derive(Clone, Debug, Default, PartialEq, serde::Serialize)]
 pub struct CacheFigures {
-    /// Look-ups that found a fresh answer.
+    /// Look-ups that were answered at once.
     pub hits: u64,
     /// Look-ups that did not.
     pub misses: u64,
-    /// Answers in it now.
+    /// Answers in it now, those past their end included that may still be given as stale.
     pub entries: u64,
     /// Octets it holds now.
     pub bytes: u64,
@@ -90,6 +90,10 @@ pub struct CacheFigures {
     pub insertions: u64,
     /// Answers put out to make room.
     pub evictions: u64,
+    /// Answers given past their end. Those given at once are among the hits, those given after a wait among the misses.
+    pub stale_hits: u64,
+    /// Questions asked to renew an answer before its end. No client's query is counted for them.
+    pub prefetches: u64,
     /// Hits of all look-ups, 0 to 1; 0 before the first. From [`hit_ratio`].
     pub hit_ratio: f64,
 }

@@ -166,6 +166,8 @@ async fn stats_are_design_1() {
         "max_bytes",
         "insertions",
         "evictions",
+        "stale_hits",
+        "prefetches",
         "hit_ratio",
     ] {
         assert!(stats["cache"][key].is_number(), "cache.{key}");

@@ -98,6 +98,8 @@ impl Figures {
             max_bytes: cache.settings().max_bytes,
             insertions: cache.stats().insertions.value(),
             evictions: cache.stats().evictions.value(),
+            stale_hits: cache.stats().stale_hits.value(),
+            prefetches: cache.stats().prefetches.value(),
             hit_ratio: hit_ratio(hits, misses),
         }
     }

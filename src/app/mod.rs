@@ -115,6 +115,8 @@ fn resolver(config: &Config) -> Result<Resolver, StartError> {
     let cache = Cache::new(cache::Settings {
         max_bytes: config.cache.max_bytes,
         ttls,
+        serve_stale: config.cache.serve_stale,
+        prefetch: config.cache.prefetch,
     });
     Ok(Resolver::new(
         Policy::default(),

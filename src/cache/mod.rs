@@ -1,8 +1,10 @@
 //! Answers and failures that were seen before. The one place where moka is.
 //!
 //! An entry carries its own times and is looked at on every read: moka's `Expiry` would expire entries inline and was seen to
-//! stall one read for 589 ms. Never stores anything under a name that was not asked for, and never prolongs an entry.
+//! stall one read for 589 ms. Never stores anything under a name that was not asked for, and never prolongs an entry: one past
+//! its end stays where it is and counts in `max_bytes` until it is replaced, or pushed out as one that is used least.
 
+mod entry;
 mod lifetime;
 
 use std::sync::Arc;
@@ -13,9 +15,9 @@ use moka::notification::RemovalCause;
 use crate::stats::Counter;
 use crate::wire::answer::{Answer, TtlLimits};
 use crate::wire::edns::Ede;
-use crate::wire::query::Query;
 use crate::wire::question::QuestionKey;
 
+pub use entry::Entry;
 pub use lifetime::Origin;
 
 /// Failures kept at most: 10,000 of about 900 octets (measured) are 9 MB, and a flood of failing names only pushes out other
@@ -25,9 +27,14 @@ const MAX_FAILURES: u64 = 10_000;
 /// A failure that has not been seen again for this long starts anew at its first step.
 const FORGET_FAILURE: Duration = Duration::from_secs(60);
 
+/// How long a question that failed is not asked again while there is an old answer to give (RFC 8767 section 5: the failure
+/// recheck timer, 30 s).
+const STALE_RECHECK: Duration = Duration::from_secs(30);
+
 /// Octets of memory an entry costs beside its key and its answer: moka's own books, the `Arc`, the entry's times, and what the
-/// allocator rounds up. Measured: 100,000 small entries took 644 octets each, of which 70 were key and answer.
-const ENTRY_OVERHEAD: usize = 576;
+/// allocator rounds up. Measured: 100,000 small entries took 644 octets each, of which 70 were key and answer; the marks of
+/// prefetching take 32 more.
+const ENTRY_OVERHEAD: usize = 608;
 
 /// Settings of the cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +43,10 @@ pub struct Settings {
     pub max_bytes: u64,
     /// Bounds on what clients see as TTL.
     pub ttls: TtlLimits,
+    /// How long an answer may be given past its end when no newer one can be had (RFC 8767); zero for never.
+    pub serve_stale: Duration,
+    /// Whether an answer that is asked for until its end is renewed before it.
+    pub prefetch: bool,
 }
 
 impl Default for Settings {
@@ -47,6 +58,8 @@ impl Default for Settings {
                 max: 86_400,
                 max_negative: 3600,
             },
+            serve_stale: Duration::from_secs(86_400),
+            prefetch: true,
         }
     }
 }
@@ -58,6 +71,10 @@ pub struct Stats {
     pub insertions: Counter,
     /// Answers pushed out to stay within `max_bytes`.
     pub evictions: Counter,
+    /// Answers given past their end. Counted by who gives them.
+    pub stale_hits: Counter,
+    /// Questions asked to renew an answer before its end. Counted by who asks them.
+    pub prefetches: Counter,
 }
 
 /// A bounded store, shared by all threads.
@@ -82,6 +99,9 @@ impl std::fmt::Debug for Cache {
 pub enum Found {
     /// An answer within its lifetime.
     Fresh(Arc<Entry>),
+    /// An answer past its end that may be given if no newer one can be had, and why the question must not be asked now: it
+    /// failed within the last 30 s.
+    Stale(Arc<Entry>, Option<CachedFailure>),
     /// It failed a moment ago.
     Failure(CachedFailure),
     /// Nothing that may be used.
@@ -113,35 +133,57 @@ impl Cache {
 
     /// Looks a question up. `roads` counts how often a transport came back: older failures of the road are void.
     pub fn get(&self, key: &QuestionKey, now: Instant, roads: u64) -> Found {
-        match self.answers.get(key.as_octets()) {
-            Some(entry) if entry.is_fresh(now) => Found::Fresh(entry),
-            _ => match self.failures.get(key.as_octets()) {
-                Some(failure) if failure.holds(now, roads) => Found::Failure(failure),
-                _ => Found::Nothing,
+        let answer = match self.answers.get(key.as_octets()) {
+            Some(entry) if entry.is_fresh(now) => return Found::Fresh(entry),
+            answer => answer,
+        };
+        let failure = self.failures.get(key.as_octets());
+        match answer.filter(|entry| entry.is_stale(now, self.settings.serve_stale)) {
+            Some(entry) => Found::Stale(entry, failure.filter(|failure| failure.is_recent(now, roads))),
+            None => match failure.filter(|failure| failure.holds(now, roads)) {
+                Some(failure) => Found::Failure(failure),
+                None => Found::Nothing,
             },
         }
+    }
+
+    /// Counts a hit on a fresh answer near its end and says whether it is the one that should have the answer renewed.
+    pub fn wants_renewal(&self, entry: &Entry, now: Instant) -> bool {
+        self.settings.prefetch && entry.note_late_hit(now)
     }
 
     /// Stores an answer whose TTLs began to run at `stored`, if it may be kept, and gives it back ready for writing.
     pub fn put(&self, key: &QuestionKey, answer: Answer, stored: Instant) -> Arc<Entry> {
         let lifetime = lifetime::of_answer(&answer.facts());
-        let entry = Arc::new(Entry {
+        let entry = Arc::new(Entry::new(
             answer,
             stored,
-            lifetime: Duration::from_secs(lifetime.unwrap_or(0).into()),
-        });
+            Duration::from_secs(lifetime.unwrap_or(0).into()),
+        ));
         self.failures.invalidate(key.as_octets());
         if lifetime.is_some() {
             self.answers.insert(key.as_octets().into(), Arc::clone(&entry));
             self.stats.insertions.increment();
+        } else {
+            self.overrule(key);
         }
         entry
     }
 
-    /// Remembers a failure for a growing time (RFC 9520).
+    /// The upstream has said something newer that is not kept: what is here may live to its end, but is never given past it.
+    fn overrule(&self, key: &QuestionKey) {
+        if let Some(entry) = self.answers.get(key.as_octets()) {
+            entry.overrule();
+        }
+    }
+
+    /// Remembers a failure for a growing time (RFC 9520). After a failed validation no old answer is given either.
     pub fn put_failure(&self, key: &QuestionKey, origin: Origin, ede: Option<Ede>, now: Instant, roads: u64) {
-        let is_recent = |failure: &CachedFailure| failure.origin == origin && now < failure.until + FORGET_FAILURE;
-        let before = self.failures.get(key.as_octets()).filter(is_recent);
+        if ede.is_some_and(Ede::is_validation_failure) {
+            self.overrule(key);
+        }
+        let is_in_row = |failure: &CachedFailure| failure.origin == origin && now < failure.until + FORGET_FAILURE;
+        let before = self.failures.get(key.as_octets()).filter(is_in_row);
         let times = before.map_or(1, |failure| failure.times.saturating_add(1));
         let until = now + lifetime::of_failure(origin, times);
         self.failures.insert(
@@ -150,6 +192,7 @@ impl Cache {
                 origin,
                 ede,
                 times,
+                failed: now,
                 until,
                 roads,
             },
@@ -173,7 +216,7 @@ impl Cache {
         &self.stats
     }
 
-    /// Answers stored, as of the last housekeeping.
+    /// Answers stored, those past their end included, as of the last housekeeping.
     pub fn entry_count(&self) -> u64 {
         self.answers.entry_count()
     }
@@ -186,32 +229,7 @@ impl Cache {
 
 #[expect(clippy::borrowed_box, reason = "the signature that moka asks for")]
 fn weight(key: &Box<[u8]>, entry: &Arc<Entry>) -> u32 {
-    u32::try_from(key.len() + entry.answer.heap_len() + ENTRY_OVERHEAD).unwrap_or(u32::MAX)
-}
-
-/// A stored answer and its times.
-#[derive(Debug)]
-pub struct Entry {
-    answer: Answer,
-    stored: Instant,
-    lifetime: Duration,
-}
-
-impl Entry {
-    /// Writes the response to `query` with TTLs as of `now`; see [`Answer::write`].
-    pub fn write(&self, query: &Query<'_>, now: Instant, out: &mut [u8]) -> usize {
-        let age = now.saturating_duration_since(self.stored).as_secs();
-        self.answer.write(query, u32::try_from(age).unwrap_or(u32::MAX), out)
-    }
-
-    /// The answer.
-    pub fn answer(&self) -> &Answer {
-        &self.answer
-    }
-
-    fn is_fresh(&self, now: Instant) -> bool {
-        now.saturating_duration_since(self.stored) < self.lifetime
-    }
+    u32::try_from(key.len() + entry.answer().heap_len() + ENTRY_OVERHEAD).unwrap_or(u32::MAX)
 }
 
 /// A failure that is not tried again yet.
@@ -221,30 +239,41 @@ pub struct CachedFailure {
     /// Why it failed at first hand.
     pub ede: Option<Ede>,
     times: u32,
+    failed: Instant,
     until: Instant,
     roads: u64,
 }
 
 impl CachedFailure {
     fn holds(&self, now: Instant, roads: u64) -> bool {
-        now < self.until && (self.origin == Origin::Resolver || self.roads == roads)
+        now < self.until && self.is_valid(roads)
+    }
+
+    /// Whether it keeps the question from being asked while there is an old answer to give.
+    fn is_recent(&self, now: Instant, roads: u64) -> bool {
+        now.saturating_duration_since(self.failed) < STALE_RECHECK && self.is_valid(roads)
+    }
+
+    fn is_valid(&self, roads: u64) -> bool {
+        self.origin == Origin::Resolver || self.roads == roads
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::query::Query;
     use crate::wire::testkit::{A, key, query, record, response, soa};
 
-    fn now() -> Instant {
+    pub(super) fn now() -> Instant {
         tokio::time::Instant::now().into_std()
     }
 
-    fn after(start: Instant, millis: u64) -> Instant {
+    pub(super) fn after(start: Instant, millis: u64) -> Instant {
         start + Duration::from_millis(millis)
     }
 
-    fn answer(qname: &str, ttl: u32) -> Answer {
+    pub(super) fn answer(qname: &str, ttl: u32) -> Answer {
         let octets = response(qname, A, 0, &[record(qname, A, ttl, &[192, 0, 2, 1])], &[]);
         Answer::check(&octets, &key(qname, A), &Settings::default().ttls).unwrap()
     }
@@ -312,7 +341,11 @@ mod tests {
 
     #[test]
     fn r9520_1_a_failure_is_kept_longer_each_time_and_forgotten_with_the_next_answer() {
-        let (cache, start, asked) = (Cache::new(Settings::default()), now(), key("a.example", A));
+        let settings = Settings {
+            serve_stale: Duration::ZERO,
+            ..Settings::default()
+        };
+        let (cache, start, asked) = (Cache::new(settings), now(), key("a.example", A));
         let holds = |millis| matches!(cache.get(&asked, after(start, millis), 0), Found::Failure(_));
         cache.put_failure(&asked, Origin::Resolver, None, start, 0);
         assert!(holds(999) && !holds(1000));
@@ -341,6 +374,38 @@ mod tests {
         assert!(matches!(cache.get(&key("a.example", A), start, 7), Found::Failure(_)));
         assert!(matches!(cache.get(&key("a.example", A), start, 8), Found::Nothing));
         assert!(matches!(cache.get(&key("b.example", A), start, 8), Found::Failure(_)));
+    }
+
+    #[test]
+    fn r8767_1_an_answer_past_its_end_is_found_for_a_day() {
+        let (cache, start, asked) = (Cache::new(Settings::default()), now(), key("a.example", A));
+        cache.put(&asked, answer("a.example", 60), start);
+        let is_stale = |seconds: u64| {
+            matches!(
+                cache.get(&asked, after(start, seconds * 1000), 0),
+                Found::Stale(_, None)
+            )
+        };
+        assert!(!is_stale(59) && is_stale(60) && is_stale(60 + 86_399) && !is_stale(60 + 86_400));
+        cache.put_failure(&asked, Origin::Road, None, after(start, 60_000), 0);
+        let failed = |millis, roads| matches!(cache.get(&asked, after(start, millis), roads), Found::Stale(_, Some(_)));
+        assert!(failed(89_999, 0) && !failed(90_000, 0), "not asked for 30 s");
+        assert!(!failed(61_000, 1), "a road that comes back lifts it");
+    }
+
+    #[test]
+    fn r8767_1_a_failed_validation_or_what_is_not_kept_ends_the_old_answer() {
+        let (cache, start) = (Cache::new(Settings::default()), now());
+        let [bogus, zero] = ["bogus.example", "zero.example"].map(|name| {
+            cache.put(&key(name, A), answer(name, 60), start);
+            key(name, A)
+        });
+        cache.put_failure(&bogus, Origin::Resolver, Some(Ede(6)), after(start, 50_000), 0);
+        cache.put(&zero, answer("zero.example", 0), after(start, 50_000));
+        for asked in [bogus, zero] {
+            assert!(is_fresh(&cache.get(&asked, after(start, 59_000), 0)), "to its end");
+            assert!(matches!(cache.get(&asked, after(start, 60_000), 0), Found::Nothing));
+        }
     }
 
     #[test]

@@ -113,6 +113,11 @@ impl Draft {
                 ));
             }
         }
+        if self.serve_stale.value > MAX_STALE {
+            let message = format!("more than {} (RFC 8767 section 5)", TimeSpan(MAX_STALE));
+            let help = format!("write at most \"{}\", or false", TimeSpan(MAX_STALE));
+            problems.push(problem(&self.serve_stale.place, &message, &help));
+        }
         for (key, ceiling) in [("max-ttl", &self.max_ttl), ("max-negative-ttl", &self.max_negative_ttl)] {
             if ceiling.value < self.min_ttl.value {
                 // Point at what the user wrote, not at the default it collides with.
@@ -154,6 +159,8 @@ impl Draft {
                 min_ttl: self.min_ttl.value,
                 max_ttl: self.max_ttl.value,
                 max_negative_ttl: self.max_negative_ttl.value,
+                serve_stale: self.serve_stale.value,
+                prefetch: self.prefetch.value,
             },
             stats: self.stats.value,
         }
@@ -301,6 +308,9 @@ const MAX_MIN_TTL: Duration = Duration::from_secs(3600);
 
 /// "on the order of days to weeks, with a recommended cap of 604,800 seconds" (RFC 8767 section 4).
 const MAX_TTL: Duration = Duration::from_secs(604_800);
+
+/// "The suggested value is between 1 and 3 days" (RFC 8767 section 5, the maximum stale timer).
+const MAX_STALE: Duration = Duration::from_secs(3 * 86_400);
 
 /// "values exceeding one day have been found to be problematic" (RFC 2308 section 5).
 const MAX_NEGATIVE_TTL: Duration = Duration::from_secs(86_400);

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use toml::Spanned;
 
-use super::file::{FileSpec, Quantity, UpstreamSpec};
+use super::file::{CacheSpec, FileSpec, Quantity, UpstreamSpec};
 use super::load::Flags;
 use super::problem::{Place, Problem, Source, Sourced};
 use super::units::{ByteSize, TimeSpan, UnitError};
@@ -31,6 +31,8 @@ pub(super) struct Draft {
     pub(super) min_ttl: Sourced<Duration>,
     pub(super) max_ttl: Sourced<Duration>,
     pub(super) max_negative_ttl: Sourced<Duration>,
+    pub(super) serve_stale: Sourced<Duration>,
+    pub(super) prefetch: Sourced<bool>,
     pub(super) stats: Sourced<Option<SocketAddr>>,
 }
 
@@ -58,6 +60,8 @@ impl Default for Draft {
             min_ttl: Sourced::default_value(Duration::ZERO),
             max_ttl: Sourced::default_value(DAY),
             max_negative_ttl: Sourced::default_value(HOUR),
+            serve_stale: Sourced::default_value(DAY),
+            prefetch: Sourced::default_value(true),
             stats: Sourced::default_value(Some(SocketAddr::from(([127, 0, 0, 1], 8053)))),
         }
     }
@@ -115,14 +119,28 @@ impl Draft {
                 place,
             };
         }
-        reader.set_quantity(&mut self.max_bytes, spec.cache.max_bytes, |text| {
+        self.lay_cache(spec.cache, &mut reader);
+        reader.set(&mut self.stats, spec.stats.listen, |_, text| parse_stats(text));
+    }
+
+    fn lay_cache(&mut self, spec: CacheSpec, reader: &mut Reader<'_>) {
+        reader.set_quantity(&mut self.max_bytes, spec.max_bytes, |text| {
             text.parse().map(|ByteSize(n)| n)
         });
-        let ttl = |text: &str| text.parse().map(|TimeSpan(time)| time);
-        reader.set_quantity(&mut self.min_ttl, spec.cache.min_ttl, ttl);
-        reader.set_quantity(&mut self.max_ttl, spec.cache.max_ttl, ttl);
-        reader.set_quantity(&mut self.max_negative_ttl, spec.cache.max_negative_ttl, ttl);
-        reader.set(&mut self.stats, spec.stats.listen, |_, text| parse_stats(text));
+        let time = |text: &str| text.parse().map(|TimeSpan(time)| time);
+        reader.set_quantity(&mut self.min_ttl, spec.min_ttl, time);
+        reader.set_quantity(&mut self.max_ttl, spec.max_ttl, time);
+        reader.set_quantity(&mut self.max_negative_ttl, spec.max_negative_ttl, time);
+        let serve_stale = spec
+            .serve_stale
+            .map(|spanned| Spanned::new(spanned.span(), spanned.into_inner().0));
+        reader.set_quantity(&mut self.serve_stale, serve_stale, time);
+        if let Some(prefetch) = spec.prefetch {
+            self.prefetch = Sourced {
+                place: reader.place(&prefetch),
+                value: prefetch.into_inner(),
+            };
+        }
     }
 
     /// Lays the flags over everything.

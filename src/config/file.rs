@@ -44,6 +44,8 @@ pub(super) struct CacheSpec {
     pub(super) min_ttl: Option<Spanned<Quantity>>,
     pub(super) max_ttl: Option<Spanned<Quantity>>,
     pub(super) max_negative_ttl: Option<Spanned<Quantity>>,
+    pub(super) serve_stale: Option<Spanned<QuantityOrFalse>>,
+    pub(super) prefetch: Option<Spanned<bool>>,
 }
 
 /// `[stats]`.
@@ -77,6 +79,42 @@ impl<'de> Deserialize<'de> for Quantity {
             }
         }
         deserializer.deserialize_any(TextOrNumber).map_err(D::Error::custom)
+    }
+}
+
+/// A time, or `false`, which is read as no time at all.
+#[derive(Debug)]
+pub(super) struct QuantityOrFalse(pub(super) Quantity);
+
+impl<'de> Deserialize<'de> for QuantityOrFalse {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct TimeOrFalse;
+        impl Visitor<'_> for TimeOrFalse {
+            type Value = Quantity;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a time such as \"1d\", or false")
+            }
+
+            fn visit_bool<E: serde::de::Error>(self, is_on: bool) -> Result<Quantity, E> {
+                if is_on {
+                    return Err(E::invalid_type(serde::de::Unexpected::Bool(true), &self));
+                }
+                Ok(Quantity("0s".to_owned()))
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Quantity, E> {
+                Ok(Quantity(text.to_owned()))
+            }
+
+            fn visit_i64<E: serde::de::Error>(self, number: i64) -> Result<Quantity, E> {
+                Ok(Quantity(number.to_string()))
+            }
+        }
+        deserializer
+            .deserialize_any(TimeOrFalse)
+            .map(Self)
+            .map_err(D::Error::custom)
     }
 }
 
@@ -125,7 +163,7 @@ fn plain_words(message: &str) -> String {
 }
 
 /// Keys of later versions. Accepting them would be a lie.
-const LATER: &[&str] = &["route", "policy", "serve-stale", "prefetch", "portal", "guard"];
+const LATER: &[&str] = &["route", "policy", "portal", "guard"];
 
 #[cfg(test)]
 mod tests {
@@ -157,6 +195,8 @@ mod tests {
         assert!(error("version = \"1\"\n").contains("expected a whole number"));
         assert!(error("cache = 5\n").contains("expected the table [cache]"));
         assert!(error("[cache]\nmax-bytes = true\n").contains("a number with its unit in quotes"));
+        assert!(error("[cache]\nserve-stale = true\n").contains("expected a time such as \"1d\", or false"));
+        assert!(error("[cache]\nprefetch = \"yes\"\n").contains("expected a boolean"));
         assert!(error("listen = [\n").starts_with("t.toml:"));
         assert!(error("strategy = \"a\"\nstrategy = \"b\"\n").contains("duplicate key"));
     }
@@ -164,6 +204,6 @@ mod tests {
     #[test]
     fn a_key_of_a_later_version_is_refused_and_says_so() {
         assert!(error("[[route]]\nzones = []\n").contains("`route` comes with a later version"));
-        assert!(error("[cache]\nserve-stale = \"1d\"\n").contains("`serve-stale` comes with a later version"));
+        assert!(error("[guard]\nmode = \"off\"\n").contains("`guard` comes with a later version"));
     }
 }

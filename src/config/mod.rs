@@ -93,6 +93,10 @@ pub struct CacheConfig {
     pub max_ttl: Duration,
     /// The same for NXDOMAIN and NODATA. Whole seconds.
     pub max_negative_ttl: Duration,
+    /// How long an answer may be given past its end when no newer one can be had; zero for never.
+    pub serve_stale: Duration,
+    /// Whether an answer that is asked for until its end is renewed before it.
+    pub prefetch: bool,
 }
 
 impl Default for Config {

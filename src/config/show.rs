@@ -108,9 +108,12 @@ impl Lines {
             ("min-ttl", &draft.min_ttl),
             ("max-ttl", &draft.max_ttl),
             ("max-negative-ttl", &draft.max_negative_ttl),
+            ("serve-stale", &draft.serve_stale),
         ] {
             self.value(key, &quoted(&TimeSpan(ttl.value).to_string()), &ttl.place);
         }
+        let prefetch = &draft.prefetch;
+        self.value("prefetch", &prefetch.value.to_string(), &prefetch.place);
     }
 }
 

@@ -307,11 +307,27 @@ fn cache_bounds() {
         "is smaller than min-ttl",
     );
     check("[cache]\nmax-ttl = \"8d\"\n", "2:11", "more than 7d");
+    check("[cache]\nserve-stale = \"73h\"\n", "2:15", "more than 3d");
+    check("[cache]\nserve-stale = 0\n", "2:15", "a time needs its unit");
     check("[cache]\nmin-ttl = \"500ms\"\n", "2:11", "whole seconds");
     check("[cache]\nmax-bytes = \"1 kB\"\n", "2:13", "write 1 MiB to 64 GiB");
     check("[cache]\nmax-bytes = 67108864\n", "2:13", "a size needs its unit");
     check("[cache]\nmax-ttl = 60\n", "2:11", "a time needs its unit");
     check("[cache]\nmax-ttl = \"60 MiB\"\n", "2:11", "unknown unit of time");
+}
+
+#[test]
+fn serve_stale_and_prefetch_can_be_turned_off() {
+    for off in ["\"0s\"", "false"] {
+        let loaded = read(&format!("[cache]\nserve-stale = {off}\nprefetch = false\n")).unwrap();
+        assert_eq!(
+            (loaded.config.cache.serve_stale, loaded.config.cache.prefetch),
+            (Duration::ZERO, false)
+        );
+        assert_eq!(config(&loaded.to_string()), loaded.config, "what is shown loads again");
+    }
+    let three_days = config("[cache]\nserve-stale = \"3d\"\n").cache.serve_stale;
+    assert_eq!(three_days.as_secs(), 259_200);
 }
 
 #[test]

@@ -38,6 +38,15 @@ impl Failure {
         (Rcode::SERVFAIL, reasons)
     }
 
+    /// Whether an old answer must not take its place: validation failed, and that must be told.
+    pub(super) fn is_final(self) -> bool {
+        match self {
+            Self::Upstream(error) => error.is_final(),
+            Self::Cached(ede) => ede.is_some_and(Ede::is_validation_failure),
+            Self::Deadline | Self::Shed | Self::Internal => false,
+        }
+    }
+
     /// Where it came from, if it is worth remembering (RFC 9520): our own troubles are not.
     pub(super) fn origin(self) -> Option<Origin> {
         match self {

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
+use tokio::time::Instant;
 
 use crate::stats::Counter;
 use crate::wire::question::QuestionKey;
@@ -41,6 +42,7 @@ struct Table<T> {
 #[derive(Debug)]
 struct Flight<T> {
     number: u64,
+    begun: Instant,
     landing: Arc<watch::Sender<Option<T>>>,
     task: Option<AbortHandle>,
 }
@@ -53,8 +55,8 @@ struct Flight<T> {
 pub(super) enum Joined<T> {
     /// The first: must spawn the question's task with this ticket.
     Leader(Ticket<T>, Landing<T>),
-    /// The question is under way.
-    Follower(Landing<T>),
+    /// The question is under way since this moment.
+    Follower(Landing<T>, Instant),
 }
 
 impl<T: Clone> Inflight<T> {
@@ -73,14 +75,26 @@ impl<T: Clone> Inflight<T> {
     }
 
     /// Joins the question under way, or starts one; the oldest is settled with `shed` if the table is full.
-    pub(super) fn join(&self, key: &QuestionKey, shed: T) -> Joined<T> {
+    pub(super) fn join(&self, key: &QuestionKey, now: Instant, shed: T) -> Joined<T> {
         let mut table = locked(&self.table);
         if let Some(flight) = table.flights.get(key) {
-            return Joined::Follower(flight.landing.subscribe());
+            return Joined::Follower(flight.landing.subscribe(), flight.begun);
         }
         if table.flights.len() >= self.max {
             table.shed_oldest(shed);
         }
+        let (ticket, landing) = self.open(&mut table, key, now);
+        Joined::Leader(ticket, landing)
+    }
+
+    /// Starts a question that nobody waits for, unless it is under way or the table is full: it pushes nobody out.
+    pub(super) fn start(&self, key: &QuestionKey, now: Instant) -> Option<Ticket<T>> {
+        let mut table = locked(&self.table);
+        let has_place = table.flights.len() < self.max && !table.flights.contains_key(key);
+        has_place.then(|| self.open(&mut table, key, now).0)
+    }
+
+    fn open(&self, table: &mut Table<T>, key: &QuestionKey, begun: Instant) -> (Ticket<T>, Landing<T>) {
         let number = table.next_number;
         table.next_number += 1;
         let (sender, landing) = watch::channel(None);
@@ -90,6 +104,7 @@ impl<T: Clone> Inflight<T> {
             key.clone(),
             Flight {
                 number,
+                begun,
                 landing: Arc::clone(&sender),
                 task: None,
             },
@@ -100,7 +115,7 @@ impl<T: Clone> Inflight<T> {
             number,
             landing: sender,
         };
-        Joined::Leader(ticket, landing)
+        (ticket, landing)
     }
 
     /// Names the task that runs the question, so that it can be ended when it is shed.
@@ -193,15 +208,15 @@ mod tests {
     use crate::wire::testkit::{A, key};
 
     fn leader(inflight: &Inflight<u8>, name: &str) -> (Ticket<u8>, Landing<u8>) {
-        match inflight.join(&key(name, A), 0) {
+        match inflight.join(&key(name, A), Instant::now(), 0) {
             Joined::Leader(ticket, landing) => (ticket, landing),
-            Joined::Follower(_) => panic!("follows"),
+            Joined::Follower(..) => panic!("follows"),
         }
     }
 
     fn follower(inflight: &Inflight<u8>, name: &str) -> Landing<u8> {
-        match inflight.join(&key(name, A), 0) {
-            Joined::Follower(landing) => landing,
+        match inflight.join(&key(name, A), Instant::now(), 0) {
+            Joined::Follower(landing, _) => landing,
             Joined::Leader(..) => panic!("leads"),
         }
     }
@@ -254,6 +269,19 @@ mod tests {
         );
         drop((third, again));
         assert_eq!(inflight.len(), 0);
+    }
+
+    #[test]
+    fn t_queue_what_nobody_waits_for_pushes_nobody_out() {
+        let inflight: Inflight<u8> = Inflight::new(2);
+        let start = |name| inflight.start(&key(name, A), Instant::now());
+        let first = start("a.example");
+        assert!(first.is_some() && start("A.example").is_none(), "under way already");
+        let (_second, landing) = leader(&inflight, "b.example");
+        assert!(start("c.example").is_none());
+        assert_eq!((*landing.borrow(), inflight.shed()), (None, 0));
+        drop(first);
+        assert!(start("c.example").is_some());
     }
 
     #[tokio::test]

@@ -23,6 +23,9 @@ use inflight::{Inflight, Joined, Landing, MAX_FLIGHTS, Ticket};
 /// A question ends this long before the first client that asked it gives up, so that the reason arrives, not just the end.
 const LANDING_TIME: Duration = Duration::from_millis(100);
 
+/// How long an answer past its end is held back for a newer one (RFC 8767 section 5: the client response timer, 1.8 s).
+const STALE_AFTER: Duration = Duration::from_millis(1800);
+
 /// Policy, cache, in-flight table and upstream pool, behind two calls. Clones share everything.
 #[derive(Clone, Debug)]
 pub struct Resolver {
@@ -39,13 +42,11 @@ struct Parts {
 
 /// What [`Resolver::answer_now`] could do without waiting.
 #[derive(Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "a box would put a heap allocation on every miss to save a move"
-)]
 pub enum Now {
     /// The response is in `out`, this long.
     Ready(usize, Outcome),
+    /// The same, and the answer should be made new: send it, then go on with [`Resolver::refresh`].
+    ReadyThenRefresh(usize, Outcome, Pending),
     /// Go on with [`Resolver::answer_later`].
     Wait(Pending),
 }
@@ -53,7 +54,7 @@ pub enum Now {
 /// How a query was answered; the stats count queries by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// From the cache.
+    /// From the cache, at once: a fresh answer, a failure, or a stale answer because nothing better can be had.
     Hit,
     /// Not in the cache: asked upstream, joined to a running question, or refused for want of RD.
     Miss,
@@ -63,10 +64,21 @@ pub enum Outcome {
     Rejected,
 }
 
-/// A query that must wait for an upstream.
+/// A query that must wait for an upstream, or an answer that should be renewed by one.
 #[derive(Debug)]
 pub struct Pending {
     key: QuestionKey,
+    held: Held,
+}
+
+/// What the cache holds of a pending question.
+#[derive(Debug)]
+enum Held {
+    Nothing,
+    /// An answer past its end, and when it is given if no newer one has come.
+    Stale(Arc<Entry>, tokio::time::Instant),
+    /// A fresh answer that ends soon.
+    Ending,
 }
 
 /// How a pending query ended. Write it with the client's own query.
@@ -74,6 +86,8 @@ pub struct Pending {
 pub enum Settled {
     /// With an answer.
     Answer(Arc<Entry>),
+    /// With an answer past its end, because no newer one came (RFC 8767).
+    Stale(Arc<Entry>),
     /// Without one.
     Failure(Failure),
 }
@@ -97,19 +111,43 @@ impl Resolver {
         let Parts {
             policy, cache, pool, ..
         } = &*self.parts;
+        let asks = query.recursion_desired();
         let key = query.key();
         match policy.verdict(&key) {
             Verdict::Synthesize(synthesis) => return Now::Ready(write(synthesis, query, out), Outcome::Synthesized),
             Verdict::Ask => {}
         }
         match cache.get(&key, now, pool.recoveries()) {
-            Found::Fresh(entry) => Now::Ready(entry.write(query, now, out), Outcome::Hit),
+            Found::Fresh(entry) => {
+                let len = entry.write(query, now, out);
+                if asks && cache.wants_renewal(&entry, now) {
+                    let held = Held::Ending;
+                    Now::ReadyThenRefresh(len, Outcome::Hit, Pending { key, held })
+                } else {
+                    Now::Ready(len, Outcome::Hit)
+                }
+            }
             Found::Failure(failure) => Now::Ready(write_cached(failure, query, out), Outcome::Hit),
-            Found::Nothing if !query.recursion_desired() => Now::Ready(
+            // RFC 8767 section 5: who does not want recursion gets nothing past its end.
+            Found::Nothing | Found::Stale(..) if !asks => Now::Ready(
                 synth::write_error(query, Rcode::REFUSED, Some(Ede::NOT_AUTHORITATIVE), out),
                 Outcome::Miss,
             ),
-            Found::Nothing => Now::Wait(Pending { key }),
+            Found::Nothing => Now::Wait(Pending {
+                key,
+                held: Held::Nothing,
+            }),
+            Found::Stale(entry, Some(_)) => Now::Ready(self.write_old(&entry, query, out), Outcome::Hit),
+            Found::Stale(entry, None) if pool.has_hope(tokio::time::Instant::from_std(now)) => {
+                let due = tokio::time::Instant::from_std(now + STALE_AFTER);
+                let held = Held::Stale(entry, due);
+                Now::Wait(Pending { key, held })
+            }
+            // Nobody but real questions finds out that an upstream is back.
+            Found::Stale(entry, None) => {
+                let held = Held::Nothing;
+                Now::ReadyThenRefresh(self.write_old(&entry, query, out), Outcome::Hit, Pending { key, held })
+            }
         }
     }
 
@@ -122,23 +160,61 @@ impl Resolver {
         pending: Pending,
         deadline: tokio::time::Instant,
     ) -> impl Future<Output = Settled> + Send + use<> {
-        let landing = match self.parts.inflight.join(&pending.key, Settled::Failure(Failure::Shed)) {
-            Joined::Follower(landing) => landing,
+        let now = tokio::time::Instant::now();
+        let shed = Settled::Failure(Failure::Shed);
+        let (landing, begun) = match self.parts.inflight.join(&pending.key, now, shed) {
+            Joined::Follower(landing, begun) => (landing, begun),
             Joined::Leader(ticket, landing) => {
-                let question_ends = deadline.checked_sub(LANDING_TIME).unwrap_or(deadline);
-                self.launch(pending.key, ticket, question_ends);
-                landing
+                self.launch(pending.key, ticket, deadline, Purpose::Answer);
+                (landing, now)
             }
         };
+        let stale = match pending.held {
+            // Who joins late waits no longer than the first.
+            Held::Stale(entry, due) => Some((entry, due.min(begun + STALE_AFTER), Arc::clone(&self.parts))),
+            Held::Nothing | Held::Ending => None,
+        };
         async move {
-            let landed = tokio::time::timeout_at(deadline, landed(landing)).await;
-            landed.unwrap_or(Settled::Failure(Failure::Deadline))
+            let until = stale.as_ref().map_or(deadline, |(_, due, _)| deadline.min(*due));
+            let landed = tokio::time::timeout_at(until, landed(landing)).await;
+            match (landed.unwrap_or(Settled::Failure(Failure::Deadline)), stale) {
+                (Settled::Failure(failure), Some((entry, _, parts))) if !failure.is_final() => {
+                    parts.cache.stats().stale_hits.increment();
+                    Settled::Stale(entry)
+                }
+                (settled, _) => settled,
+            }
         }
     }
 
     /// The network may have changed: see [`Pool::network_changed`].
     pub fn network_changed(&self) {
         self.parts.pool.network_changed();
+    }
+
+    /// Answers a pending query that there is no room for to wait: with the answer past its end if there is one, else with
+    /// SERVFAIL. Nobody is asked.
+    pub fn answer_shed(&self, pending: &Pending, query: &Query<'_>, out: &mut [u8]) -> usize {
+        match &pending.held {
+            Held::Stale(entry, _) => self.write_old(entry, query, out),
+            Held::Nothing | Held::Ending => synth::write_error(query, Rcode::SERVFAIL, Some(Ede::OTHER), out),
+        }
+    }
+
+    /// Asks the upstream at once, for the cache and nobody else; the question ends by `deadline`. Does nothing if the same
+    /// question is under way, or if so many are that somebody would have to give way. Needs a tokio runtime around it.
+    pub fn refresh(&self, pending: Pending, deadline: tokio::time::Instant) {
+        let Some(ticket) = self.parts.inflight.start(&pending.key, tokio::time::Instant::now()) else {
+            return;
+        };
+        let purpose = match pending.held {
+            Held::Ending => {
+                self.parts.cache.stats().prefetches.increment();
+                Purpose::Renewal
+            }
+            Held::Nothing | Held::Stale(..) => Purpose::Answer,
+        };
+        self.launch(pending.key, ticket, deadline, purpose);
     }
 
     /// The upstreams.
@@ -166,26 +242,45 @@ impl Resolver {
         self.parts.inflight.panics()
     }
 
-    /// Runs a question in a task of its own, so that it goes on whoever leaves.
-    fn launch(&self, key: QuestionKey, ticket: Ticket<Settled>, deadline: tokio::time::Instant) {
+    fn write_old(&self, entry: &Entry, query: &Query<'_>, out: &mut [u8]) -> usize {
+        self.parts.cache.stats().stale_hits.increment();
+        entry.write_stale(query, out)
+    }
+
+    /// Runs a question in a task of its own, so that it goes on whoever leaves. Who waits for it waits until `deadline`.
+    fn launch(&self, key: QuestionKey, ticket: Ticket<Settled>, deadline: tokio::time::Instant, purpose: Purpose) {
+        let question_ends = deadline.checked_sub(LANDING_TIME).unwrap_or(deadline);
         let parts = Arc::clone(&self.parts);
         let (name, number) = (key.clone(), ticket.number());
         let task = tokio::spawn(async move {
-            let settled = parts.ask(&key, deadline).await;
+            let settled = parts.ask(&key, question_ends, purpose).await;
             ticket.land(settled);
         });
         self.parts.inflight.runs_in(&name, number, task.abort_handle());
     }
 }
 
+/// What a question is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Purpose {
+    /// For an answer where there is none, or none that is fresh.
+    Answer,
+    /// To renew a fresh answer before its end.
+    Renewal,
+}
+
 impl Parts {
-    async fn ask(&self, key: &QuestionKey, deadline: tokio::time::Instant) -> Settled {
+    async fn ask(&self, key: &QuestionKey, deadline: tokio::time::Instant, purpose: Purpose) -> Settled {
+        let now = tokio::time::Instant::now().into_std();
         let roads = self.pool.recoveries();
         // Between the asker's own look into the cache and its turn here, the same question may have been answered.
-        match self.cache.get(key, tokio::time::Instant::now().into_std(), roads) {
+        match self.cache.get(key, now, roads) {
+            Found::Fresh(entry) if purpose == Purpose::Renewal && entry.is_ending(now) => {}
             Found::Fresh(entry) => return Settled::Answer(entry),
-            Found::Failure(failure) => return Settled::Failure(Failure::Cached(failure.ede)),
-            Found::Nothing => {}
+            Found::Failure(failure) | Found::Stale(_, Some(failure)) => {
+                return Settled::Failure(Failure::Cached(failure.ede));
+            }
+            Found::Nothing | Found::Stale(_, None) => {}
         }
         match self.pool.ask(key, deadline).await {
             Ok(answered) => Settled::Answer(self.cache.put(key, answered.answer, answered.stored.into_std())),
@@ -226,6 +321,7 @@ impl Settled {
     pub fn write(&self, query: &Query<'_>, now: Instant, out: &mut [u8]) -> usize {
         match self {
             Self::Answer(entry) => entry.write(query, now, out),
+            Self::Stale(entry) => entry.write_stale(query, out),
             Self::Failure(failure) => {
                 let (rcode, reasons) = failure.response();
                 synth::write_failure(query, rcode, reasons, out)
@@ -236,7 +332,7 @@ impl Settled {
     /// Octets of `out` that hold the whole response, at most 65,535.
     pub fn max_len(&self) -> usize {
         match self {
-            Self::Answer(entry) => entry.answer().max_len().clamp(512, 65_535),
+            Self::Answer(entry) | Self::Stale(entry) => entry.answer().max_len().clamp(512, 65_535),
             Self::Failure(_) => 512,
         }
     }

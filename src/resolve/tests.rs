@@ -10,10 +10,15 @@ use crate::upstream::fake::{Behaviour, Fake};
 use crate::wire::question::Keepalive;
 use crate::wire::testkit::{A, message, opt, query, question};
 
+mod stale;
+
 fn resolver(behaviour: Behaviour) -> (Resolver, Arc<Fake>) {
+    resolver_with(behaviour, cache::Settings::default())
+}
+
+fn resolver_with(behaviour: Behaviour, settings: cache::Settings) -> (Resolver, Arc<Fake>) {
     let fake = Arc::new(Fake::new(behaviour));
     let upstream = Upstream::new("fake".into(), Arc::clone(&fake) as Arc<dyn Exchange>, Keepalive::Omit);
-    let settings = cache::Settings::default();
     let pool = Pool::new(vec![upstream], settings.ttls);
     (
         Resolver::new(Policy::default(), Arc::new(Cache::new(settings)), pool),
@@ -28,6 +33,10 @@ async fn exchange(resolver: &Resolver, octets: &[u8]) -> (Message, Outcome) {
     let now = || tokio::time::Instant::now().into_std();
     let (len, outcome) = match resolver.answer_now(&query, now(), &mut out) {
         Now::Ready(len, outcome) => (len, outcome),
+        Now::ReadyThenRefresh(len, outcome, pending) => {
+            resolver.refresh(pending, tokio::time::Instant::now() + Duration::from_millis(4500));
+            (len, outcome)
+        }
         Now::Wait(pending) => {
             let deadline = tokio::time::Instant::now() + Duration::from_millis(4500);
             let settled = resolver.answer_later(pending, deadline).await;

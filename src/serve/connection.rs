@@ -193,15 +193,20 @@ impl Connection {
             let resolver = Arc::clone(&self.resolver.borrow());
             let step = with_scratch(|out| {
                 let step = self.intake.answer(&resolver, message, out, &mut tally);
-                if let Step::Done(len) = step {
+                if let Step::Done(len) | Step::DoneThenRefresh(len, _) = step {
                     self.output.push(&out[..len]);
                 }
                 step
             });
-            if let Step::Wait(waiting) = step {
-                let intake = Arc::clone(&self.intake);
-                self.late
-                    .spawn(async move { waiting.settle(&resolver, &intake.stats).await });
+            match step {
+                Step::Done(_) => {}
+                // Starts a task, which the write of the answer does not wait for.
+                Step::DoneThenRefresh(_, refresh) => refresh.start(&resolver),
+                Step::Wait(waiting) => {
+                    let intake = Arc::clone(&self.intake);
+                    self.late
+                        .spawn(async move { waiting.settle(&resolver, &intake.stats).await });
+                }
             }
         }
         if asked {

@@ -43,15 +43,26 @@ pub(super) struct Message<'a> {
 }
 
 /// What became of a message.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "on the stack for a moment; a box would be one more allocation for each miss"
-)]
 pub(super) enum Step {
     /// The response is written, this long; 0 is silence.
     Done(usize),
+    /// The same, and once it is sent the resolver should make the answer new ([`Resolver::refresh`]).
+    DoneThenRefresh(usize, Refresh),
     /// The response comes later.
     Wait(Waiting),
+}
+
+/// An answer to make new, in the time that a query has.
+pub(super) struct Refresh {
+    pending: Pending,
+    deadline: Instant,
+}
+
+impl Refresh {
+    /// Starts it; waits for nothing.
+    pub(super) fn start(self, resolver: &Resolver) {
+        resolver.refresh(self.pending, self.deadline);
+    }
 }
 
 impl Intake {
@@ -91,11 +102,21 @@ impl Intake {
         let limit = message.via.prepare(&mut query, out.len());
         match resolver.answer_now(&query, message.received.into_std(), &mut out[..limit]) {
             Now::Ready(len, outcome) => done(len, header_rcode(&out[..len]), outcome, tally),
+            Now::ReadyThenRefresh(len, outcome, pending) => {
+                done(len, header_rcode(&out[..len]), outcome, tally);
+                Step::DoneThenRefresh(
+                    len,
+                    Refresh {
+                        pending,
+                        deadline: message.received + QUERY_DEADLINE,
+                    },
+                )
+            }
             Now::Wait(pending) => {
                 let Some(place) = self.place(message.octets.len()) else {
                     self.stats.shed.increment();
-                    let len = synth::write_error(&query, Rcode::SERVFAIL, Some(Ede::OTHER), out);
-                    return done(len, Rcode::SERVFAIL, Outcome::Miss, tally);
+                    let len = resolver.answer_shed(&pending, &query, &mut out[..limit]);
+                    return done(len, header_rcode(&out[..len]), Outcome::Miss, tally);
                 };
                 tally.count_query(Outcome::Miss);
                 let Message {
@@ -295,7 +316,7 @@ mod tests {
         let last = loop {
             match desk.ask("::1", &ask, Via::Udp) {
                 (Step::Wait(one), _) => waiting.push(one),
-                (Step::Done(_), out) => break out,
+                (Step::Done(_) | Step::DoneThenRefresh(..), out) => break out,
             }
         };
         assert_eq!(waiting.len(), 32_768);

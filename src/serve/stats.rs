@@ -21,7 +21,7 @@ pub struct Stats {
     pub upstream_latency: Histogram,
     /// Queries that wait for an upstream now.
     pub waiting: Gauge,
-    /// Queries answered SERVFAIL because too many others were waiting (also counted as misses).
+    /// Queries answered SERVFAIL, or with an answer past its end, because too many others were waiting (also counted as misses).
     pub shed: Counter,
     /// Datagrams dropped for their length (also counted as rejected).
     pub oversized: Counter,

@@ -1,7 +1,7 @@
 //! Queries in datagrams: a thread for each socket takes them in batches and answers hits on the spot.
 //!
-//! The thread never waits for anything but its socket, takes no lock that a tokio worker holds, and allocates nothing
-//! for a hit. What must wait becomes a task.
+//! The thread never waits for anything but its socket; for a fresh hit it takes no lock that a tokio worker holds and
+//! allocates nothing. What must wait becomes a task, and so does what renews an answer, once that answer is sent.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -11,10 +11,10 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::intake::{Intake, Message, Step, Via, Waiting};
+use super::intake::{Intake, Message, Refresh, Step, Via, Waiting};
 use super::limits::{ERROR_PAUSE, ERRORS_BEFORE_PAUSE};
 use super::stats::Tally;
-use crate::os::socket::{Datagram, MAX_REPLY_LEN, ReplyHandle, Transport, UdpBatch, UdpListener};
+use crate::os::socket::{BATCH_LEN, Datagram, MAX_REPLY_LEN, ReplyHandle, Transport, UdpBatch, UdpListener};
 use crate::resolve::{Outcome, Resolver};
 use crate::shutdown::Shutdown;
 
@@ -42,6 +42,8 @@ impl Receiver {
     fn receive(&mut self) {
         let mut batch = UdpBatch::new();
         let mut tally = Tally::default();
+        // Each datagram of a batch brings one at the most: this never grows.
+        let mut refreshes = Vec::with_capacity(BATCH_LEN);
         let mut errors = 0;
         let mut resolver = Arc::clone(&self.resolver.borrow_and_update());
         while !self.listener.is_stopping() {
@@ -60,11 +62,11 @@ impl Receiver {
             if self.resolver.has_changed().unwrap_or(false) {
                 resolver = Arc::clone(&self.resolver.borrow_and_update());
             }
-            self.answer(&mut batch, &resolver, &mut tally);
+            self.answer(&mut batch, &resolver, &mut tally, &mut refreshes);
         }
     }
 
-    fn answer(&self, batch: &mut UdpBatch, resolver: &Arc<Resolver>, tally: &mut Tally) {
+    fn answer(&self, batch: &mut UdpBatch, resolver: &Arc<Resolver>, tally: &mut Tally, refreshes: &mut Vec<Refresh>) {
         let received = Instant::now();
         let oversized = batch.answer(|datagram, out| {
             let Datagram { octets, path } = datagram;
@@ -76,6 +78,10 @@ impl Receiver {
             };
             match self.intake.answer(resolver, message, out, tally) {
                 Step::Done(len) => len,
+                Step::DoneThenRefresh(len, refresh) => {
+                    refreshes.push(refresh);
+                    len
+                }
                 Step::Wait(waiting) => {
                     let reply = ReplyHandle::new(&self.listener, path);
                     self.shutdown.spawn(answer_late(
@@ -103,6 +109,9 @@ impl Receiver {
             Duration::ZERO
         };
         tally.flush(stats, Transport::Udp, latency);
+        for refresh in refreshes.drain(..) {
+            refresh.start(resolver);
+        }
     }
 }
 

@@ -97,7 +97,7 @@ pub enum AskError {
 
 impl AskError {
     /// Whether another upstream would say the same: DNSSEC validation failed. Asking it would only show it the name.
-    fn is_final(self) -> bool {
+    pub fn is_final(self) -> bool {
         matches!(self, Self::Failed { ede: Some(ede), .. } if ede.is_validation_failure())
     }
 

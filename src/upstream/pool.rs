@@ -58,6 +58,11 @@ impl Pool {
         }
     }
 
+    /// Whether an upstream is believed to work or is due for a trial. Takes no trial, asks nobody, allocates nothing.
+    pub fn has_hope(&self, now: Instant) -> bool {
+        self.upstreams.iter().any(|upstream| !upstream.is_avoided(now))
+    }
+
     /// Asks until somebody answers, at the latest by `deadline`. Each upstream is asked once.
     ///
     /// # Errors

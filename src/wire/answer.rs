@@ -14,6 +14,9 @@ use super::question::{QuestionKey, is_same, read_question};
 use super::rdata::{self, SoaTimes};
 use super::record::{CLASS_IN, Record, RecordType};
 
+/// TTL of every record of a stale answer, in seconds (RFC 8767 section 4: 30 recommended, and more than 0).
+pub const STALE_TTL: u32 = 30;
+
 /// A response that answers its question: the chain from QNAME, or the SOA (and proofs) of a negative one.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Answer {
@@ -128,12 +131,36 @@ impl Answer {
     /// because an old musl never asks again over TCP. 0 if not even header, question and OPT fit, or if `query` does not ask
     /// this answer's question.
     pub fn write(&self, query: &Query<'_>, age: u32, out: &mut [u8]) -> usize {
+        let shown = Shown {
+            ede: [self.facts.ede, None],
+            authentic: self.facts.authentic,
+        };
+        // TTLs count down, never up and never below 0.
+        self.write_as(query, shown, |ttl| ttl.saturating_sub(age), out)
+    }
+
+    /// Like [`Answer::write`] for an answer past its end: every TTL is [`STALE_TTL`], the reason is EDE 3, or 19 for NXDOMAIN
+    /// (RFC 8767 section 4, RFC 8914). AD is not shown: nobody has validated it for the present, and signatures end too
+    /// (RFC 4035 section 5.3.3).
+    pub fn write_stale(&self, query: &Query<'_>, out: &mut [u8]) -> usize {
+        let reason = match self.facts.rcode {
+            Rcode::NXDOMAIN => Ede::STALE_NXDOMAIN_ANSWER,
+            _ => Ede::STALE_ANSWER,
+        };
+        let shown = Shown {
+            ede: [Some(reason), self.facts.ede.filter(|first| *first != reason)],
+            authentic: false,
+        };
+        self.write_as(query, shown, |_| STALE_TTL, out)
+    }
+
+    fn write_as(&self, query: &Query<'_>, shown: Shown, ttl: impl Fn(u32) -> u32, out: &mut [u8]) -> usize {
         let echo = query.echo();
         let question_end = HEADER_LEN + usize::from(self.question_len);
         if !is_same(&self.octets[HEADER_LEN..question_end], echo.question) {
             return 0;
         }
-        let opt = echo.opt(self.facts.rcode, [self.facts.ede, None]);
+        let opt = echo.opt(self.facts.rcode, shown.ede);
         let opt_len = opt.map_or(0, |opt| opt.encoded_len());
         let Some(room) = out.len().checked_sub(opt_len) else {
             return 0;
@@ -150,7 +177,7 @@ impl Answer {
         }
         let mut header = echo.header(self.facts.rcode, counts);
         header.high |= if whole { 0 } else { TC };
-        header.low |= if self.facts.authentic && query.understands_ad() {
+        header.low |= if shown.authentic && query.understands_ad() {
             AD
         } else {
             0
@@ -158,7 +185,7 @@ impl Answer {
         out[..HEADER_LEN].copy_from_slice(&header.octets());
         out[HEADER_LEN..question_end].copy_from_slice(echo.question);
         out[question_end..end].copy_from_slice(&self.octets[question_end..end]);
-        self.age(age, &mut out[..end]);
+        self.set_ttls(ttl, &mut out[..end]);
         end + opt.map_or(0, |opt| opt.write(&mut out[end..]))
     }
 
@@ -189,8 +216,7 @@ impl Answer {
         cut
     }
 
-    /// TTLs count down, never up and never below 0.
-    fn age(&self, age: u32, out: &mut [u8]) {
+    fn set_ttls(&self, ttl: impl Fn(u32) -> u32, out: &mut [u8]) {
         for ttl_at in &self.ttl_offsets {
             let Some(field) = out
                 .get_mut(usize::from(*ttl_at)..)
@@ -198,7 +224,7 @@ impl Answer {
             else {
                 break;
             };
-            *field = u32::from_be_bytes(*field).saturating_sub(age).to_be_bytes();
+            *field = ttl(u32::from_be_bytes(*field)).to_be_bytes();
         }
     }
 
@@ -238,6 +264,13 @@ impl Answer {
             facts,
         })
     }
+}
+
+/// What a response says of its answer.
+#[derive(Clone, Copy)]
+struct Shown {
+    ede: [Option<Ede>; 2],
+    authentic: bool,
 }
 
 /// An answer holds names, and debug output ends up in logs: only sizes and facts are shown.

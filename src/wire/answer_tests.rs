@@ -1,3 +1,4 @@
+use hickory_proto::op::Message;
 use proptest::prelude::*;
 
 use super::*;
@@ -230,6 +231,49 @@ fn r2181_1_too_big_is_cut_at_a_record_with_tc() {
     let asked = Query::parse(&asked).unwrap();
     assert_eq!(answer.write(&asked, 0, &mut [0; 27]), 27, "no record fits");
     assert_eq!(answer.write(&asked, 0, &mut [0; 26]), 0);
+}
+
+/// What a client with an OPT gets of an answer past its end, and its reasons.
+fn written_stale(answer: &Answer, room: usize) -> (Message, Vec<u8>) {
+    let asked = query("a.example", A, Some(opt(1232, 0x8000, &[])));
+    let mut out = vec![0xee; room];
+    let len = answer.write_stale(&Query::parse(&asked).unwrap(), &mut out);
+    let read = Message::from_vec(&out[..len]).unwrap();
+    (read, out[len - 6..len].to_vec())
+}
+
+#[test]
+fn r8767_1_a_stale_answer_has_ttl_30_and_its_reason_and_no_ad() {
+    let records = [1, 86_400].map(|ttl| record("a.example", A, ttl, ADDRESS));
+    let mut octets = response("a.example", A, 0, &records, &[]);
+    octets[3] |= 0x20;
+    let answer = check(&octets, "a.example", A).unwrap();
+    let asked = query("a.example", A, Some(opt(1232, 0x8000, &[])));
+    assert!(
+        written(&answer, &asked, 0, 512).metadata.authentic_data,
+        "while it is fresh"
+    );
+    let (stale, reason) = written_stale(&answer, 512);
+    assert_eq!([stale.answers[0].ttl, stale.answers[1].ttl], [30, 30]);
+    assert!(!stale.metadata.authentic_data);
+    assert_eq!(reason, [0, 15, 0, 2, 0, 3]);
+    let octets = response("a.example", A, 3, &[], &[soa("example", 300, 300)]);
+    let (stale, reason) = written_stale(&check(&octets, "a.example", A).unwrap(), 512);
+    assert_eq!((stale.authorities[0].ttl, reason[5]), (30, 19));
+}
+
+#[test]
+fn r8767_1_a_stale_answer_fits_with_its_reason_or_is_cut() {
+    let records: Vec<Vec<u8>> = (0..20)
+        .map(|i| raw_record(&[0xc0, 12], A, 1, 60, &[192, 0, 2, i]))
+        .collect();
+    let answer = check(&response("a.example", A, 0, &records, &[]), "a.example", A).unwrap();
+    let whole = 27 + 20 * 16 + 11;
+    for (room, count) in [(whole + 6, 20), (whole + 5, 19), (whole, 19)] {
+        let (stale, reason) = written_stale(&answer, room);
+        assert_eq!((stale.answers.len(), stale.metadata.truncation), (count, count < 20));
+        assert_eq!(reason, [0, 15, 0, 2, 0, 3]);
+    }
 }
 
 #[test]

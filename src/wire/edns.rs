@@ -170,10 +170,14 @@ pub struct Ede(pub u16);
 impl Ede {
     /// Other.
     pub const OTHER: Self = Self(0);
+    /// Stale answer: past its end, because no newer one could be had (RFC 8767).
+    pub const STALE_ANSWER: Self = Self(3);
     /// Cached error.
     pub const CACHED_ERROR: Self = Self(13);
     /// Prohibited: the client is not in the allow list.
     pub const PROHIBITED: Self = Self(18);
+    /// Stale NXDOMAIN answer: like [`Ede::STALE_ANSWER`], for a name that did not exist.
+    pub const STALE_NXDOMAIN_ANSWER: Self = Self(19);
     /// Not authoritative: asked without RD for what is not in the cache.
     pub const NOT_AUTHORITATIVE: Self = Self(20);
     /// Not supported.

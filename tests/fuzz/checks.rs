@@ -54,6 +54,8 @@ pub fn answer(octets: &[u8]) {
         let room = room.min(out.len());
         let len = answer.write(&query, age, &mut out[..room]);
         assert!(len <= room && (len == 0 || len >= HEADER_LEN));
+        let len = answer.write_stale(&query, &mut out[..room]);
+        assert!(len <= room && (len == 0 || len >= HEADER_LEN));
     }
     let len = answer.write(&query, 0, &mut out);
     let again = Answer::check(&out[..len], &key, &LIMITS).expect("our own response is an answer");

@@ -21,6 +21,7 @@ mod network;
 mod peers;
 mod privacy;
 mod script;
+mod stale;
 mod stream;
 mod tls;
 mod upstream;
