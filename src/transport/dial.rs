@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::ExchangeError;
+use crate::os::socket::limit_unacknowledged;
 
 /// A resolver's addresses and what became of them.
 #[derive(Debug)]
@@ -84,6 +85,11 @@ impl Dialer {
         memory.winner = memory.winner.filter(|winner| *winner != address);
     }
 
+    /// Nothing is known any more: another network.
+    pub(super) fn forget(&self) {
+        *self.lock() = Memory::default();
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, Memory> {
         self.memory.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
@@ -114,6 +120,7 @@ async fn connect_one(address: SocketAddr, deadline: Instant) -> Result<(TcpStrea
     };
     connected
         .and_then(|stream| stream.set_nodelay(true).map(|()| (stream, address)))
+        .inspect(|(stream, _)| limit_unacknowledged(stream, MAX_UNACKNOWLEDGED))
         .map_err(|error| ExchangeError::network(format!("connect to {address}: {}", plain(&error))))
 }
 
@@ -139,6 +146,9 @@ const STAGGER: Duration = Duration::from_millis(250);
 /// A SYN, and its first two repeats at 1 and 3 seconds minus what a client's patience of 5 seconds needs for the
 /// rest: a second address still gets its turn within one query.
 pub(super) const CONNECT_LIMIT: Duration = Duration::from_millis(2_500);
+
+/// A connection whose octets nobody acknowledges for this long is dead: the time of a query, rounded down.
+const MAX_UNACKNOWLEDGED: Duration = Duration::from_secs(4);
 
 #[cfg(test)]
 mod tests {

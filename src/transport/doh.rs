@@ -41,6 +41,10 @@ impl Exchange for Doh {
     fn exchange<'a>(&'a self, query: &'a [u8], deadline: Instant) -> BoxFuture<'a, Result<Response, ExchangeError>> {
         Box::pin(self.link.exchange(query, deadline))
     }
+
+    fn network_changed(&self) {
+        self.link.network_changed();
+    }
 }
 
 impl fmt::Debug for Doh {
@@ -63,6 +67,10 @@ impl Open for DohOpener {
         let stream = self.road.open(only_h2, deadline).await?;
         let (template, pace) = (Arc::clone(&self.template), Arc::clone(&self.pace));
         DohConnection::start(stream, template, pace, Arc::clone(&self.stats), deadline).await
+    }
+
+    fn network_changed(&self) {
+        self.road.network_changed();
     }
 }
 

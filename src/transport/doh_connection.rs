@@ -3,7 +3,7 @@
 //! At most one stream waits inside h2 for the server's leave to open (MAX_CONCURRENT_STREAMS); the other askers wait
 //! here in line.
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,20 +13,24 @@ use std::time::Duration;
 use bytes::Bytes;
 use h2::client::{Builder, Connection, ResponseFuture, SendRequest};
 use h2::{Reason, SendStream};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::doh::Template;
 use super::doh_body;
 use super::link::{AskError, Carry};
 use super::metered::{Meter, Metered};
+use super::pipeline::MAX_IN_FLIGHT;
 use super::tls::{Session, io_words};
+use super::way::Way;
 use super::{ExchangeError, ExchangeErrorKind, Response, Stats};
 
 /// The askers' side. Dropping it closes the connection.
 #[derive(Debug)]
 pub(super) struct DohConnection {
     shared: Arc<Shared>,
+    way: Way,
+    closing: watch::Receiver<()>,
     /// Its end tells the driver that nobody can ask any more.
     _alive: oneshot::Sender<()>,
 }
@@ -78,6 +82,7 @@ impl DohConnection {
         stats: Arc<Stats>,
         deadline: Instant,
     ) -> Result<Self, ExchangeError> {
+        let way = Way::of(stream.get_ref().0.get_ref().peer());
         let meter = Arc::new(Meter::default());
         let handshake = builder().handshake(Metered::new(stream, Arc::clone(&meter)));
         let (sender, connection) = match timeout_at(deadline, handshake).await {
@@ -96,21 +101,41 @@ impl DohConnection {
             stats,
         });
         let (alive, gone) = oneshot::channel();
-        tokio::spawn(drive(connection, Arc::clone(&shared), gone));
-        Ok(Self { shared, _alive: alive })
+        let (open, closing) = watch::channel(());
+        tokio::spawn(drive(connection, Arc::clone(&shared), gone, open));
+        Ok(Self {
+            shared,
+            way,
+            closing,
+            _alive: alive,
+        })
     }
 }
 
 impl Carry for DohConnection {
     fn is_open(&self) -> bool {
-        // A clone has no stream of its own waiting, so that asking it never takes another asker's wake-up away.
-        let Some(mut sender) = self.shared.lock().clone() else {
-            return false;
-        };
-        !matches!(
-            sender.poll_ready(&mut Context::from_waker(Waker::noop())),
-            Poll::Ready(Err(_))
-        )
+        self.shared.takes_streams()
+    }
+
+    fn is_crowded(&self) -> bool {
+        let max = self
+            .shared
+            .lock()
+            .as_ref()
+            .map_or(0, SendRequest::current_max_send_streams);
+        self.shared.asking.load(Ordering::Relaxed) * 5 >= max.min(MAX_STREAMS) * 4
+    }
+
+    fn reads(&self) -> u64 {
+        self.shared.meter.reads()
+    }
+
+    fn has_lost_its_path(&self) -> bool {
+        self.way.is_lost()
+    }
+
+    fn closing(&self) -> watch::Receiver<()> {
+        self.closing.clone()
     }
 
     async fn ask(&self, query: &[u8], deadline: Instant) -> Result<Response, AskError> {
@@ -199,6 +224,17 @@ impl Shared {
         self.last_used.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn takes_streams(&self) -> bool {
+        // A clone has no stream of its own waiting, so that asking it never takes another asker's wake-up away.
+        let Some(mut sender) = self.lock().clone() else {
+            return false;
+        };
+        !matches!(
+            sender.poll_ready(&mut Context::from_waker(Waker::noop())),
+            Poll::Ready(Err(_))
+        )
+    }
+
     /// When to look again whether the connection is idle.
     fn idle_at(&self) -> Instant {
         *self.last_used() + IDLE_LIMIT
@@ -229,12 +265,25 @@ impl Drop for Asking<'_> {
 }
 
 /// Drives the connection until it ends, is idle, or nobody can ask on it any more.
-async fn drive(connection: Connection<Metered<Session>, Bytes>, shared: Arc<Shared>, mut gone: oneshot::Receiver<()>) {
+async fn drive(
+    connection: Connection<Metered<Session>, Bytes>,
+    shared: Arc<Shared>,
+    mut gone: oneshot::Receiver<()>,
+    open: watch::Sender<()>,
+) {
+    let mut open = Some(open);
     let mut connection = pin!(connection);
     let mut look = shared.idle_at();
     loop {
         tokio::select! {
-            end = &mut connection => {
+            end = poll_fn(|context| {
+                let polled = connection.as_mut().poll(context);
+                // After a GOAWAY the open streams go on, but no other begins: time for a successor.
+                if open.is_some() && !shared.takes_streams() {
+                    open = None;
+                }
+                polled
+            }) => {
                 let reason = end.as_ref().map_or_else(h2_words, |()| "closed".to_owned());
                 tracing::debug!(reason, "connection to a resolver ended");
                 return shared.close();
@@ -307,6 +356,9 @@ fn h2_words(error: &h2::Error) -> String {
     }
 }
 
+/// Streams on one connection before a second one is opened, whatever the server allows: as many as over DoT.
+const MAX_STREAMS: usize = MAX_IN_FLIGHT;
+
 /// Holds an answer of 65,535 octets without waiting for a window update.
 const STREAM_WINDOW: u32 = 64 * 1024;
 
@@ -330,8 +382,8 @@ const CANCELLED_KEPT: Duration = Duration::from_secs(5);
 /// Streams the server may break by malformed frames before the connection is closed.
 const MAX_ERRORS: usize = 64;
 
-/// An idle connection is kept this long, if the server does not close it before: most do after 10 to 120 s.
-const IDLE_LIMIT: Duration = Duration::from_secs(60);
+/// An idle connection is kept this long, if the server does not close it before: as over DoT.
+const IDLE_LIMIT: Duration = Duration::from_secs(300);
 
 /// For the last streams and the GOAWAY: a query's lifetime.
 const LINGER: Duration = Duration::from_secs(5);

@@ -33,6 +33,10 @@ impl Exchange for Dot {
     fn exchange<'a>(&'a self, query: &'a [u8], deadline: Instant) -> BoxFuture<'a, Result<Response, ExchangeError>> {
         Box::pin(self.link.exchange(query, deadline))
     }
+
+    fn network_changed(&self) {
+        self.link.network_changed();
+    }
 }
 
 impl fmt::Debug for Dot {
@@ -52,6 +56,10 @@ impl Open for DotOpener {
     async fn open(&self, deadline: Instant) -> Result<DotConnection, ExchangeError> {
         let stream = self.road.open(any_alpn, deadline).await?;
         Ok(DotConnection::start(stream, Arc::clone(&self.stats)))
+    }
+
+    fn network_changed(&self) {
+        self.road.network_changed();
     }
 }
 

@@ -4,17 +4,19 @@
 //! reader works off every message of a read. Each read is at most [`READ_LEN`], each write ends within
 //! [`WRITE_LIMIT`], and the waiting is bounded by the askers' deadlines and the idle time.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
-use tokio::sync::{Notify, Semaphore, oneshot};
+use tokio::sync::{Notify, Semaphore, oneshot, watch};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::link::{AskError, Carry};
 use super::pipeline::{MAX_IN_FLIGHT, Pipeline, Received, StartError, Ticket};
 use super::random_ids::RandomIds;
 use super::tls::{Session, io_words};
+use super::way::Way;
 use super::{ExchangeError, Response, Stats};
 use crate::wire::frame::FrameReader;
 
@@ -22,6 +24,8 @@ use crate::wire::frame::FrameReader;
 #[derive(Debug)]
 pub(super) struct DotConnection {
     shared: Arc<Shared>,
+    way: Way,
+    closing: watch::Receiver<()>,
 }
 
 #[derive(Debug)]
@@ -32,6 +36,8 @@ struct Shared {
     changed: Notify,
     /// Places in flight; askers over the limit wait here in line.
     places: Semaphore,
+    /// Reads that brought something.
+    reads: AtomicU64,
     /// Why the connection ended.
     end: OnceLock<String>,
     stats: Arc<Stats>,
@@ -40,16 +46,19 @@ struct Shared {
 impl DotConnection {
     /// Takes over a stream whose handshake is done.
     pub(super) fn start(stream: Session, stats: Arc<Stats>) -> Self {
+        let way = Way::of(stream.get_ref().0.get_ref().peer());
+        let (alive, closing) = watch::channel(());
         let shared = Arc::new(Shared {
             pipeline: Mutex::new(Pipeline::new(Instant::now())),
             ids: Mutex::default(),
             changed: Notify::new(),
             places: Semaphore::new(MAX_IN_FLIGHT),
+            reads: AtomicU64::new(0),
             end: OnceLock::new(),
             stats,
         });
-        tokio::spawn(run(Arc::clone(&shared), stream));
-        Self { shared }
+        tokio::spawn(run(Arc::clone(&shared), stream, alive));
+        Self { shared, way, closing }
     }
 }
 
@@ -65,23 +74,45 @@ impl Carry for DotConnection {
         self.shared.lock().is_open()
     }
 
+    fn is_crowded(&self) -> bool {
+        self.shared.places.available_permits() < MAX_IN_FLIGHT / 5
+    }
+
+    fn reads(&self) -> u64 {
+        self.shared.reads.load(Ordering::Relaxed)
+    }
+
+    fn has_lost_its_path(&self) -> bool {
+        self.way.is_lost()
+    }
+
+    fn closing(&self) -> watch::Receiver<()> {
+        self.closing.clone()
+    }
+
     async fn ask(&self, query: &[u8], deadline: Instant) -> Result<Response, AskError> {
         let shared = &*self.shared;
         let late = || AskError::Failed(ExchangeError::network("no free place on the connection in time"));
         let place = timeout_at(deadline, shared.places.acquire())
             .await
             .map_err(|_| late())?;
-        let _place = place.map_err(|_| AskError::Unsent(shared.ended()))?;
+        let place = place.map_err(|_| AskError::Unsent(shared.ended()))?;
         // A place that came free with the deadline is no use any more, to this asker or those behind it.
         if Instant::now() >= deadline {
             return Err(late());
         }
-        let (waiter, answer) = oneshot::channel();
+        let (waiter, mut answer) = oneshot::channel();
         let ticket = shared.start(query, waiter).map_err(|error| shared.not_started(error))?;
         let _asker = Asker { shared, ticket };
         shared.stats.queries.increment();
         shared.changed.notify_one();
-        match timeout_at(deadline, answer).await {
+        let mut ended = timeout_at(deadline.min(Instant::now() + PLACE_LIMIT), &mut answer).await;
+        if ended.is_err() {
+            // Names that the resolver has trouble with must not keep all others out.
+            drop(place);
+            ended = timeout_at(deadline, answer).await;
+        }
+        match ended {
             Ok(Ok(octets)) => Ok(Response { octets, age: 0 }),
             Ok(Err(_)) => Err(AskError::Unanswered(shared.ended())),
             Err(_) => Err(AskError::Failed(ExchangeError::silent("no answer in time"))),
@@ -133,7 +164,10 @@ impl Shared {
         loop {
             match stream.read(&mut buffer).await {
                 Ok(0) => return "the server closed the connection".to_owned(),
-                Ok(len) => frames.push(&buffer[..len]),
+                Ok(len) => {
+                    self.reads.fetch_add(1, Ordering::Relaxed);
+                    frames.push(&buffer[..len]);
+                }
                 Err(error) => return format!("the connection broke: {}", io_words(&error)),
             }
             if !self.deliver(&mut frames) {
@@ -217,7 +251,7 @@ async fn send(stream: &mut WriteHalf<Session>, mut batch: &[u8]) -> std::io::Res
     stream.flush().await
 }
 
-async fn run(shared: Arc<Shared>, stream: Session) {
+async fn run(shared: Arc<Shared>, stream: Session, alive: watch::Sender<()>) {
     let closing = Closing(&shared);
     let (reader, mut writer) = tokio::io::split(stream);
     let end = tokio::select! {
@@ -227,6 +261,7 @@ async fn run(shared: Arc<Shared>, stream: Session) {
     tracing::debug!(reason = end, "connection to a resolver ended");
     let _ = shared.end.set(end);
     drop(closing);
+    drop(alive);
     // A polite close_notify, if the peer still reads.
     let _ = timeout(CLOSE_LIMIT, writer.shutdown()).await;
 }
@@ -240,6 +275,10 @@ impl Drop for Closing<'_> {
         self.0.lock().close();
     }
 }
+
+/// How long a query keeps its place in flight: then it only waits, and the places are for those whose answers come. All in all
+/// there are never more than wait at one resolver.
+const PLACE_LIMIT: Duration = Duration::from_secs(1);
 
 /// What one read takes: a whole TLS record (RFC 8446 section 5.1).
 const READ_LEN: usize = 16 * 1024;

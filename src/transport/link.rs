@@ -1,18 +1,29 @@
-//! The road to one resolver, the same for every transport: one connection, opened when somebody asks, dialled by one
-//! task for all who wait, replaced when it closes, and one second send for a query that it left unanswered.
+//! The road to one resolver, the same for every transport: what one query does until it is answered.
+//!
+//! It goes out on the best connection. One that closes sends it on to the next; one that falls silent is put in doubt, a
+//! successor is dialled and the query is asked there too; one that is given up while another answers hands its queries over.
+//! All of it at the same resolver: no other sees the name for the sake of speed.
+
+mod budget;
+mod fleet;
+mod live;
+mod rtt;
 
 use std::future::Future;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use tokio::sync::{Semaphore, watch};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
+use self::budget::Budget;
+use self::fleet::{Choice, Fleet};
+use self::live::Live;
+use self::rtt::Rtt;
 use super::dial::Dialer;
-use super::redial::Redial;
 use super::tls::{self, Session};
-use super::{ExchangeError, ExchangeErrorKind, Response, Stats, Target};
+use super::way::Way;
+use super::{ExchangeError, Response, Stats, Target};
 
 /// Opens connections of one transport.
 pub(super) trait Open: Send + Sync + 'static {
@@ -21,12 +32,27 @@ pub(super) trait Open: Send + Sync + 'static {
 
     /// Opens one; ends by `deadline`.
     fn open(&self, deadline: Instant) -> impl Future<Output = Result<Self::Connection, ExchangeError>> + Send;
+
+    /// Forgets what was learned on another network than the one we are on, if it is another.
+    fn network_changed(&self);
 }
 
 /// One connection. Dropping it lets it close once its queries are done.
 pub(super) trait Carry: Send + Sync + 'static {
     /// Whether it takes new queries.
     fn is_open(&self) -> bool;
+
+    /// Whether most of its places are taken.
+    fn is_crowded(&self) -> bool;
+
+    /// How often something was read on it so far.
+    fn reads(&self) -> u64;
+
+    /// Whether packets to its peer would leave by another way now than when it was opened.
+    fn has_lost_its_path(&self) -> bool;
+
+    /// A channel that closes when it takes no more queries.
+    fn closing(&self) -> watch::Receiver<()>;
 
     /// Asks; ends by `deadline`. Cancel-safe.
     fn ask(&self, query: &[u8], deadline: Instant) -> impl Future<Output = Result<Response, AskError>> + Send;
@@ -51,6 +77,8 @@ pub(super) struct Road {
     dialer: Dialer,
     target: Target,
     stats: Arc<Stats>,
+    /// The way that last worked.
+    way: Mutex<Option<Way>>,
 }
 
 impl Road {
@@ -59,7 +87,21 @@ impl Road {
             dialer: Dialer::new(target.addresses.clone()),
             target,
             stats,
+            way: Mutex::default(),
         }
+    }
+
+    /// On another network, tickets would link us to where we were (RFC 9325 section 3.7), and another address may be the best.
+    pub(super) fn network_changed(&self) {
+        let is_lost = |way: &mut Way| way.is_lost();
+        if self.way().take_if(is_lost).is_some() {
+            self.target.tls.forget_tickets();
+            self.dialer.forget();
+        }
+    }
+
+    fn way(&self) -> MutexGuard<'_, Option<Way>> {
+        self.way.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Connects and shakes hands; `check` may refuse the session (ALPN).
@@ -80,6 +122,7 @@ impl Road {
         match session.and_then(|session| check(&session).map(|()| session)) {
             Ok(session) => {
                 self.dialer.worked(address);
+                *self.way() = Some(Way::of(Some(address)));
                 Ok(session)
             }
             Err(error) => {
@@ -92,51 +135,31 @@ impl Road {
 
 /// See the module.
 pub(super) struct Link<O: Open> {
-    shared: Arc<Shared<O>>,
+    fleet: Arc<Fleet<O>>,
     places: Semaphore,
-}
-
-struct Shared<O: Open> {
-    opener: O,
+    rtt: Rtt,
+    budget: Budget,
     stats: Arc<Stats>,
-    slot: Mutex<Slot<O::Connection>>,
 }
 
-struct Slot<C> {
-    live: Option<Arc<Live<C>>>,
-    dialing: Option<watch::Receiver<Dialed<C>>>,
-    redial: Redial,
-    /// Why there is no connection, for those who ask while dialling pauses.
-    last_error: String,
-    opened: u64,
-}
-
-/// `None` until the dial has ended.
-type Dialed<C> = Option<Result<Arc<Live<C>>, ExchangeError>>;
-
-struct Live<C> {
-    carrier: C,
-    answers: AtomicU64,
-}
+/// How one send of a query ended.
+type Sent<C> = (Arc<Live<C>>, Result<Response, AskError>);
 
 impl<O: Open> Link<O> {
     /// A link that opens nothing until it is asked.
     pub(super) fn new(opener: O, stats: Arc<Stats>) -> Self {
-        let slot = Slot {
-            live: None,
-            dialing: None,
-            redial: Redial::default(),
-            last_error: "not connected".to_owned(),
-            opened: 0,
-        };
         Self {
-            shared: Arc::new(Shared {
-                opener,
-                stats,
-                slot: Mutex::new(slot),
-            }),
+            fleet: Fleet::new(opener, Arc::clone(&stats)),
             places: Semaphore::new(MAX_QUERIES),
+            rtt: Rtt::default(),
+            budget: Budget::default(),
+            stats,
         }
+    }
+
+    /// [`super::Exchange::network_changed`].
+    pub(super) fn network_changed(&self) {
+        self.fleet.network_changed(Instant::now());
     }
 
     /// [`super::Exchange::exchange`].
@@ -144,183 +167,237 @@ impl<O: Open> Link<O> {
         let Ok(_place) = self.places.try_acquire() else {
             return Err(ExchangeError::full("too many queries wait for this resolver"));
         };
-        let mut sent = 0;
+        self.budget.earn();
+        let mut sends = 0;
         let mut last = ExchangeError::network("the connection closes before anything can be sent");
         for attempt in 0..MAX_ATTEMPTS {
             // A query that has met no connection yet waits for the next dial; one that met a bad one has had its chance.
-            let live = if attempt == 0 {
-                self.connection_after_pause(deadline).await
-            } else {
-                self.connection(deadline).await
-            }?;
-            match self.ask(&live, query, deadline).await {
-                Ok(response) => return Ok(response),
-                Err(AskError::Failed(error)) => return Err(error),
-                Err(AskError::Unsent(error)) => {
-                    self.shared.lock().replace(&live, &error);
+            let live = self.connection(None, deadline, attempt == 0).await?;
+            let (live, error) = match self.ask_watched(&live, query, deadline).await {
+                (_, Ok(response)) => return Ok(response),
+                (_, Err(AskError::Failed(error))) => return Err(error),
+                (live, Err(error)) => (live, error),
+            };
+            let now = Instant::now();
+            let was_sent = match error {
+                AskError::Unsent(error) => {
+                    self.fleet.retire(&live, &error, now);
                     last = error;
-                    continue;
+                    false
                 }
                 // Whether it knows already that it is closed or not: the second try must not meet the same end.
-                Err(AskError::Unanswered(error)) => {
-                    self.shared.lock().replace(&live, &error);
+                AskError::Unanswered(error) => {
+                    self.fleet.retire(&live, &error, now);
                     last = error;
+                    true
                 }
-                Err(AskError::Refused(error)) => {
-                    self.shared.replace_if_closed(&live, &error);
+                AskError::Refused(error) | AskError::Failed(error) => {
+                    self.fleet.retire_if_closed(&live, &error, now);
                     last = error;
+                    true
                 }
-            }
-            sent += 1;
-            if sent == MAX_SENDS {
+            };
+            sends += u64::from(was_sent);
+            if sends == MAX_SENDS {
                 break;
             }
-            self.shared.stats.resent.increment();
+            if was_sent {
+                self.stats.resent.increment();
+            }
         }
         Err(last)
     }
 
-    async fn ask(
+    /// Asks on `live` and watches it. The first answer counts, also one that another connection gives to a hedge.
+    async fn ask_watched(
         &self,
         live: &Arc<Live<O::Connection>>,
         query: &[u8],
         deadline: Instant,
-    ) -> Result<Response, AskError> {
-        let answers = live.answers.load(Ordering::Relaxed);
-        let start = Instant::now();
-        let result = live.carrier.ask(query, deadline).await;
-        match &result {
-            Ok(_) if live.answers.fetch_add(1, Ordering::Relaxed) == 0 => self.shared.lock().redial.answered(),
-            // Nobody on it heard anything for as long as we waited: the path may be gone without a word. New queries go
-            // another way; whoever still waits there may yet be answered.
-            Err(AskError::Failed(error))
-                if error.kind == ExchangeErrorKind::Silent
-                    && start.elapsed() >= SUSPECT_AFTER
-                    && live.answers.load(Ordering::Relaxed) == answers =>
-            {
-                self.shared.lock().replace(live, error);
-            }
-            _ => {}
-        }
-        result
-    }
-
-    /// The same, after the pause between dials if there is one and it ends before `deadline`: it is under a second.
-    async fn connection_after_pause(&self, deadline: Instant) -> Result<Arc<Live<O::Connection>>, ExchangeError> {
-        if let Some(end) = self.shared.pause().filter(|end| *end < deadline) {
-            tokio::time::sleep_until(end).await;
-        }
-        self.connection(deadline).await
-    }
-
-    /// The open connection, or the one that is being dialled.
-    async fn connection(&self, deadline: Instant) -> Result<Arc<Live<O::Connection>>, ExchangeError> {
-        let mut dialing = match self.shared.connection_or_dial()? {
-            Connection::Open(live) => return Ok(live),
-            Connection::Dialing(dialing) => dialing,
-        };
-        let ended = timeout_at(deadline, dialing.wait_for(Option::is_some)).await;
-        match ended {
-            Ok(Ok(dialed)) => dialed
-                .clone()
-                .unwrap_or_else(|| Err(ExchangeError::network("the dial was stopped"))),
-            Ok(Err(_)) => Err(ExchangeError::network("the dial was stopped")),
-            Err(_) => Err(ExchangeError::network("not connected in time")),
-        }
-    }
-}
-
-enum Connection<C> {
-    Open(Arc<Live<C>>),
-    Dialing(watch::Receiver<Dialed<C>>),
-}
-
-impl<O: Open> Shared<O> {
-    /// Until when nobody dials, if there is neither a connection nor a dial under way.
-    fn pause(&self) -> Option<Instant> {
-        let slot = self.lock();
-        let has_road = slot.live.is_some() || slot.dialing.is_some();
-        slot.redial.paused_until(Instant::now()).filter(|_| !has_road)
-    }
-
-    fn connection_or_dial(self: &Arc<Self>) -> Result<Connection<O::Connection>, ExchangeError> {
-        let mut slot = self.lock();
-        if let Some(live) = slot.live.clone() {
-            if live.carrier.is_open() {
-                return Ok(Connection::Open(live));
-            }
-            slot.replace(
-                &live,
-                &ExchangeError::network("the server closes the connection before it answers anything"),
-            );
-        }
-        // A dial whose task is gone without a result has panicked: it must not block the road for ever.
-        if let Some(dialing) = slot.dialing.as_ref().filter(|dialing| dialing.has_changed().is_ok()) {
-            return Ok(Connection::Dialing(dialing.clone()));
-        }
-        if slot.redial.paused_until(Instant::now()).is_some() {
-            return Err(ExchangeError::network(slot.last_error.as_str()));
-        }
-        let (result, dialing) = watch::channel(None);
-        slot.dialing = Some(dialing.clone());
-        drop(slot);
-        // A task of its own: whoever asked first may go away, the others still want the connection.
-        tokio::spawn(Arc::clone(self).dial(result));
-        Ok(Connection::Dialing(dialing))
-    }
-
-    async fn dial(self: Arc<Self>, result: watch::Sender<Dialed<O::Connection>>) {
-        let opened = self.opener.open(Instant::now() + DIAL_LIMIT).await;
-        let opened = opened.map(|carrier| {
-            Arc::new(Live {
-                carrier,
-                answers: AtomicU64::new(0),
-            })
-        });
-        let mut slot = self.lock();
-        slot.dialing = None;
-        match &opened {
-            Ok(live) => {
-                if slot.opened > 0 {
-                    self.stats.reconnects.increment();
+    ) -> Sent<O::Connection> {
+        let first = self.ask(Arc::clone(live), query, deadline);
+        let mut first = pin!(Some(first));
+        let mut hedge = pin!(None);
+        let mut watch = Watch::new(live, &self.rtt);
+        let mut outcome = None;
+        loop {
+            tokio::select! {
+                biased;
+                sent = poll_lane(first.as_mut()) => {
+                    if hedge.is_none() || sent.1.is_ok() {
+                        return sent;
+                    }
+                    outcome = Some(sent);
                 }
-                slot.opened += 1;
-                slot.live = Some(Arc::clone(live));
-            }
-            Err(error) => {
-                self.stats.dial_failures.increment();
-                slot.last_error.clone_from(&error.detail);
-                slot.redial.failed(Instant::now());
-                tracing::debug!(%error, "cannot open a connection to a resolver");
+                hedged = poll_lane(hedge.as_mut()) => match (hedged, outcome.take()) {
+                    (Some(sent @ (_, Ok(_))), _) => return sent,
+                    // The hedge failed: what the first one says counts.
+                    (_, Some(sent)) => return sent,
+                    // It found no connection: it was not sent, and may yet be.
+                    (None, None) => watch.may_hedge = true,
+                    (Some(_), None) => {}
+                },
+                () = live.until_given_up(), if outcome.is_none() => {
+                    let error = ExchangeError::network("the connection fell silent");
+                    if hedge.is_none() {
+                        return (Arc::clone(live), Err(AskError::Unanswered(error)));
+                    }
+                    outcome = Some((Arc::clone(live), Err(AskError::Unanswered(error))));
+                }
+                () = sleep_until(watch.next), if outcome.is_none() => {
+                    if self.look(live, &mut watch) {
+                        self.stats.hedged.increment();
+                        hedge.set(Some(self.ask_elsewhere(live, query, deadline)));
+                    }
+                }
             }
         }
-        drop(slot);
-        // Nobody waiting any more is fine.
-        let _ = result.send(Some(opened));
     }
 
-    fn replace_if_closed(&self, live: &Arc<Live<O::Connection>>, error: &ExchangeError) {
-        if !live.carrier.is_open() {
-            self.lock().replace(live, error);
+    /// Asks on this connection, and keeps the books.
+    async fn ask(&self, live: Arc<Live<O::Connection>>, query: &[u8], deadline: Instant) -> Sent<O::Connection> {
+        let start = Instant::now();
+        live.asked();
+        let result = live.carrier.ask(query, deadline).await;
+        if result.is_ok() {
+            self.rtt.observe(start.elapsed());
+            self.fleet.answered(&live);
         }
+        (live, result)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Slot<O::Connection>> {
-        self.slot.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Asks on another connection than `but`, if there is one or one can be opened.
+    async fn ask_elsewhere(
+        &self,
+        but: &Arc<Live<O::Connection>>,
+        query: &[u8],
+        deadline: Instant,
+    ) -> Option<Sent<O::Connection>> {
+        let other = self.connection(Some(but), deadline, true).await.ok()?;
+        Some(self.ask(other, query, deadline).await)
+    }
+
+    /// Whether a query on `live` may be asked elsewhere too: most answers are here by now and another connection stands by, or
+    /// nothing at all was read since it was asked. Now and then one goes without a budget: on it hangs the proof that the network
+    /// works again.
+    fn look(&self, live: &Arc<Live<O::Connection>>, watch: &mut Watch) -> bool {
+        let now = Instant::now();
+        if now < watch.suspect_at {
+            watch.next = watch.suspect_at;
+            return watch.hedge_if(|| self.fleet.spare(live).is_some() && self.budget.take());
+        }
+        let reads = std::mem::replace(&mut watch.reads, live.carrier.reads());
+        let is_silent = reads == watch.reads;
+        // Where others were answered meanwhile, this name is slow, not the connection: that may change, but not so soon.
+        watch.suspect_at = now
+            + if is_silent {
+                self.rtt.suspect_after()
+            } else {
+                rtt::MAX_SUSPICION
+            };
+        watch.next = watch.suspect_at;
+        if !is_silent {
+            return false;
+        }
+        if !live.is_doubted() {
+            self.stats.doubted.increment();
+            self.fleet.doubt(live, now);
+        }
+        watch.hedge_if(|| self.fleet.wants_proof(now) || self.budget.take())
+    }
+
+    /// A connection other than `but`: an open one, or the one that is being dialled. A pause between dials is waited for once, if
+    /// `may_wait` says so: it is under a second.
+    async fn connection(
+        &self,
+        but: Option<&Arc<Live<O::Connection>>>,
+        deadline: Instant,
+        mut may_wait: bool,
+    ) -> Result<Arc<Live<O::Connection>>, ExchangeError> {
+        for _ in 0..MAX_ATTEMPTS {
+            match self.fleet.choose(but, Instant::now()) {
+                Choice::Open(live) => return Ok(live),
+                Choice::Dialing(mut dialing, doubted) => {
+                    let trusted = until_trusted(doubted);
+                    let dialled = dialing.wait_for(Option::is_some);
+                    let first = async {
+                        tokio::select! {
+                            // Dialled, or stopped because the network changed: then there is another dial.
+                            dialled = dialled => dialled.ok().and_then(|dialled| dialled.clone()),
+                            live = trusted => Some(Ok(live)),
+                        }
+                    };
+                    match timeout_at(deadline, first).await {
+                        Ok(Some(result)) => return result,
+                        Ok(None) => {}
+                        Err(_) => return Err(ExchangeError::network("not connected in time")),
+                    }
+                }
+                Choice::Paused(end, _) if may_wait && end < deadline => {
+                    sleep_until(end).await;
+                    may_wait = false;
+                }
+                Choice::Paused(_, words) => return Err(ExchangeError::network(words)),
+            }
+        }
+        Err(ExchangeError::network("the dial was stopped"))
     }
 }
 
-impl<C> Slot<C> {
-    /// Takes this connection out of use for new queries, once. One that never answered counts as a failed dial.
-    fn replace(&mut self, live: &Arc<Live<C>>, error: &ExchangeError) {
-        if !self.live.as_ref().is_some_and(|current| Arc::ptr_eq(current, live)) {
-            return;
+/// What is known of a query under way.
+struct Watch {
+    /// When to look next.
+    next: Instant,
+    /// When silence becomes suspicious.
+    suspect_at: Instant,
+    /// What had been read when it was asked.
+    reads: u64,
+    /// It is asked elsewhere once at most.
+    may_hedge: bool,
+}
+
+impl Watch {
+    fn hedge_if(&mut self, is_due: impl FnOnce() -> bool) -> bool {
+        let hedges = self.may_hedge && is_due();
+        self.may_hedge &= !hedges;
+        hedges
+    }
+
+    fn new<C: Carry>(live: &Live<C>, rtt: &Rtt) -> Self {
+        let now = Instant::now();
+        let suspect_at = now + rtt.suspect_after();
+        Self {
+            next: suspect_at.min(now + rtt.hedge_after()),
+            suspect_at,
+            reads: live.carrier.reads(),
+            may_hedge: true,
         }
-        self.live = None;
-        if live.answers.load(Ordering::Relaxed) == 0 {
-            self.last_error.clone_from(&error.detail);
-            self.redial.failed(Instant::now());
+    }
+}
+
+/// Runs what is in the lane and empties it at the end. Never ends while it is empty. Cancel-safe.
+async fn poll_lane<F: Future>(mut lane: Pin<&mut Option<F>>) -> F::Output {
+    std::future::poll_fn(|context| {
+        let Some(running) = lane.as_mut().as_pin_mut() else {
+            return std::task::Poll::Pending;
+        };
+        let polled = running.poll(context);
+        if polled.is_ready() {
+            lane.set(None);
         }
+        polled
+    })
+    .await
+}
+
+/// Ends when the connection in doubt gives a sign of life. Never without one.
+async fn until_trusted<C: Carry>(doubted: Option<Arc<Live<C>>>) -> Arc<Live<C>> {
+    match doubted {
+        Some(live) => {
+            live.until_trusted().await;
+            live
+        }
+        None => std::future::pending().await,
     }
 }
 
@@ -328,19 +405,14 @@ impl<C> Slot<C> {
 /// all works off well within a query's five seconds. One more is `Full` at once (T-QUEUE).
 const MAX_QUERIES: usize = 1_200;
 
-/// A query is sent once, and once more if the connection closed (RFC 7766 section 6.2.4).
+/// A query is sent once, and once more if the connection closed (RFC 7766 section 6.2.4). A hedge may come on top: three in all
+/// (RFC 9520 section 3.1).
 const MAX_SENDS: u64 = 2;
 
 /// Connections that one query may try, the two sends included. All who wait move on together when a server gives a
 /// connection up; with one that takes three requests on each (nginx with a low `keepalive_requests`) this serves a
 /// hundred at once.
 const MAX_ATTEMPTS: u32 = 32;
-
-/// Longest time for TCP and TLS: the patience of the query that caused it. The next one starts afresh.
-const DIAL_LIMIT: Duration = Duration::from_secs(5);
-
-/// Silence shorter than this says nothing about a connection: recursion alone may take a second.
-const SUSPECT_AFTER: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests;

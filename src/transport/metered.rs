@@ -18,6 +18,7 @@ use tokio::sync::Notify;
 pub(super) struct Meter {
     credit: AtomicU64,
     written: AtomicU64,
+    reads: AtomicU64,
     wrote: Notify,
 }
 
@@ -27,6 +28,11 @@ impl Meter {
         let add = |credit: u64| Some((credit + PER_QUERY).min(MAX_CREDIT));
         // `add` never gives `None`.
         let _ = self.credit.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
+    }
+
+    /// Reads that brought something.
+    pub(super) fn reads(&self) -> u64 {
+        self.reads.load(Ordering::Relaxed)
     }
 
     /// Octets that h2 has written so far.
@@ -47,6 +53,9 @@ impl Meter {
 
     /// Takes what was read; false when that was too much.
     fn spend(&self, octets: usize) -> bool {
+        if octets > 0 {
+            self.reads.fetch_add(1, Ordering::Relaxed);
+        }
         let spend = |credit: u64| credit.checked_sub(octets as u64);
         self.credit
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, spend)
@@ -64,6 +73,7 @@ impl Default for Meter {
         Self {
             credit: AtomicU64::new(AT_START),
             written: AtomicU64::new(0),
+            reads: AtomicU64::new(0),
             wrote: Notify::new(),
         }
     }

@@ -16,6 +16,7 @@ mod redial;
 #[cfg(test)]
 mod testing;
 pub mod tls;
+mod way;
 
 use std::fmt;
 use std::future::Future;
@@ -45,7 +46,8 @@ pub trait Exchange: Send + Sync {
     /// See [`ExchangeError`].
     fn exchange<'a>(&'a self, query: &'a [u8], deadline: Instant) -> BoxFuture<'a, Result<Response, ExchangeError>>;
 
-    /// The network may have changed: each connection whose path is no longer the one it was opened on is dead now.
+    /// The network may have changed: each connection whose path is no longer the one it was opened on is dead now, and its
+    /// queries go out again on another.
     fn network_changed(&self) {}
 }
 
@@ -158,6 +160,10 @@ pub struct Stats {
     pub queries: Counter,
     /// Queries sent a second time because the connection closed or the stream was refused.
     pub resent: Counter,
+    /// Queries asked on a second connection as well, because the first took long.
+    pub hedged: Counter,
+    /// Connections put in doubt because nothing was read on them for too long.
+    pub doubted: Counter,
     /// TLS handshakes with a certificate.
     pub handshakes_full: Counter,
     /// TLS handshakes resumed from a ticket.

@@ -232,10 +232,10 @@ const MAX_DRAWS: usize = 16;
 /// guessing.
 const MAX_VIOLATIONS: u32 = 8;
 
-/// How long a connection without questions is kept if the server names no shorter time: between the 10 s that RFC
-/// 7766 section 6.2.3 finds short and what servers keep (Unbound 30 s, dnsdist 30 s). Closing first saves a question
-/// from racing their close.
-const IDLE_LIMIT: Duration = Duration::from_secs(30);
+/// How long a connection without questions is kept if the server names no shorter time: nobody has browsed for that long. While
+/// people browse, the next name should not cost a handshake (RFC 7858 section 3.4). A server that has less patience closes, or
+/// says so.
+const IDLE_LIMIT: Duration = Duration::from_secs(300);
 
 #[cfg(test)]
 mod tests;

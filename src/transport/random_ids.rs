@@ -34,6 +34,13 @@ impl Default for RandomIds {
     }
 }
 
+/// A random number that nothing secret hangs on; 0 if the OS gives none.
+pub(super) fn jitter() -> u8 {
+    let mut octet = [0];
+    let _ = SystemRandom::new().fill(&mut octet);
+    octet[0]
+}
+
 /// Octets drawn at once: what `getrandom` gives without being interrupted. Even.
 const POOL_LEN: usize = 256;
 

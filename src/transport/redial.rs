@@ -34,14 +34,14 @@ impl Redial {
     }
 }
 
-/// The pause after the first, second, ... failure in a row. The last one stays under the second within which a
+/// The pause after the first, second, ... failure in a row. The last one and a handshake stay under the second within which a
 /// resolver that came back must be in use again.
 const PAUSES: [Duration; 5] = [
     Duration::ZERO,
     Duration::from_millis(100),
     Duration::from_millis(200),
     Duration::from_millis(400),
-    Duration::from_millis(800),
+    Duration::from_millis(600),
 ];
 
 #[cfg(test)]
@@ -61,7 +61,7 @@ mod tests {
     #[test]
     fn the_pause_grows_and_stays_under_a_second() {
         let pauses: Vec<u128> = (0..8).map(|failures| pause_after(failures).as_millis()).collect();
-        assert_eq!(pauses, [0, 0, 100, 200, 400, 800, 800, 800]);
+        assert_eq!(pauses, [0, 0, 100, 200, 400, 600, 600, 600]);
     }
 
     #[test]

@@ -34,7 +34,7 @@ pub use owner::PortOwner;
 pub use path::{Path, path_to};
 pub use sending::Sent;
 pub use system::UdpBatch;
-pub use tcp::acknowledge_at_once;
+pub use tcp::{acknowledge_at_once, limit_unacknowledged};
 
 /// How a client's octets come in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -1,0 +1,114 @@
+//! One open connection and its vital signs.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::Carry;
+
+/// A connection that queries were or are on.
+#[derive(Debug)]
+pub(super) struct Live<C> {
+    pub(super) carrier: C,
+    opened: Instant,
+    max_age: Duration,
+    queries: AtomicU64,
+    answers: AtomicU64,
+    /// How much had been read when it fell under suspicion; [`TRUSTED`] if it never did.
+    doubted_at: AtomicU64,
+    given_up: AtomicBool,
+    /// Wakes those who wait for its answers when it is given up, and those who wait for a sign of life.
+    wake: Notify,
+}
+
+impl<C: Carry> Live<C> {
+    /// `jitter` is a random number: successors of many connections must not all be dialled at one time.
+    pub(super) fn new(carrier: C, now: Instant, jitter: u8) -> Self {
+        Self {
+            carrier,
+            opened: now,
+            max_age: MAX_AGE.mul_f64(1.0 - f64::from(jitter) / 1024.0),
+            queries: AtomicU64::new(0),
+            answers: AtomicU64::new(0),
+            doubted_at: AtomicU64::new(TRUSTED),
+            given_up: AtomicBool::new(false),
+            wake: Notify::new(),
+        }
+    }
+
+    /// A query goes out on it.
+    pub(super) fn asked(&self) {
+        self.queries.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// An answer came; says whether it is the first.
+    pub(super) fn answered(&self) -> bool {
+        if self.doubted_at.swap(TRUSTED, Ordering::Relaxed) != TRUSTED {
+            self.wake.notify_waiters();
+        }
+        self.answers.fetch_add(1, Ordering::Relaxed) == 0
+    }
+
+    pub(super) fn has_answered(&self) -> bool {
+        self.answers.load(Ordering::Relaxed) > 0
+    }
+
+    /// Nothing was read on it for too long.
+    pub(super) fn doubt(&self) {
+        self.doubted_at.store(self.carrier.reads(), Ordering::Relaxed);
+    }
+
+    /// Whether it is in doubt and nothing has been read on it since.
+    pub(super) fn is_doubted(&self) -> bool {
+        self.doubted_at.load(Ordering::Relaxed) == self.carrier.reads()
+    }
+
+    /// It is dead: those who wait on it go elsewhere.
+    pub(super) fn give_up(&self) {
+        self.given_up.store(true, Ordering::Release);
+        self.wake.notify_waiters();
+    }
+
+    /// Ends when it is given up. Cancel-safe.
+    pub(super) async fn until_given_up(&self) {
+        self.until(|| self.given_up.load(Ordering::Acquire)).await;
+    }
+
+    /// Ends when it is in no doubt any more. Cancel-safe.
+    pub(super) async fn until_trusted(&self) {
+        self.until(|| !self.is_doubted()).await;
+    }
+
+    async fn until(&self, is_so: impl Fn() -> bool) {
+        loop {
+            let woken = self.wake.notified();
+            if is_so() {
+                return;
+            }
+            woken.await;
+        }
+    }
+
+    /// Whether it should be replaced before something breaks: its age, or the end of its stream IDs.
+    pub(super) fn is_worn(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.opened) >= self.max_age
+            || self.queries.load(Ordering::Relaxed) >= MAX_STREAMS
+    }
+
+    /// How long it has been open.
+    pub(super) fn age(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.opened)
+    }
+}
+
+/// No count of reads.
+const TRUSTED: u64 = u64::MAX;
+
+/// A connection is replaced after 90 to 120 minutes: often enough that a resolver's retired machine or address does not keep us
+/// for ever, rarely enough that light browsing costs one handshake an hour.
+const MAX_AGE: Duration = Duration::from_secs(120 * 60);
+
+/// Queries on one connection: HTTP/2 has 2^30 stream IDs for a client (RFC 9113 section 5.1.1).
+const MAX_STREAMS: u64 = 1 << 29;

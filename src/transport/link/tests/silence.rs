@@ -1,0 +1,220 @@
+//! What happens when a connection falls silent, ends, or stands on another network than ours.
+
+use super::*;
+
+fn silent() -> Dial {
+    Dial::Open(vec![Act::Hold; 100])
+}
+
+/// The rig's connection, oldest first.
+fn connection(rig: &Rig, index: usize) -> Arc<Fake> {
+    Arc::clone(&rig.world.opened.lock().unwrap()[index])
+}
+
+#[tokio::test(start_paused = true)]
+async fn t_silent_a_connection_that_falls_silent_is_succeeded_and_its_query_answered() {
+    let rig = rig([Dial::Open(vec![Act::Answer, Act::Hold])]);
+    rig.ask().await.unwrap();
+    let start = Instant::now();
+    rig.ask().await.unwrap();
+    assert_eq!((start.elapsed(), rig.dialled()), (ms(250), 2));
+    assert_eq!((rig.stats.hedged.value(), rig.stats.doubted.value()), (1, 1));
+    let start = Instant::now();
+    rig.ask().await.unwrap();
+    assert_eq!(
+        (start.elapsed(), rig.dialled()),
+        (ms(0), 2),
+        "the successor takes the next one"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn t_silent_all_who_wait_on_a_dead_connection_move_when_its_successor_answers() {
+    let mut acts = vec![Act::Answer];
+    acts.extend([Act::Hold; 100]);
+    let rig = rig([Dial::Open(acts)]);
+    rig.ask().await.unwrap();
+    let mut askers = JoinSet::new();
+    let start = Instant::now();
+    for _ in 0..100 {
+        let link = Arc::clone(&rig.link);
+        askers.spawn(async move { link.exchange(b"query", Instant::now() + ms(4_500)).await });
+    }
+    assert!(askers.join_all().await.iter().all(Result::is_ok));
+    assert_eq!((start.elapsed(), rig.dialled()), (ms(250), 3), "and a third stands by");
+    assert!(rig.stats.hedged.value() <= 10, "{} hedged", rig.stats.hedged.value());
+    assert!(rig.stats.resent.value() >= 90);
+}
+
+#[tokio::test(start_paused = true)]
+async fn t_silent_a_resolver_that_never_answers_is_dialled_ever_more_rarely() {
+    let rig = rig(vec![silent(); 100]);
+    for _ in 0..2 {
+        assert_eq!(rig.ask().await.unwrap_err().kind, Silent);
+    }
+    let before = rig.dialled();
+    let start = Instant::now();
+    while start.elapsed() < ms(60_000) {
+        assert!(rig.ask().await.is_err());
+    }
+    let dials = rig.dialled() - before;
+    assert!((10..=100).contains(&dials), "{dials} dials in a minute");
+}
+
+#[tokio::test(start_paused = true)]
+async fn t_silent_a_resolver_that_comes_back_is_found_within_a_second() {
+    let rig = rig(vec![silent(); 20]);
+    let mut askers = JoinSet::new();
+    while !rig.world.dials.lock().unwrap().is_empty() {
+        let link = Arc::clone(&rig.link);
+        askers.spawn(async move { link.exchange(b"query", Instant::now() + ms(4_500)).await });
+        sleep(ms(50)).await;
+    }
+    let back = Instant::now();
+    while rig.ask_within(ms(4_500)).await.is_err() {}
+    assert!(back.elapsed() < ms(1_000), "{:?}", back.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_slow_name_among_answered_ones_costs_no_connection() {
+    let rig = rig([Dial::Open(vec![Act::After(ms(1_400)), Act::Answer])]);
+    let link = Arc::clone(&rig.link);
+    let slow = tokio::spawn(async move { link.exchange(b"query", Instant::now() + ms(4_500)).await });
+    sleep(ms(10)).await;
+    rig.ask().await.unwrap();
+    slow.await.unwrap().unwrap();
+    assert_eq!((rig.dialled(), rig.stats.hedged.value()), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sign_of_life_ends_the_doubt() {
+    // Its successor takes long; the connection was only slow.
+    let rig = rig([Dial::Open(vec![Act::Answer, Act::After(ms(300))]), Dial::Slow(ms(600))]);
+    rig.ask().await.unwrap();
+    let start = Instant::now();
+    let link = Arc::clone(&rig.link);
+    let slow = tokio::spawn(async move { link.exchange(b"query", Instant::now() + ms(4_500)).await });
+    sleep(ms(260)).await;
+    rig.ask().await.unwrap();
+    assert_eq!(start.elapsed(), ms(300), "it waited for the sign of life");
+    slow.await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn hedges_go_to_a_connection_that_stands_by_and_stay_within_the_budget() {
+    let rig = rig([Dial::Open(vec![Act::Answer, Act::Hold])]);
+    rig.ask().await.unwrap();
+    rig.ask().await.unwrap();
+    // The dead one is gone; because there was trouble, a second one stands by again.
+    rig.ask().await.unwrap();
+    sleep(ms(1)).await;
+    assert_eq!(rig.dialled(), 3);
+    let first = connection(&rig, 1);
+    for _ in 0..1_000 {
+        first.acts.lock().unwrap().push_back(Act::After(ms(100)));
+    }
+    let before = rig.stats.hedged.value();
+    let start = Instant::now();
+    rig.ask().await.unwrap();
+    assert!(start.elapsed() <= ms(25), "{:?}", start.elapsed());
+    for _ in 0..999 {
+        rig.ask().await.unwrap();
+    }
+    let hedged = rig.stats.hedged.value() - before;
+    assert!((1..=62).contains(&hedged), "{hedged} of 1,000");
+}
+
+#[tokio::test(start_paused = true)]
+async fn r9113_1_a_goodbye_while_people_browse_opens_the_next_connection_at_once() {
+    let rig = rig([]);
+    rig.ask().await.unwrap();
+    sleep(ms(20_000)).await;
+    connection(&rig, 0).close();
+    sleep(ms(1)).await;
+    assert_eq!(rig.dialled(), 2);
+    sleep(ms(70_000)).await;
+    connection(&rig, 1).close();
+    sleep(ms(1)).await;
+    assert_eq!(rig.dialled(), 2, "nobody browses any more");
+    rig.ask().await.unwrap();
+    assert_eq!(rig.dialled(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn r7858_2_a_server_with_four_seconds_of_patience_is_not_dialled_for_nothing() {
+    let rig = rig([]);
+    for n in 0..10 {
+        rig.ask().await.unwrap();
+        sleep(ms(4_000)).await;
+        connection(&rig, n).close();
+        sleep(ms(1_000)).await;
+    }
+    assert_eq!(rig.dialled(), 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worn_connection_gets_a_successor_before_it_ends() {
+    let rig = rig([]);
+    rig.ask().await.unwrap();
+    for _ in 0..61 {
+        sleep(ms(60_000)).await;
+        rig.ask().await.unwrap();
+    }
+    assert_eq!(rig.dialled(), 1, "one handshake an hour at most");
+    for _ in 0..60 {
+        sleep(ms(60_000)).await;
+        rig.ask().await.unwrap();
+    }
+    sleep(ms(1)).await;
+    assert_eq!((rig.dialled(), rig.closed()), (2, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn t_queue_a_crowded_connection_is_given_company() {
+    let rig = rig([]);
+    rig.ask().await.unwrap();
+    connection(&rig, 0).crowded.store(true, Ordering::SeqCst);
+    rig.ask().await.unwrap();
+    sleep(ms(1)).await;
+    let second = connection(&rig, 1);
+    assert_eq!(second.reads(), 0);
+    rig.ask().await.unwrap();
+    assert_eq!((second.reads(), rig.dialled()), (1, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_lost_its_path_is_left_at_once_with_all_who_wait_on_it() {
+    let rig = rig([Dial::Open(vec![Act::Answer, Act::Hold])]);
+    rig.ask().await.unwrap();
+    let link = Arc::clone(&rig.link);
+    let held = tokio::spawn(async move { link.exchange(b"query", Instant::now() + ms(4_500)).await });
+    sleep(ms(10)).await;
+    rig.link.network_changed();
+    sleep(ms(10)).await;
+    assert_eq!(rig.dialled(), 1, "its path is as it was");
+    connection(&rig, 0).lost.store(true, Ordering::SeqCst);
+    let start = Instant::now();
+    rig.link.network_changed();
+    held.await.unwrap().unwrap();
+    assert_eq!((start.elapsed(), rig.dialled()), (ms(0), 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dial_on_the_old_network_begins_anew_and_no_pause_holds() {
+    let rig = rig([Dial::Slow(ms(600)), Dial::Slow(ms(100))]);
+    let link = Arc::clone(&rig.link);
+    let asker = tokio::spawn(async move { link.exchange(b"query", Instant::now() + ms(4_500)).await });
+    sleep(ms(50)).await;
+    let start = Instant::now();
+    rig.link.network_changed();
+    asker.await.unwrap().unwrap();
+    assert_eq!((start.elapsed(), rig.dialled()), (ms(100), 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_dial_gets_another_one_beside_it() {
+    let rig = rig([Dial::Slow(ms(100_000))]);
+    let start = Instant::now();
+    rig.ask().await.unwrap();
+    assert_eq!((start.elapsed(), rig.dialled()), (ms(700), 2));
+}
