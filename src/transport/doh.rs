@@ -45,6 +45,10 @@ impl Exchange for Doh {
     fn network_changed(&self) {
         self.link.network_changed();
     }
+
+    fn is_in_doubt(&self) -> bool {
+        self.link.is_in_doubt()
+    }
 }
 
 impl fmt::Debug for Doh {

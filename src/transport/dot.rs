@@ -37,6 +37,10 @@ impl Exchange for Dot {
     fn network_changed(&self) {
         self.link.network_changed();
     }
+
+    fn is_in_doubt(&self) -> bool {
+        self.link.is_in_doubt()
+    }
 }
 
 impl fmt::Debug for Dot {

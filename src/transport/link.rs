@@ -104,8 +104,21 @@ impl Road {
         self.way.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Connects and shakes hands; `check` may refuse the session (ALPN).
+    /// Connects and shakes hands; `check` may refuse the session (ALPN). Once more if the authorities believed in turned out to be
+    /// old ones.
     pub(super) async fn open(
+        &self,
+        check: fn(&Session) -> Result<(), ExchangeError>,
+        deadline: Instant,
+    ) -> Result<Session, ExchangeError> {
+        let trust = self.target.tls.config();
+        match self.try_open(check, deadline).await {
+            Err(_) if !Arc::ptr_eq(&trust, &self.target.tls.config()) => self.try_open(check, deadline).await,
+            opened => opened,
+        }
+    }
+
+    async fn try_open(
         &self,
         check: fn(&Session) -> Result<(), ExchangeError>,
         deadline: Instant,
@@ -160,6 +173,11 @@ impl<O: Open> Link<O> {
     /// [`super::Exchange::network_changed`].
     pub(super) fn network_changed(&self) {
         self.fleet.network_changed(Instant::now());
+    }
+
+    /// [`super::Exchange::is_in_doubt`].
+    pub(super) fn is_in_doubt(&self) -> bool {
+        self.fleet.is_in_doubt()
     }
 
     /// [`super::Exchange::exchange`].
@@ -257,8 +275,9 @@ impl<O: Open> Link<O> {
     /// Asks on this connection, and keeps the books.
     async fn ask(&self, live: Arc<Live<O::Connection>>, query: &[u8], deadline: Instant) -> Sent<O::Connection> {
         let start = Instant::now();
-        live.asked();
+        let waiting = live.asked();
         let result = live.carrier.ask(query, deadline).await;
+        drop(waiting);
         if result.is_ok() {
             self.rtt.observe(start.elapsed());
             self.fleet.answered(&live);
@@ -282,27 +301,32 @@ impl<O: Open> Link<O> {
     /// works again.
     fn look(&self, live: &Arc<Live<O::Connection>>, watch: &mut Watch) -> bool {
         let now = Instant::now();
+        let reads = live.carrier.reads();
+        let is_silent = watch.reads == reads;
         if now < watch.suspect_at {
             watch.next = watch.suspect_at;
-            return watch.hedge_if(|| self.fleet.spare(live).is_some() && self.budget.take());
+            // One name may be slow; several at once are the connection.
+            if !is_silent || live.waiting() < SEVERAL {
+                return watch.hedge_if(|| self.fleet.spare(live).is_some() && self.budget.take());
+            }
+        } else {
+            watch.reads = reads;
+            // Where others were answered meanwhile, this name is slow, not the connection: that may change, but not so soon.
+            watch.suspect_at = now
+                + if is_silent {
+                    self.rtt.suspect_after()
+                } else {
+                    rtt::MAX_SUSPICION
+                };
+            watch.next = watch.suspect_at;
         }
-        let reads = std::mem::replace(&mut watch.reads, live.carrier.reads());
-        let is_silent = reads == watch.reads;
-        // Where others were answered meanwhile, this name is slow, not the connection: that may change, but not so soon.
-        watch.suspect_at = now
-            + if is_silent {
-                self.rtt.suspect_after()
-            } else {
-                rtt::MAX_SUSPICION
-            };
-        watch.next = watch.suspect_at;
         if !is_silent {
             return false;
         }
         if !live.is_doubted() {
             self.stats.doubted.increment();
-            self.fleet.doubt(live, now);
         }
+        self.fleet.doubt(live, now);
         watch.hedge_if(|| self.fleet.wants_proof(now) || self.budget.take())
     }
 
@@ -400,6 +424,9 @@ async fn until_trusted<C: Carry>(doubted: Option<Arc<Live<C>>>) -> Arc<Live<C>> 
         None => std::future::pending().await,
     }
 }
+
+/// So many queries that hear nothing put their connection in doubt before a single one would.
+const SEVERAL: usize = 4;
 
 /// Queries at one resolver, sent or waiting to be: 200 in flight and 1,000 in line, which a resolver that answers at
 /// all works off well within a query's five seconds. One more is `Full` at once (T-QUEUE).

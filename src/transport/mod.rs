@@ -49,6 +49,11 @@ pub trait Exchange: Send + Sync {
     /// The network may have changed: each connection whose path is no longer the one it was opened on is dead now, and its
     /// queries go out again on another.
     fn network_changed(&self) {}
+
+    /// Whether no connection is open at present on which an answer could be expected.
+    fn is_in_doubt(&self) -> bool {
+        false
+    }
 }
 
 /// A response to our question; its records are not checked yet.

@@ -209,6 +209,10 @@ impl Upstream {
         locked(&self.health).standing(now)
     }
 
+    fn is_in_doubt(&self) -> bool {
+        self.exchange.is_in_doubt()
+    }
+
     /// Whether it is down and no trial is due.
     fn is_avoided(&self, now: Instant) -> bool {
         locked(&self.health).is_avoided(now)

@@ -20,6 +20,10 @@ use crate::wire::question::QuestionKey;
 /// and three upstreams that is 1.5 s each. Resolvers answer nearly everything within a second.
 const MAX_HEAD_START: Duration = Duration::from_millis(1500);
 
+/// An upstream without a connection in good standing by then has its head start cut short: its connection fell silent and no
+/// successor came about (250 ms and a handshake). A slow name at a resolver that works is not shown to another one so soon.
+const DOUBT_TIME: Duration = Duration::from_millis(700);
+
 /// The configured upstreams, in the user's order.
 #[derive(Debug)]
 pub struct Pool {
@@ -75,20 +79,21 @@ impl Pool {
         } else {
             AskError::Network
         };
-        let mut head_start_ends = deadline;
+        let (mut head_start_ends, mut look_at) = (deadline, deadline);
         loop {
             let now = Instant::now();
             if running.is_empty() || now >= head_start_ends {
                 if let Some(index) = candidates.next() {
                     let upstream = &self.upstreams[index];
                     head_start_ends = now + head_start(upstream.standing(now));
+                    look_at = now + DOUBT_TIME;
                     running.add(index, now, Box::pin(upstream.ask(key, deadline, &self.ttls)));
                 } else if running.is_empty() {
                     return Err(worst);
                 }
             }
             let until = if candidates.peek().is_some() {
-                head_start_ends.min(deadline)
+                look_at.min(head_start_ends).min(deadline)
             } else {
                 deadline
             };
@@ -100,6 +105,12 @@ impl Pool {
                         return settled;
                     }
                 },
+                Err(_) if Instant::now() < head_start_ends.min(deadline) => {
+                    look_at = deadline;
+                    if self.is_hopeless(&running) {
+                        head_start_ends = Instant::now();
+                    }
+                }
                 Err(_) => {
                     self.count_silent(&mut running);
                     if Instant::now() >= deadline {
@@ -109,6 +120,12 @@ impl Pool {
                 }
             }
         }
+    }
+
+    /// Whether the upstream that was asked last has no connection on which an answer could be expected.
+    fn is_hopeless(&self, running: &Race<'_>) -> bool {
+        let last = running.runners.last();
+        last.is_some_and(|runner| self.upstreams[runner.index].is_in_doubt())
     }
 
     /// Those that work, in the user's order; one that is due for a trial stands at its own place; the rest at the end.

@@ -36,6 +36,7 @@ struct Slot<C> {
     /// A connection fell silent a while ago: a second one stands by until then.
     troubled_until: Option<Instant>,
     next_proof: Option<Instant>,
+    last_answer: Option<Instant>,
 }
 
 struct Dial<C> {
@@ -71,6 +72,7 @@ impl<O: Open> Fleet<O> {
                 last_asked: None,
                 troubled_until: None,
                 next_proof: None,
+                last_answer: None,
             }),
         })
     }
@@ -111,16 +113,27 @@ impl<O: Open> Fleet<O> {
 
     /// Nothing was read on this one for too long: a successor is dialled and new queries wait for it, or for a sign of life.
     pub(super) fn doubt(self: &Arc<Self>, live: &Arc<Live<O::Connection>>, now: Instant) {
-        live.doubt();
+        let is_new = !live.is_doubted();
+        live.doubt(now);
         let mut slot = self.lock();
-        if !live.has_answered() {
+        if is_new && !live.has_answered() {
             slot.redial.failed(now);
         }
         slot.troubled_until = Some(now + TROUBLE);
         slot.drop_closed(now);
+        // Another one has answered since: this one is dead, and all who wait on it move.
+        if live.is_doubted_for(DEAD_AFTER, now) && slot.last_answer.is_some_and(|at| live.was_doubted_before(at)) {
+            slot.open.retain(|open| !Arc::ptr_eq(open, live));
+            live.give_up();
+        }
         if slot.best(Some(live)).is_none() {
             self.dial_unless_paused(&mut slot, now);
         }
+    }
+
+    /// Whether there is no connection at present on which answers could be expected.
+    pub(super) fn is_in_doubt(&self) -> bool {
+        self.lock().best(None).is_none()
     }
 
     /// Whether a query on a silent connection is to find out whether another one works: one at a time is.
@@ -140,8 +153,10 @@ impl<O: Open> Fleet<O> {
         if is_first {
             slot.redial.answered();
         }
+        let now = Instant::now();
+        slot.last_answer = Some(now);
         if slot.open.len() > 1 || !slot.left.is_empty() {
-            slot.give_up_the_dead(live);
+            slot.give_up_the_dead(live, now);
         }
     }
 
@@ -284,7 +299,7 @@ impl<C: Carry> Slot<C> {
     /// Whether a second connection would be of use.
     fn wants_another(&self, now: Instant) -> bool {
         let Some(first) = self.open.first() else { return true };
-        let is_alone = self.open.len() == 1;
+        let is_alone = self.open.iter().filter(|live| !live.is_doubted()).count() == 1;
         first.is_worn(now)
             || (is_alone && (first.carrier.is_crowded() || self.troubled_until.is_some_and(|until| now < until)))
     }
@@ -336,10 +351,10 @@ impl<C: Carry> Slot<C> {
         }
     }
 
-    /// `live` answers, so the network works: those in doubt are dead.
-    fn give_up_the_dead(&mut self, live: &Arc<Live<C>>) {
+    /// `live` answers, so the network works: those that have been in doubt for a while are dead.
+    fn give_up_the_dead(&mut self, live: &Arc<Live<C>>, now: Instant) {
         self.open.retain(|other| {
-            let is_dead = !Arc::ptr_eq(other, live) && other.is_doubted();
+            let is_dead = !Arc::ptr_eq(other, live) && other.is_doubted_for(DEAD_AFTER, now);
             if is_dead {
                 other.give_up();
             }
@@ -369,6 +384,10 @@ const BROWSING: Duration = Duration::from_secs(60);
 
 /// Servers that close after less do so every few seconds; a connection kept up against that would be all handshakes.
 const WORTH_KEEPING: Duration = Duration::from_secs(10);
+
+/// A doubt that is this old while another connection answers is none any more. Lost packets are repeated after 200 ms (Linux'
+/// RTO_MIN).
+const DEAD_AFTER: Duration = Duration::from_millis(200);
 
 /// Time between two queries that are asked elsewhere although nothing is left in the budget: four a second.
 const PROOF_INTERVAL: Duration = Duration::from_millis(250);

@@ -1,6 +1,6 @@
 //! One open connection and its vital signs.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -18,6 +18,9 @@ pub(super) struct Live<C> {
     answers: AtomicU64,
     /// How much had been read when it fell under suspicion; [`TRUSTED`] if it never did.
     doubted_at: AtomicU64,
+    /// When that was, in milliseconds of its life.
+    doubted_since: AtomicU64,
+    waiting: AtomicUsize,
     given_up: AtomicBool,
     /// Wakes those who wait for its answers when it is given up, and those who wait for a sign of life.
     wake: Notify,
@@ -33,14 +36,23 @@ impl<C: Carry> Live<C> {
             queries: AtomicU64::new(0),
             answers: AtomicU64::new(0),
             doubted_at: AtomicU64::new(TRUSTED),
+            doubted_since: AtomicU64::new(0),
+            waiting: AtomicUsize::new(0),
             given_up: AtomicBool::new(false),
             wake: Notify::new(),
         }
     }
 
-    /// A query goes out on it.
-    pub(super) fn asked(&self) {
+    /// A query goes out on it, and waits as long as what is given back lives.
+    pub(super) fn asked(&self) -> Waiting<'_> {
         self.queries.fetch_add(1, Ordering::Relaxed);
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        Waiting(&self.waiting)
+    }
+
+    /// Queries that wait on it.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
     }
 
     /// An answer came; says whether it is the first.
@@ -56,8 +68,26 @@ impl<C: Carry> Live<C> {
     }
 
     /// Nothing was read on it for too long.
-    pub(super) fn doubt(&self) {
-        self.doubted_at.store(self.carrier.reads(), Ordering::Relaxed);
+    pub(super) fn doubt(&self, now: Instant) {
+        if !self.is_doubted() {
+            self.doubted_since.store(self.millis(now), Ordering::Relaxed);
+            self.doubted_at.store(self.carrier.reads(), Ordering::Relaxed);
+        }
+    }
+
+    /// Whether it has been in doubt for so long.
+    pub(super) fn is_doubted_for(&self, time: Duration, now: Instant) -> bool {
+        let since = Duration::from_millis(self.doubted_since.load(Ordering::Relaxed));
+        self.is_doubted() && self.age(now) >= since + time
+    }
+
+    /// Whether the doubt began before, or at, this time.
+    pub(super) fn was_doubted_before(&self, time: Instant) -> bool {
+        self.is_doubted() && self.doubted_since.load(Ordering::Relaxed) <= self.millis(time)
+    }
+
+    fn millis(&self, now: Instant) -> u64 {
+        u64::try_from(self.age(now).as_millis()).unwrap_or(u64::MAX)
     }
 
     /// Whether it is in doubt and nothing has been read on it since.
@@ -100,6 +130,15 @@ impl<C: Carry> Live<C> {
     /// How long it has been open.
     pub(super) fn age(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.opened)
+    }
+}
+
+/// A query that waits.
+pub(super) struct Waiting<'a>(&'a AtomicUsize);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

