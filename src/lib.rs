@@ -15,7 +15,8 @@
 //!  resolve::answer_later   inflight::join        the first asks, the others wait; who leaves cancels nobody
 //!                                                after 1.8 s, or a failure, an answer past its end is given (RFC 8767)
 //!   upstream::pool         ask                   in order; the next one when the first fails or takes long
-//!    transport             exchange              DoT or DoH; id and question matched; re-sent once after a close
+//!    transport             exchange              DoT or DoH; id and question matched; a connection that closes or falls
+//!                                                silent is succeeded by another, and its queries move there
 //!   wire::answer           Answer::check         only what answers the question is kept; read and written anew, once
 //!   cache::put             lifetime              RFC 2308, RFC 9520
 //!  resolve::failure        RCODE and EDE         every failure, in one match
@@ -60,6 +61,9 @@
 //!   carries the few facts that the cache needs, so that nothing is parsed twice.
 //! - Silence is answered with two reasons, EDE 22 and 23, as public resolvers do.
 //! - `ReadyThenRefresh` carries the outcome too; `policy::inspect` comes with the features that need it.
+//! - The upstream engine is in `transport::link`: suspicion and hedges are of connections to one resolver, and only there are they
+//!   in sight. The pool above it decides between resolvers, and never hedges across them: that would show a name to two.
+//! - A connection lives 90 to 120 minutes, not 10 to 30: one handshake an hour of light browsing is the promise.
 //! - A failed road is remembered for a flat second, only what a resolver said grows (RFC 9520): roads come back.
 
 pub mod admin;

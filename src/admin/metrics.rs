@@ -256,17 +256,32 @@ fn write_upstreams(out: &mut Exposition, upstreams: &[UpstreamFigures]) {
             out.sample(name, &[("upstream", &upstream.name), ("kind", kind)], count);
         }
     }
-    let name = "tacenda_upstream_reconnects_total";
-    out.family(
-        name,
-        Kind::Counter,
-        None,
+    write_connections(out, upstreams);
+}
+
+fn write_connections(out: &mut Exposition, upstreams: &[UpstreamFigures]) {
+    let (reconnects, hedged, doubted) = (
         "Connections that took the place of an earlier one.",
+        "Queries asked on a second connection too, because the first took long or was silent.",
+        "Connections put in doubt because nothing was read on them for too long.",
     );
-    for upstream in upstreams {
-        out.sample(name, &[("upstream", &upstream.name)], upstream.reconnects);
+    for (name, help, value) in [
+        (
+            "tacenda_upstream_reconnects_total",
+            reconnects,
+            (|upstream| upstream.reconnects) as Figure,
+        ),
+        ("tacenda_upstream_hedged_total", hedged, |upstream| upstream.hedged),
+        ("tacenda_upstream_doubted_total", doubted, |upstream| upstream.doubted),
+    ] {
+        out.family(name, Kind::Counter, None, help);
+        for upstream in upstreams {
+            out.sample(name, &[("upstream", &upstream.name)], value(upstream));
+        }
     }
 }
+
+type Figure = fn(&UpstreamFigures) -> u64;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {

@@ -117,6 +117,10 @@ pub struct UpstreamFigures {
     pub handshakes: Handshakes,
     /// Connections that took the place of an earlier one.
     pub reconnects: u64,
+    /// Queries asked on a second connection too, because the first took long or was silent.
+    pub hedged: u64,
+    /// Connections put in doubt because nothing was read on them for too long.
+    pub doubted: u64,
     /// What went wrong last, without any query name; absent if nothing has.
     pub last_error: Option<String>,
 }

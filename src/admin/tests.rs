@@ -42,6 +42,8 @@ pub(super) fn snapshot() -> Snapshot {
         failures: 2,
         handshakes: Handshakes { full: 4, resumed: 5 },
         reconnects: 3,
+        hedged: 6,
+        doubted: 2,
         last_error: Some("tls handshake with 9.9.9.9:443: timed out".into()),
         ..upstream("quad9", UpstreamState::Up)
     };
@@ -81,6 +83,8 @@ fn upstream(name: &str, state: UpstreamState) -> UpstreamFigures {
         failures: 0,
         handshakes: Handshakes::default(),
         reconnects: 0,
+        hedged: 0,
+        doubted: 0,
         last_error: None,
     }
 }

@@ -125,6 +125,8 @@ fn upstream(upstream: &Upstream) -> UpstreamFigures {
             resumed: road.handshakes_resumed.value(),
         },
         reconnects: road.reconnects.value(),
+        hedged: road.hedged.value(),
+        doubted: road.doubted.value(),
         last_error: stats.last_error(),
     }
 }

@@ -16,7 +16,7 @@ pub struct Dot {
 }
 
 impl Dot {
-    /// Opens nothing yet. `target.tls` must come from [`super::tls::client_config`] with [`super::tls::Alpn::Dot`].
+    /// Opens nothing yet. `target.tls` must come from [`super::tls::Tls::new`] with [`super::tls::Alpn::Dot`].
     /// Queries should carry an empty keepalive option (RFC 7828).
     pub fn new(target: Target, stats: Arc<Stats>) -> Self {
         let opener = DotOpener {
