@@ -17,13 +17,12 @@ use crate::transport::ExchangeErrorKind::{Network, Silent};
 use crate::transport::testing::{answer, in_ms, query, soon};
 
 #[tokio::test]
-async fn a_thousand_queries_share_one_connection() {
+async fn a_thousand_queries_share_two_connections_at_most() {
     let rig = rig(|_, stream| answer_all(stream)).await;
     rig.ask_all_well(1_000).await;
-    assert_eq!(
-        (rig.stats.handshakes_full.value(), rig.stats.reconnects.value()),
-        (1, 0)
-    );
+    // A second one stands by as soon as the first is crowded; whether it is there before the last answer is chance.
+    assert_eq!(rig.stats.handshakes_full.value(), 1);
+    assert!(rig.stats.reconnects.value() <= 1, "{}", rig.stats.reconnects.value());
 }
 
 #[tokio::test]
@@ -435,7 +434,7 @@ async fn dropping_the_transport_closes_its_connection() {
 }
 
 #[tokio::test]
-async fn an_idle_connection_is_closed_after_a_minute() {
+async fn an_idle_connection_is_closed_after_five_minutes() {
     let (closed, mut seen) = mpsc::unbounded_channel();
     let rig = rig(move |_, stream| {
         let closed = closed.clone();
@@ -449,7 +448,7 @@ async fn an_idle_connection_is_closed_after_a_minute() {
     tokio::time::pause();
     let start = Instant::now();
     assert_eq!(seen.recv().await, Some(()));
-    assert!(start.elapsed() > Duration::from_secs(59), "{:?}", start.elapsed());
+    assert!(start.elapsed() > Duration::from_secs(299), "{:?}", start.elapsed());
     tokio::time::resume();
     rig.ask_well("b.example").await;
     assert_eq!((rig.stats.reconnects.value(), rig.stats.resent.value()), (1, 0));
