@@ -11,6 +11,7 @@ use tacenda::resolve::{Now, Resolver};
 use tacenda::transport::{BoxFuture, Exchange, ExchangeError, Response};
 use tacenda::upstream::Upstream;
 use tacenda::upstream::pool::Pool;
+use tacenda::upstream::select::Strategy;
 use tacenda::wire::query::Query;
 use tacenda::wire::question::{Keepalive, read_question};
 use tokio::time::Instant;
@@ -80,7 +81,7 @@ fn main() {
     let resolver = Resolver::new(
         Policy::default(),
         Arc::new(Cache::new(settings)),
-        Pool::new(vec![upstream], settings.ttls),
+        Pool::new(vec![Arc::new(upstream)], &Strategy::InOrder, settings.ttls),
     );
     let queries: Vec<_> = (0..NAMES).map(query).collect();
     warm(&resolver, &queries);

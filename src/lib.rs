@@ -14,7 +14,8 @@
 //! ---------------------------------------------------------------------------- a miss; tokio from here
 //!  resolve::answer_later   inflight::join        the first asks, the others wait; who leaves cancels nobody
 //!                                                after 1.8 s, or a failure, an answer past its end is given (RFC 8767)
-//!   upstream::pool         ask                   in order; the next one when the first fails or takes long
+//!   upstream::pool         ask                   select: in order, the fastest, or spread by domain; the next one when the first
+//!                                                fails or takes long
 //!    transport             exchange              DoT or DoH; id and question matched; a connection that closes or falls
 //!                                                silent is succeeded by another, and its queries move there
 //!   wire::answer           Answer::check         only what answers the question is kept; read and written anew, once
@@ -64,6 +65,9 @@
 //! - The upstream engine is in `transport::link`: suspicion and hedges are of connections to one resolver, and only there are they
 //!   in sight. The pool above it decides between resolvers, and never hedges across them: that would show a name to two.
 //! - A connection lives 90 to 120 minutes, not 10 to 30: one handshake an hour of light browsing is the promise.
+//! - After a change of network the two best upstreams are connected to, but a name is not raced: it would be shown to two.
+//! - `spread` needs a keyed hash, `upstream` gets it from `transport::keyed`, so that `ring` stays there.
+//! - What outlives a run (`spread`'s secret, addresses that were learned) is in `app::state`, written by `os::file`.
 //! - A failed road is remembered for a flat second, only what a resolver said grows (RFC 9520): roads come back.
 
 pub mod admin;

@@ -19,6 +19,7 @@ use tacenda::shutdown::Shutdown;
 use tacenda::transport::{BoxFuture, Exchange, ExchangeError, Response};
 use tacenda::upstream::Upstream;
 use tacenda::upstream::pool::Pool;
+use tacenda::upstream::select::Strategy;
 use tacenda::wire::question::{Keepalive, read_question};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
@@ -125,7 +126,7 @@ impl Exchange for Upstream192 {
 fn start_daemon(runtime: &Runtime) -> SocketAddr {
     let settings = cache::Settings::default();
     let upstream = Upstream::new("test".to_owned(), Arc::new(Upstream192), Keepalive::Omit);
-    let pool = Pool::new(vec![upstream], settings.ttls);
+    let pool = Pool::new(vec![Arc::new(upstream)], &Strategy::InOrder, settings.ttls);
     let resolver = Resolver::new(Policy::default(), Arc::new(Cache::new(settings)), pool);
     let bound = serve::bind(&serve::Settings {
         listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))],

@@ -58,7 +58,13 @@ impl Figures {
             },
             cache: self.cache(&queries),
             queries,
-            upstreams: self.resolver.pool().upstreams().iter().map(upstream).collect(),
+            upstreams: self
+                .resolver
+                .pool()
+                .upstreams()
+                .iter()
+                .map(|one| upstream(one))
+                .collect(),
         }
     }
 

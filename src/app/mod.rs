@@ -1,7 +1,10 @@
 //! Composition root: hands each room its settings, starts them in order, stops them in the opposite one.
 
 mod figures;
+mod house;
 mod network;
+mod remembered;
+mod state;
 
 use std::fmt;
 use std::io;
@@ -15,19 +18,15 @@ use tokio::sync::watch;
 
 use crate::admin::Admin;
 use crate::admin::snapshot::Snapshot;
-use crate::cache::{self, Cache};
-use crate::config::{ChosenBy, Config, UpstreamConfig};
+use crate::config::{ChosenBy, Config};
 use crate::os::socket::{Transport, port_owner};
-use crate::policy::Policy;
 use crate::resolve::Resolver;
 use crate::serve::{self, BindCause, BindError, Bound};
 use crate::shutdown::Shutdown;
-use crate::transport::tls::{self, Trust};
-use crate::upstream::Upstream;
-use crate::upstream::connect::{self, ConnectError};
-use crate::upstream::pool::Pool;
-use crate::wire::answer::TtlLimits;
+use crate::transport::tls;
+use crate::upstream::connect::ConnectError;
 use figures::Figures;
+use house::House;
 
 /// How long the stop waits for answers that are under way: a little more than a query's life.
 const GRACE: Duration = Duration::from_secs(5);
@@ -55,7 +54,7 @@ impl App {
             );
         }
         let shutdown = Shutdown::new();
-        let resolver = Arc::new(resolver(config)?);
+        let House { resolver, followers } = House::build(config)?;
         let bound = bind(config)?;
         let addresses = bound.addresses();
         let figures = Arc::new(Figures::new(Arc::clone(&resolver), bound.stats(), shutdown.clone()));
@@ -67,6 +66,15 @@ impl App {
         let stats_address = stats.as_ref().and_then(|(_, listener)| listener.local_addr().ok());
         if let Some((admin, listener)) = stats {
             shutdown.spawn(admin.serve(listener, shutdown.clone()));
+        }
+        for follower in followers {
+            let stop = shutdown.clone();
+            shutdown.spawn(async move {
+                tokio::select! {
+                    () = stop.stopped() => {}
+                    () = follower => {}
+                }
+            });
         }
         shutdown.spawn(network::watch(published, Arc::clone(&figures), shutdown.clone()));
         Ok(Self {
@@ -97,54 +105,6 @@ impl App {
     pub async fn stop(self) -> bool {
         self.shutdown.stop();
         self.shutdown.drained(GRACE).await
-    }
-}
-
-fn resolver(config: &Config) -> Result<Resolver, StartError> {
-    let seconds = |duration: Duration| u32::try_from(duration.as_secs()).unwrap_or(u32::MAX);
-    let ttls = TtlLimits {
-        min: seconds(config.cache.min_ttl),
-        max: seconds(config.cache.max_ttl),
-        max_negative: seconds(config.cache.max_negative_ttl),
-    };
-    let upstreams = config
-        .upstreams
-        .iter()
-        .map(connect_upstream)
-        .collect::<Result<_, _>>()?;
-    let cache = Cache::new(cache::Settings {
-        max_bytes: config.cache.max_bytes,
-        ttls,
-        serve_stale: config.cache.serve_stale,
-        prefetch: config.cache.prefetch,
-    });
-    Ok(Resolver::new(
-        Policy::default(),
-        Arc::new(cache),
-        Pool::new(upstreams, ttls),
-    ))
-}
-
-fn connect_upstream(config: &UpstreamConfig) -> Result<Upstream, StartError> {
-    let refused = |error| StartError::Upstream {
-        name: config.name.clone(),
-        error,
-    };
-    connect::connect(config.into()).map_err(refused)
-}
-
-impl From<&UpstreamConfig> for connect::Settings {
-    fn from(config: &UpstreamConfig) -> Self {
-        Self {
-            name: config.name.clone(),
-            endpoint: config.endpoint.clone(),
-            addresses: config.addresses.clone(),
-            server_name: config.server_name.clone(),
-            trust: Trust {
-                roots: config.roots.clone(),
-                pins: config.pins.clone(),
-            },
-        }
     }
 }
 

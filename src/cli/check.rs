@@ -8,7 +8,7 @@ use serde_json::json;
 use super::output::Output;
 use super::{Exit, Failure};
 use crate::config::problem::Problem;
-use crate::config::{self, ConfigError, Flags, Loaded};
+use crate::config::{self, AddressesFrom, ConfigError, Flags, Loaded, Strategy, UpstreamConfig};
 
 #[derive(Args, Debug)]
 #[command(after_help = "\
@@ -51,19 +51,29 @@ fn summary(loaded: &Loaded) -> String {
         [first, more @ ..] => format!("{} and {} from config.d", first.display(), count(more.len(), "file")),
     };
     let listen: Vec<_> = config.listen.addresses.iter().map(ToString::to_string).collect();
-    let upstreams: Vec<_> = config
-        .upstreams
-        .iter()
-        .map(|upstream| match upstream.pins.len() {
-            0 => upstream.name.clone(),
-            pins => format!("{} ({})", upstream.name, count(pins, "pin")),
-        })
-        .collect();
-    format!(
-        "ok: {files}: listens on {}, asks {}\n",
-        listen.join(" and "),
-        upstreams.join(", then ")
-    )
+    let upstreams: Vec<_> = config.upstreams.iter().map(described).collect();
+    let asks = match config.strategy {
+        _ if upstreams.len() == 1 => format!("asks {}", upstreams[0]),
+        Strategy::InOrder => format!("asks {}", upstreams.join(", then ")),
+        Strategy::Fastest => format!("asks the fastest of {}", upstreams.join(", ")),
+        Strategy::Spread => format!("spreads domains over {}", upstreams.join(", ")),
+    };
+    format!("ok: {files}: listens on {}, {asks}\n", listen.join(" and "))
+}
+
+/// An upstream's name, and what should be known of it.
+fn described(upstream: &UpstreamConfig) -> String {
+    let mut remarks = Vec::new();
+    if !upstream.pins.is_empty() {
+        remarks.push(count(upstream.pins.len(), "pin"));
+    }
+    if upstream.addresses_from == AddressesFrom::Nobody {
+        remarks.push("its address is asked of resolvers that are reached by address".to_owned());
+    }
+    if remarks.is_empty() {
+        return upstream.name.clone();
+    }
+    format!("{} ({})", upstream.name, remarks.join("; "))
 }
 
 fn count(number: usize, noun: &str) -> String {

@@ -128,6 +128,23 @@ fn check(line: &str) -> (Result<Exit, Failure>, String) {
 }
 
 #[test]
+fn check_says_who_is_asked_and_how() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("t.toml");
+    let two = "[[upstream]]\nurl = \"tls://9.9.9.9\"\n[[upstream]]\nurl = \"tls://x.example\"\n";
+    let by_name = "x.example (its address is asked of resolvers that are reached by address)";
+    for (strategy, words) in [
+        ("in-order", format!("asks 9.9.9.9, then {by_name}")),
+        ("fastest", format!("asks the fastest of 9.9.9.9, {by_name}")),
+        ("spread", format!("spreads domains over 9.9.9.9, {by_name}")),
+    ] {
+        std::fs::write(&path, format!("strategy = \"{strategy}\"\n{two}")).unwrap();
+        let (_, out) = check(&format!("tacenda check --config {}", path.display()));
+        assert!(out.trim_end().ends_with(&words), "{out}");
+    }
+}
+
+#[test]
 fn check_says_ok_or_78() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("t.toml");

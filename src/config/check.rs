@@ -7,7 +7,8 @@ use std::time::Duration;
 use super::draft::{Draft, DraftUpstream, default_listen};
 use super::problem::{Place, Problem, Sourced};
 use super::units::{ByteSize, TimeSpan};
-use super::{CacheConfig, ChosenBy, Config, Listen, UpstreamConfig};
+use super::{AddressesFrom, CacheConfig, ChosenBy, Config, Listen, UpstreamConfig, UpstreamFlag};
+use crate::upstream::endpoint::Host;
 
 impl Draft {
     /// Reports everything that does not fit together.
@@ -176,6 +177,22 @@ impl DraftUpstream {
         }
     }
 
+    fn addresses_from(&self) -> AddressesFrom {
+        let built_in = self.endpoint.value.built_in_addresses();
+        match &self.addresses {
+            // The shipped file writes the table's out; installing it must not change what is done.
+            Some(given) if given.value != built_in => AddressesFrom::User,
+            _ if matches!(self.endpoint.value.host, Host::Address(_)) => AddressesFrom::User,
+            _ if built_in.is_empty() => AddressesFrom::Nobody,
+            _ => AddressesFrom::Table,
+        }
+    }
+
+    /// Whether it is the one of `tacenda query --via`.
+    fn is_via(&self) -> bool {
+        matches!(self.endpoint.place, Place::Flag { name, .. } if name == UpstreamFlag::Via.name())
+    }
+
     fn check_addresses(&self, problems: &mut Vec<Problem>) {
         let url = &self.endpoint;
         match &self.addresses {
@@ -186,17 +203,11 @@ impl DraftUpstream {
                     "keep the nearest",
                 ));
             }
-            None if self.resolved_addresses().is_empty() => {
+            // One question is no reason to ask a third party where to put it.
+            None if self.is_via() && self.resolved_addresses().is_empty() => {
                 let host = &url.value.host;
-                let message = format!(
-                    "`{host}` is not among the well-known resolvers, and asking for its address would be clear text"
-                );
-                let help = match url.place {
-                    Place::Flag { .. } => format!("say where it is: --address IP (this is what `{host}` resolves to)"),
-                    _ => {
-                        "say where it is, in the same [[upstream]]: addresses = [\"192.0.2.1\", \"2001:db8::1\"]".into()
-                    }
-                };
+                let message = format!("`{host}` is not among the well-known resolvers");
+                let help = format!("say where it is: --address IP (this is what `{host}` resolves to)");
                 problems.push(problem(&url.place, &message, &help));
             }
             _ => {}
@@ -242,6 +253,7 @@ impl DraftUpstream {
         UpstreamConfig {
             name,
             addresses: self.resolved_addresses(),
+            addresses_from: self.addresses_from(),
             server_name: self
                 .server_name
                 .as_ref()

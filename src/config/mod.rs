@@ -63,6 +63,10 @@ pub enum ChosenBy {
 pub enum Strategy {
     /// The first sees all names; the next is asked only when it fails.
     InOrder,
+    /// The fastest is asked; all of them see names.
+    Fastest,
+    /// The names of one registrable domain go to one upstream: none sees all.
+    Spread,
 }
 
 /// A resolver to ask.
@@ -72,14 +76,27 @@ pub struct UpstreamConfig {
     pub name: String,
     /// Transport, host, port and path.
     pub endpoint: Endpoint,
-    /// Where to connect, at least one.
+    /// Where to connect; none if `addresses_from` is [`AddressesFrom::Nobody`].
     pub addresses: Vec<IpAddr>,
+    /// Who says so.
+    pub addresses_from: AddressesFrom,
     /// Whom the certificate must name: as given, else the endpoint's host.
     pub server_name: Host,
     /// Which authorities may have signed it.
     pub roots: Roots,
     /// Its keys, besides: none, or at least two.
     pub pins: Vec<Pin>,
+}
+
+/// Who says where an upstream is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AddressesFrom {
+    /// The user, by `addresses` or an address in the URL: these and no others.
+    User,
+    /// Our table of well-known resolvers.
+    Table,
+    /// Nobody yet: they are asked of a resolver that is reached by address.
+    Nobody,
 }
 
 /// Bounds of the cache.
@@ -110,6 +127,8 @@ impl fmt::Display for Strategy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::InOrder => f.write_str("in-order"),
+            Self::Fastest => f.write_str("fastest"),
+            Self::Spread => f.write_str("spread"),
         }
     }
 }

@@ -72,15 +72,19 @@ impl Lines {
         self.table("[[upstream]]");
         self.value("url", &quoted(&url.value.to_string()), &url.place);
         // What nobody wrote follows from the URL: the table of well-known resolvers, the host.
-        let addresses = upstream
-            .addresses
-            .as_ref()
-            .map_or(&Place::Default, |given| &given.place);
-        self.value(
-            "addresses",
-            &list(upstream.resolved_addresses().iter().map(ToString::to_string)),
-            addresses,
-        );
+        let addresses = upstream.resolved_addresses();
+        if addresses.is_empty() {
+            self.0.push(Line::bare(
+                "# addresses: asked of a resolver that is reached by address",
+            ));
+        } else {
+            let given = upstream.addresses.as_ref();
+            self.value(
+                "addresses",
+                &list(addresses.iter().map(ToString::to_string)),
+                given.map_or(&Place::Default, |given| &given.place),
+            );
+        }
         let name_place = upstream.name.as_ref().map_or(&Place::Default, |given| &given.place);
         self.value("name", &quoted(name), name_place);
         let (server_name, place) = match &upstream.server_name {

@@ -163,79 +163,13 @@ fn flags_win_and_replace_the_lists() {
 #[test]
 fn r15_several_problems_come_at_once() {
     let found = problems(
-        "listen = [\"0.0.0.0:53\", \"here\"]\nstrategy = \"best\"\n[[upstream]]\nurl = \"udp://9.9.9.9\"\n[[upstream]]\nurl = \"https://dns.example/dns-query\"\n[cache]\nmax-bytes = 5\nmax-ttl = \"1x\"\n",
+        "listen = [\"0.0.0.0:53\", \"here\"]\nstrategy = \"best\"\n[[upstream]]\nurl = \"udp://9.9.9.9\"\n[[upstream]]\nurl = \"https://dns.example\"\n[cache]\nmax-bytes = 5\nmax-ttl = \"1x\"\n",
     );
     let lines: Vec<_> = found
         .iter()
         .map(|problem| problem.split(':').nth(1).unwrap().to_owned())
         .collect();
     assert_eq!(lines, ["1", "1", "2", "4", "6", "8", "9"], "{found:#?}");
-}
-
-#[test]
-fn an_upstream_that_cannot_be_used() {
-    check(
-        "[[upstream]]\nurl = \"udp://9.9.9.9\"\n",
-        "2:7",
-        "only allowed in a `[[route]]`",
-    );
-    check(
-        "[[upstream]]\nurl = \"http://9.9.9.9/dns-query\"\n",
-        "2:7",
-        "clear text",
-    );
-    check(
-        "[[upstream]]\nurl = \"https://dns.example/dns-query\"\n",
-        "2:7",
-        "addresses = [\"192.0.2.1\"",
-    );
-    check(
-        "[[upstream]]\nurl = \"tls://9.9.9.9\"\naddresses = []\n",
-        "3:13",
-        "no address to connect to",
-    );
-    check(
-        "[[upstream]]\nurl = \"tls://9.9.9.9\"\naddresses = [\"nine\"]\n",
-        "3:14",
-        "not an IP address",
-    );
-    check(
-        "[[upstream]]\nurl = \"tls://x.example\"\naddresses = [\"0.0.0.0\"]\n",
-        "3:13",
-        "nobody's address",
-    );
-    check(
-        "[[upstream]]\nurl = \"tls://9.9.9.9\"\nroots = \"/no/such.pem\"\n",
-        "3:9",
-        "cannot read /no/such.pem",
-    );
-    check(
-        "[[upstream]]\nurl = \"tls://9.9.9.9\"\nserver-name = \"a b\"\n",
-        "3:15",
-        "neither a host name",
-    );
-    check(
-        "[[upstream]]\nurl = \"tls://9.9.9.9\"\nname = \"\"\n",
-        "3:8",
-        "1 to 64 printable",
-    );
-    check("upstream = []\n", "1:12", "no upstream to ask");
-}
-
-#[test]
-fn names_tell_upstreams_apart() {
-    let both = config(
-        "[[upstream]]\nurl = \"https://dns.quad9.net/dns-query\"\n[[upstream]]\nurl = \"tls://dns.quad9.net\"\n",
-    );
-    assert_eq!(both.upstreams[0].name, "dns.quad9.net");
-    assert_eq!(both.upstreams[1].name, "tls://dns.quad9.net");
-    check(
-        "[[upstream]]\nurl = \"tls://9.9.9.9\"\nname = \"a\"\n[[upstream]]\nurl = \"tls://1.1.1.1\"\nname = \"a\"\n",
-        "6:8",
-        "a second upstream is called `a`",
-    );
-    let twice = "[[upstream]]\nurl = \"tls://9.9.9.9\"\n";
-    check(&twice.repeat(3), "6:7", "a second upstream is called `tls://9.9.9.9`");
 }
 
 #[test]
@@ -333,7 +267,11 @@ fn serve_stale_and_prefetch_can_be_turned_off() {
 #[test]
 fn the_rest_of_the_keys() {
     check("version = 2\n", "1:11", "this tacenda reads `version = 1`");
-    check("strategy = \"fastest\"\n", "1:12", "this version knows \"in-order\"");
+    check(
+        "strategy = \"best\"\n",
+        "1:12",
+        "write \"in-order\", \"fastest\" or \"spread\"",
+    );
     check("allow = [\"192.168.1.7/16\"]\n", "1:10", "192.168.0.0/16");
     check(
         "[stats]\nlisten = \"0.0.0.0:8053\"\n",
@@ -359,6 +297,7 @@ fn flags_are_named_in_their_errors() {
     assert!(flag_problem(&two).starts_with("--address 9.9.9.9: `--address` says where the one `--upstream` is"));
     let stranger = Flags {
         upstream: vec!["tls://dns.example".into()],
+        upstream_flag: UpstreamFlag::Via,
         ..flags()
     };
     assert!(flag_problem(&stranger).contains("say where it is: --address IP"));
@@ -471,3 +410,5 @@ proptest! {
 }
 
 mod pins;
+
+mod upstreams;

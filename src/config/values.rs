@@ -77,11 +77,12 @@ pub(super) fn parse_address(text: &str) -> Result<IpAddr, Complaint> {
 pub(super) fn parse_strategy(text: &str) -> Result<Strategy, Complaint> {
     match text {
         "in-order" => Ok(Strategy::InOrder),
-        "fastest" | "spread" => Err(Complaint::new(
-            "this strategy comes with a later version of tacenda",
-            "this version knows \"in-order\"",
+        "fastest" => Ok(Strategy::Fastest),
+        "spread" => Ok(Strategy::Spread),
+        _ => Err(Complaint::new(
+            "unknown strategy",
+            "write \"in-order\", \"fastest\" or \"spread\"",
         )),
-        _ => Err(Complaint::new("unknown strategy", "this version knows \"in-order\"")),
     }
 }
 

@@ -7,6 +7,7 @@ use crate::cache;
 use crate::transport::Exchange;
 use crate::upstream::Upstream;
 use crate::upstream::fake::{Behaviour, Fake};
+use crate::upstream::select::Strategy;
 use crate::wire::question::Keepalive;
 use crate::wire::testkit::{A, message, opt, query, question};
 
@@ -19,7 +20,7 @@ fn resolver(behaviour: Behaviour) -> (Resolver, Arc<Fake>) {
 fn resolver_with(behaviour: Behaviour, settings: cache::Settings) -> (Resolver, Arc<Fake>) {
     let fake = Arc::new(Fake::new(behaviour));
     let upstream = Upstream::new("fake".into(), Arc::clone(&fake) as Arc<dyn Exchange>, Keepalive::Omit);
-    let pool = Pool::new(vec![upstream], settings.ttls);
+    let pool = Pool::new(vec![Arc::new(upstream)], &Strategy::InOrder, settings.ttls);
     (
         Resolver::new(Policy::default(), Arc::new(Cache::new(settings)), pool),
         fake,

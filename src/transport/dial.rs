@@ -1,11 +1,12 @@
 //! TCP to one of a resolver's addresses. Takes [`SocketAddr`]s only: there is no way to hand it a name.
 //!
-//! Several addresses are raced as RFC 8305 section 5 has it: the one that last worked first, then IPv6 and IPv4 in
-//! turn, a new one every 250 ms or as soon as the one before failed.
+//! Several addresses are raced as RFC 8305 section 5 has it: the one that last worked on this network first, then IPv6 and IPv4 in
+//! turn, a new one when the one before has had its time or failed.
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::net::TcpStream;
@@ -13,28 +14,48 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::ExchangeError;
+use super::addresses::Addresses;
+use super::way::Network;
 use crate::os::socket::limit_unacknowledged;
 
 /// A resolver's addresses and what became of them.
 #[derive(Debug)]
 pub(super) struct Dialer {
-    addresses: Vec<SocketAddr>,
-    memory: Mutex<Memory>,
+    addresses: Arc<Addresses>,
+    memories: Mutex<Memories>,
 }
 
 /// Which address worked and which one did not, as far as the whole way to a TLS session.
 #[derive(Clone, Copy, Debug, Default)]
 struct Memory {
-    winner: Option<SocketAddr>,
+    /// The one that worked, and how long its TCP handshake took.
+    winner: Option<(SocketAddr, Duration)>,
     loser: Option<SocketAddr>,
+}
+
+/// What is remembered of this network and of those before it, the latest first; at most [`MAX_NETWORKS`].
+#[derive(Debug, Default)]
+struct Memories {
+    network: Network,
+    current: Memory,
+    others: VecDeque<(Network, Memory)>,
+}
+
+/// A connection that is not yet TLS.
+#[derive(Debug)]
+pub(super) struct Connected {
+    pub(super) stream: TcpStream,
+    pub(super) address: SocketAddr,
+    /// How long the handshake of TCP took: a round trip.
+    pub(super) took: Duration,
 }
 
 impl Dialer {
     /// A dialer that has tried nothing yet.
-    pub(super) fn new(addresses: Vec<SocketAddr>) -> Self {
+    pub(super) fn new(addresses: Arc<Addresses>) -> Self {
         Self {
             addresses,
-            memory: Mutex::default(),
+            memories: Mutex::default(),
         }
     }
 
@@ -42,9 +63,9 @@ impl Dialer {
     ///
     /// # Errors
     /// `Network`, with the last address's own error.
-    pub(super) async fn connect(&self, deadline: Instant) -> Result<(TcpStream, SocketAddr), ExchangeError> {
-        let memory = *self.lock();
-        let mut waiting = in_order(&self.addresses, memory).into_iter();
+    pub(super) async fn connect(&self, deadline: Instant) -> Result<Connected, ExchangeError> {
+        let memory = self.lock().current;
+        let mut waiting = in_order(&self.addresses.current(), memory).into_iter();
         let mut tries = JoinSet::new();
         let mut failure = ExchangeError::network("no address to connect to");
         let mut next_start = Instant::now();
@@ -55,7 +76,7 @@ impl Dialer {
                     if let Some(address) = waiting.next() {
                         tries.spawn(connect_one(address, deadline));
                     }
-                    next_start = Instant::now() + STAGGER;
+                    next_start = Instant::now() + stagger(memory);
                 }
                 Some(ended) = tries.join_next() => match ended {
                     Ok(Ok(connected)) => return Ok(connected),
@@ -71,27 +92,54 @@ impl Dialer {
     }
 
     /// The way to this address worked as far as TLS: it goes first next time.
-    pub(super) fn worked(&self, address: SocketAddr) {
-        *self.lock() = Memory {
-            winner: Some(address),
+    pub(super) fn worked(&self, address: SocketAddr, took: Duration) {
+        let network = Network::of(&self.addresses.current());
+        let mut memories = self.lock();
+        memories.network = network;
+        memories.current = Memory {
+            winner: Some((address, took)),
             loser: None,
         };
     }
 
     /// Something took the connection there and then failed: it goes last next time.
     pub(super) fn failed(&self, address: SocketAddr) {
-        let mut memory = self.lock();
+        let memory = &mut self.lock().current;
         memory.loser = Some(address);
-        memory.winner = memory.winner.filter(|winner| *winner != address);
+        memory.winner = memory.winner.filter(|(winner, _)| *winner != address);
     }
 
-    /// Nothing is known any more: another network.
-    pub(super) fn forget(&self) {
-        *self.lock() = Memory::default();
+    /// If this is another network, what is known of it counts from now on, and what was known of the old one is kept for later.
+    pub(super) fn network_changed(&self) {
+        self.lock().move_to(Network::of(&self.addresses.current()));
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Memory> {
-        self.memory.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Memories> {
+        self.memories.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Memories {
+    fn move_to(&mut self, network: Network) {
+        if network == self.network {
+            return;
+        }
+        let at = self.others.iter().position(|(other, _)| *other == network);
+        let known = at.and_then(|at| self.others.remove(at));
+        let memory = known.map(|(_, memory)| memory).unwrap_or_default();
+        let old = std::mem::replace(&mut self.network, network);
+        self.others
+            .push_front((old, std::mem::replace(&mut self.current, memory)));
+        self.others.truncate(MAX_NETWORKS);
+    }
+}
+
+/// Time between the starts of two tries (RFC 8305 section 5, "connection attempt delay"). The winner gets half a round trip more
+/// than it last took: a dead one then costs little on a fast road, and a slow road is not asked twice.
+fn stagger(memory: Memory) -> Duration {
+    match memory.winner {
+        Some((_, took)) => (took + took / 2).clamp(MIN_STAGGER, MAX_STAGGER),
+        None => STAGGER,
     }
 }
 
@@ -104,23 +152,30 @@ fn in_order(addresses: &[SocketAddr], memory: Memory) -> Vec<SocketAddr> {
         .flatten()
         .copied()
         .collect();
+    let winner = memory.winner.map(|(winner, _)| winner);
     order.sort_by_key(|address| match Some(*address) {
-        known if known == memory.winner => 0,
+        known if known == winner => 0,
         known if known == memory.loser => 2,
         _ => 1,
     });
     order
 }
 
-async fn connect_one(address: SocketAddr, deadline: Instant) -> Result<(TcpStream, SocketAddr), ExchangeError> {
-    let limit = deadline.min(Instant::now() + CONNECT_LIMIT);
+async fn connect_one(address: SocketAddr, deadline: Instant) -> Result<Connected, ExchangeError> {
+    let begin = Instant::now();
+    let limit = deadline.min(begin + CONNECT_LIMIT);
     let connected = match timeout_at(limit, TcpStream::connect(address)).await {
         Ok(connected) => connected,
         Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "no answer")),
     };
     connected
-        .and_then(|stream| stream.set_nodelay(true).map(|()| (stream, address)))
-        .inspect(|(stream, _)| limit_unacknowledged(stream, MAX_UNACKNOWLEDGED))
+        .and_then(|stream| stream.set_nodelay(true).map(|()| stream))
+        .inspect(|stream| limit_unacknowledged(stream, MAX_UNACKNOWLEDGED))
+        .map(|stream| Connected {
+            stream,
+            address,
+            took: begin.elapsed(),
+        })
         .map_err(|error| ExchangeError::network(format!("connect to {address}: {}", plain(&error))))
 }
 
@@ -139,9 +194,17 @@ pub(super) fn plain(error: &io::Error) -> String {
     }
 }
 
-/// Time between the starts of two tries: the "connection attempt delay" of RFC 8305 section 5. A dead family costs
-/// this.
+/// The stagger while nothing is known of this network: what RFC 8305 section 5 recommends.
 const STAGGER: Duration = Duration::from_millis(250);
+
+/// The recommended minimum of RFC 8305 section 5.
+const MIN_STAGGER: Duration = Duration::from_millis(100);
+
+/// A winner that died costs this; with two handshakes after it, names are answered within the second.
+const MAX_STAGGER: Duration = Duration::from_millis(500);
+
+/// Networks remembered beside this one: home, work, the telephone, some hotels.
+const MAX_NETWORKS: usize = 8;
 
 /// A SYN, and its first two repeats at 1 and 3 seconds minus what a client's patience of 5 seconds needs for the
 /// rest: a second address still gets its turn within one query.
@@ -153,11 +216,51 @@ const MAX_UNACKNOWLEDGED: Duration = Duration::from_secs(4);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::os::socket::Path;
     use crate::transport::ExchangeErrorKind;
     use tokio::net::TcpListener;
 
     fn addresses(texts: &[&str]) -> Vec<SocketAddr> {
         texts.iter().map(|text| text.parse().unwrap()).collect()
+    }
+
+    fn dialer(addresses: Vec<SocketAddr>) -> Dialer {
+        Dialer::new(Arc::new(Addresses::new(addresses)))
+    }
+
+    #[test]
+    fn r8305_1_a_winner_gets_half_a_round_trip_more_than_it_took() {
+        let after = |millis| {
+            let winner = Some((addresses(&["192.0.2.1:1"])[0], Duration::from_millis(millis)));
+            stagger(Memory { winner, loser: None }).as_millis()
+        };
+        assert_eq!(stagger(Memory::default()), STAGGER);
+        assert_eq!([1, 100, 200, 900].map(after), [100, 150, 300, 500]);
+    }
+
+    #[test]
+    fn r8305_1_the_winner_is_remembered_for_each_network() {
+        let dialer = dialer(addresses(&["192.0.2.1:1", "192.0.2.2:1"]));
+        let winner = |dialer: &Dialer| dialer.lock().current.winner.map(|(winner, _)| winner);
+        let wins = |address| dialer.lock().current.winner = Some((address, Duration::ZERO));
+        let [one, other] = [0, 1].map(|at| dialer.addresses.current()[at]);
+        let network = |n: u8| {
+            let source = [10, n, 0, 1].into();
+            Network([None, Some(Path { source, interface: 2 })])
+        };
+        dialer.lock().move_to(network(1));
+        wins(one);
+        dialer.lock().move_to(network(2));
+        assert_eq!(winner(&dialer), None, "a stranger");
+        wins(other);
+        for (n, expected) in [(1, one), (2, other), (1, one)] {
+            dialer.lock().move_to(network(n));
+            assert_eq!(winner(&dialer), Some(expected));
+        }
+        (3..30).for_each(|n| dialer.lock().move_to(network(n)));
+        assert_eq!(dialer.lock().others.len(), MAX_NETWORKS);
+        dialer.lock().move_to(network(1));
+        assert_eq!(winner(&dialer), None, "forgotten in favour of newer ones");
     }
 
     fn soon() -> Instant {
@@ -175,7 +278,7 @@ mod tests {
     fn r8305_1_the_winner_goes_first_and_the_loser_last() {
         let configured = addresses(&["192.0.2.1:1", "192.0.2.2:1", "192.0.2.3:1"]);
         let memory = Memory {
-            winner: Some(configured[2]),
+            winner: Some((configured[2], Duration::ZERO)),
             loser: Some(configured[0]),
         };
         assert_eq!(
@@ -189,15 +292,17 @@ mod tests {
         let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let alive = listener.local_addr().unwrap();
-        let dialer = Dialer::new(vec![gone, alive]);
+        let dialer = dialer(vec![gone, alive]);
         let start = Instant::now();
-        let (stream, address) = dialer.connect(soon()).await.unwrap();
+        let connected = dialer.connect(soon()).await.unwrap();
         assert!(start.elapsed() < STAGGER);
-        assert_eq!((address, stream.nodelay().unwrap()), (alive, true));
-        dialer.worked(alive);
-        assert_eq!(in_order(&dialer.addresses, *dialer.lock())[0], alive);
+        let nodelay = connected.stream.nodelay().unwrap();
+        assert_eq!((connected.address, nodelay), (alive, true));
+        let order = || in_order(&dialer.addresses.current(), dialer.lock().current);
+        dialer.worked(alive, connected.took);
+        assert_eq!(order()[0], alive);
         dialer.failed(alive);
-        assert_eq!(in_order(&dialer.addresses, *dialer.lock())[1], alive);
+        assert_eq!(order()[1], alive);
     }
 
     #[tokio::test]
@@ -214,14 +319,14 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let alive = listener.local_addr().unwrap();
         let start = Instant::now();
-        let (_, address) = Dialer::new(vec![silent, alive]).connect(soon()).await.unwrap();
+        let dialer = dialer(vec![silent, alive]);
+        assert_eq!(dialer.connect(soon()).await.unwrap().address, alive);
         let spent = start.elapsed();
-        assert_eq!(address, alive);
         assert!(
             spent >= STAGGER && spent < STAGGER + Duration::from_millis(200),
             "{spent:?}"
         );
-        let error = Dialer::new(vec![silent])
+        let error = Dialer::new(Arc::new(Addresses::new(vec![silent])))
             .connect(Instant::now() + Duration::from_millis(100))
             .await
             .unwrap_err();
@@ -231,10 +336,10 @@ mod tests {
     #[tokio::test]
     async fn all_refused_names_the_last_one() {
         let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-        let error = Dialer::new(vec![gone]).connect(soon()).await.unwrap_err();
+        let error = dialer(vec![gone]).connect(soon()).await.unwrap_err();
         assert_eq!(error.kind, ExchangeErrorKind::Network);
         assert_eq!(error.detail, format!("connect to {gone}: connection refused"));
-        let error = Dialer::new(Vec::new()).connect(soon()).await.unwrap_err();
+        let error = dialer(Vec::new()).connect(soon()).await.unwrap_err();
         assert_eq!(error.detail, "no address to connect to");
     }
 }

@@ -46,6 +46,10 @@ impl Exchange for Doh {
         self.link.network_changed();
     }
 
+    fn warm_up(&self) {
+        self.link.warm_up();
+    }
+
     fn is_in_doubt(&self) -> bool {
         self.link.is_in_doubt()
     }
@@ -66,6 +70,10 @@ struct DohOpener {
 
 impl Open for DohOpener {
     type Connection = DohConnection;
+
+    async fn ready(&self, deadline: Instant) -> Result<(), ExchangeError> {
+        self.road.ready(deadline).await
+    }
 
     async fn open(&self, deadline: Instant) -> Result<DohConnection, ExchangeError> {
         let stream = self.road.open(only_h2, deadline).await?;

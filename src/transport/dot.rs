@@ -38,6 +38,10 @@ impl Exchange for Dot {
         self.link.network_changed();
     }
 
+    fn warm_up(&self) {
+        self.link.warm_up();
+    }
+
     fn is_in_doubt(&self) -> bool {
         self.link.is_in_doubt()
     }
@@ -56,6 +60,10 @@ struct DotOpener {
 
 impl Open for DotOpener {
     type Connection = DotConnection;
+
+    async fn ready(&self, deadline: Instant) -> Result<(), ExchangeError> {
+        self.road.ready(deadline).await
+    }
 
     async fn open(&self, deadline: Instant) -> Result<DotConnection, ExchangeError> {
         let stream = self.road.open(any_alpn, deadline).await?;

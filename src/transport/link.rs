@@ -20,7 +20,7 @@ use self::budget::Budget;
 use self::fleet::{Choice, Fleet};
 use self::live::Live;
 use self::rtt::Rtt;
-use super::dial::Dialer;
+use super::dial::{Connected, Dialer};
 use super::tls::{self, Session};
 use super::way::Way;
 use super::{ExchangeError, Response, Stats, Target};
@@ -29,6 +29,9 @@ use super::{ExchangeError, Response, Stats, Target};
 pub(super) trait Open: Send + Sync + 'static {
     /// What is opened.
     type Connection: Carry;
+
+    /// Waits until it is known where to open one; ends by `deadline`.
+    fn ready(&self, deadline: Instant) -> impl Future<Output = Result<(), ExchangeError>> + Send;
 
     /// Opens one; ends by `deadline`.
     fn open(&self, deadline: Instant) -> impl Future<Output = Result<Self::Connection, ExchangeError>> + Send;
@@ -84,7 +87,7 @@ pub(super) struct Road {
 impl Road {
     pub(super) fn new(target: Target, stats: Arc<Stats>) -> Self {
         Self {
-            dialer: Dialer::new(target.addresses.clone()),
+            dialer: Dialer::new(Arc::clone(&target.addresses)),
             target,
             stats,
             way: Mutex::default(),
@@ -96,8 +99,14 @@ impl Road {
         let is_lost = |way: &mut Way| way.is_lost();
         if self.way().take_if(is_lost).is_some() {
             self.target.tls.forget_tickets();
-            self.dialer.forget();
         }
+        self.dialer.network_changed();
+    }
+
+    /// Waits until it is known where the target is.
+    pub(super) async fn ready(&self, deadline: Instant) -> Result<(), ExchangeError> {
+        let ready = self.target.addresses.ready(deadline).await;
+        ready.map_err(ExchangeError::network)
     }
 
     fn way(&self) -> MutexGuard<'_, Option<Way>> {
@@ -123,7 +132,10 @@ impl Road {
         check: fn(&Session) -> Result<(), ExchangeError>,
         deadline: Instant,
     ) -> Result<Session, ExchangeError> {
-        let (stream, address) = self.dialer.connect(deadline).await?;
+        let connected = self.dialer.connect(deadline).await;
+        // Whoever looks its addresses up may know newer ones.
+        let connected = connected.inspect_err(|_| self.target.addresses.report_trouble())?;
+        let Connected { stream, address, took } = connected;
         let session = tls::handshake(
             stream,
             &self.target.server_name,
@@ -134,7 +146,7 @@ impl Road {
         .await;
         match session.and_then(|session| check(&session).map(|()| session)) {
             Ok(session) => {
-                self.dialer.worked(address);
+                self.dialer.worked(address, took);
                 *self.way() = Some(Way::of(Some(address)));
                 Ok(session)
             }
@@ -173,6 +185,11 @@ impl<O: Open> Link<O> {
     /// [`super::Exchange::network_changed`].
     pub(super) fn network_changed(&self) {
         self.fleet.network_changed(Instant::now());
+    }
+
+    /// [`super::Exchange::warm_up`].
+    pub(super) fn warm_up(&self) {
+        self.fleet.warm_up(Instant::now());
     }
 
     /// [`super::Exchange::is_in_doubt`].

@@ -1,12 +1,14 @@
 //! Encrypted roads to a resolver: DoT and DoH. Takes addresses only; nothing here can resolve a name or send classic
 //! DNS, and nothing falls back to less than a checked certificate.
 
+mod addresses;
 mod dial;
 pub mod doh;
 mod doh_body;
 mod doh_connection;
 pub mod dot;
 mod dot_connection;
+pub mod keyed;
 mod link;
 mod metered;
 mod pipeline;
@@ -20,7 +22,6 @@ mod way;
 
 use std::fmt;
 use std::future::Future;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,6 +30,8 @@ use rustls::pki_types::ServerName;
 use tokio::time::Instant;
 
 use crate::stats::Counter;
+
+pub use addresses::Addresses;
 
 /// A boxed future, the price of one trait object.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -49,6 +52,9 @@ pub trait Exchange: Send + Sync {
     /// The network may have changed: each connection whose path is no longer the one it was opened on is dead now, and its
     /// queries go out again on another.
     fn network_changed(&self) {}
+
+    /// A question may come soon, and fast: a connection is opened if none is open. Asks nothing.
+    fn warm_up(&self) {}
 
     /// Whether no connection is open at present on which an answer could be expected.
     fn is_in_doubt(&self) -> bool {
@@ -150,8 +156,8 @@ impl std::error::Error for ExchangeError {}
 /// One resolver: where it is, who it must prove to be, and how it is believed.
 #[derive(Clone, Debug)]
 pub struct Target {
-    /// Where to connect: raced, IPv6 first, the one that last worked before all (RFC 8305). At least one.
-    pub addresses: Vec<SocketAddr>,
+    /// Where to connect: raced, IPv6 first, the one that last worked before all (RFC 8305).
+    pub addresses: Arc<Addresses>,
     /// The configured name (or address) that the certificate must carry. Never one learned from the server.
     pub server_name: ServerName<'static>,
     /// Made for this upstream alone, with the transport's own ALPN.

@@ -17,8 +17,8 @@ use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use super::Target;
 use super::tls::{Alpn, Roots, Tls, Trust};
+use super::{Addresses, Target};
 
 /// The name that our servers are configured under.
 pub(super) const NAME: &str = "dns.example";
@@ -89,7 +89,7 @@ impl Authority {
             pins: Vec::new(),
         };
         Target {
-            addresses: vec![address],
+            addresses: Arc::new(Addresses::new(vec![address])),
             server_name: ServerName::try_from(NAME).unwrap(),
             tls: Arc::new(Tls::new(trust, alpn).unwrap()),
         }

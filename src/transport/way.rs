@@ -33,3 +33,19 @@ impl Way {
         }
     }
 }
+
+/// The network this host is on, as far as it matters to one resolver: the ways to its first address of either family. Two networks
+/// that look alike (every home has 192.168.1.0/24) count as one; then only the order of tries is another's.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Network(pub(super) [Option<Path>; 2]);
+
+impl Network {
+    /// The one that this host is on now.
+    pub(super) fn of(addresses: &[SocketAddr]) -> Self {
+        let is_v6 = [true, false];
+        Self(is_v6.map(|is_v6| {
+            let first = addresses.iter().find(|address| address.is_ipv6() == is_v6);
+            first.and_then(|address| path_to(*address).ok())
+        }))
+    }
+}

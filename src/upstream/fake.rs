@@ -14,7 +14,7 @@ use crate::wire::testkit::{opt, raw_record, soa};
 /// What a fake resolver does with every query.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Behaviour {
-    /// One A record, 192.0.2.1, TTL 60.
+    /// One A record, 192.0.2.1, TTL 60; nothing of another type.
     Answer,
     /// The same after a while.
     Slow(Duration),
@@ -36,6 +36,7 @@ pub(crate) struct Fake {
     behaviour: Mutex<Behaviour>,
     queries: Mutex<Vec<Vec<u8>>>,
     changes: AtomicUsize,
+    warmed: AtomicUsize,
 }
 
 impl Fake {
@@ -44,6 +45,7 @@ impl Fake {
             behaviour: Mutex::new(behaviour),
             queries: Mutex::default(),
             changes: AtomicUsize::new(0),
+            warmed: AtomicUsize::new(0),
         }
     }
 
@@ -61,6 +63,11 @@ impl Fake {
         self.changes.load(Ordering::Relaxed)
     }
 
+    /// How often it was to open a connection.
+    pub(crate) fn warmed(&self) -> usize {
+        self.warmed.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn asked(&self) -> usize {
         self.queries.lock().unwrap().len()
     }
@@ -71,16 +78,19 @@ impl Exchange for Fake {
         self.changes.fetch_add(1, Ordering::Relaxed);
     }
 
+    fn warm_up(&self) {
+        self.warmed.fetch_add(1, Ordering::Relaxed);
+    }
+
     fn exchange<'a>(&'a self, query: &'a [u8], deadline: Instant) -> BoxFuture<'a, Result<Response, ExchangeError>> {
         self.queries.lock().unwrap().push(query.to_vec());
         let behaviour = *self.behaviour.lock().unwrap();
         Box::pin(async move {
-            let answer = raw_record(&[0xc0, 12], 1, 1, 60, &[192, 0, 2, 1]);
             match behaviour {
-                Behaviour::Answer => Ok(respond(query, 0, &[answer], &[], &[])),
+                Behaviour::Answer => Ok(answer(query)),
                 Behaviour::Slow(time) => {
                     tokio::time::sleep(time).await;
-                    Ok(respond(query, 0, &[answer], &[], &[]))
+                    Ok(answer(query))
                 }
                 Behaviour::NxDomain => Ok(respond(query, 3, &[], &[soa("", 60, 60)], &[])),
                 Behaviour::Fail(rcode, ede) => {
@@ -108,6 +118,16 @@ fn error(kind: ExchangeErrorKind) -> ExchangeError {
     ExchangeError {
         kind,
         detail: "as told".into(),
+    }
+}
+
+fn answer(query: &[u8]) -> Response {
+    let question = read_question(query).unwrap();
+    if question[question.len() - 4..][..2] == [0, 1] {
+        let record = raw_record(&[0xc0, 12], 1, 1, 60, &[192, 0, 2, 1]);
+        respond(query, 0, &[record], &[], &[])
+    } else {
+        respond(query, 0, &[], &[soa("", 60, 60)], &[])
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Never sends anything of a client's: the query is made of the question key alone.
 
+pub mod bootstrap;
 pub mod connect;
 pub mod endpoint;
 mod health;
@@ -9,29 +10,36 @@ pub mod iana;
 pub mod pool;
 pub mod presentation;
 pub mod records;
+pub mod select;
 mod well_known;
 
 use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use crate::stats::{Counter, Gauge, Histogram};
-use crate::transport::{self, Exchange, ExchangeError, ExchangeErrorKind};
+use crate::transport::{self, Addresses, Exchange, ExchangeError, ExchangeErrorKind};
 use crate::wire::answer::{Answer, TtlLimits, Unusable};
 use crate::wire::edns::Ede;
 use crate::wire::header::Rcode;
 use crate::wire::question::{Keepalive, MAX_QUERY_LEN, QuestionKey};
 use health::{Health, Standing};
+use select::{Candidate, Pace};
 
 /// One resolver behind one transport.
 pub struct Upstream {
     name: String,
     transport: &'static str,
     exchange: Arc<dyn Exchange>,
+    addresses: Arc<Addresses>,
     keepalive: Keepalive,
     health: Mutex<Health>,
+    pace: Mutex<Pace>,
+    in_flight: AtomicU64,
     stats: Stats,
     road: Arc<transport::Stats>,
 }
@@ -121,8 +129,11 @@ impl Upstream {
             name,
             transport: "none",
             exchange,
+            addresses: Arc::new(Addresses::new(Vec::new())),
             keepalive,
             health: Mutex::default(),
+            pace: Mutex::default(),
+            in_flight: AtomicU64::new(0),
             stats: Stats::default(),
             road: Arc::default(),
         }
@@ -165,6 +176,7 @@ impl Upstream {
         let len = key.write_query(self.keepalive, &mut query);
         self.stats.queries.increment();
         let sent = Instant::now();
+        let _in_flight = InFlight::begin(&self.in_flight);
         let response = match self.exchange.exchange(&query[..len], deadline).await {
             Ok(response) => response,
             Err(error) => return Err(self.note(&error)),
@@ -205,6 +217,33 @@ impl Upstream {
         }
     }
 
+    /// As one of those that may be asked now, unless it asked to be left alone.
+    fn candidate(&self, index: usize, now: Instant) -> Option<Candidate> {
+        let health = locked(&self.health);
+        let is_avoided = health.is_avoided(now);
+        (!health.must_be_left_alone(now)).then(|| Candidate {
+            index,
+            is_avoided,
+            is_on_trial: !health.is_up() && !is_avoided,
+            cost: locked(&self.pace).cost(self.in_flight.load(Ordering::Relaxed), now),
+        })
+    }
+
+    /// It is at these addresses, as far as is known.
+    pub fn is_at(&self, addresses: &[IpAddr], port: u16) {
+        let addresses = addresses.iter().map(|address| SocketAddr::new(*address, port));
+        self.addresses.learned(addresses.collect());
+    }
+
+    /// Its addresses are others than before: whether it works there is not known.
+    fn has_moved(&self) {
+        locked(&self.health).network_changed(Instant::now());
+    }
+
+    fn warm_up(&self) {
+        self.exchange.warm_up();
+    }
+
     fn standing(&self, now: Instant) -> Standing {
         locked(&self.health).standing(now)
     }
@@ -218,13 +257,10 @@ impl Upstream {
         locked(&self.health).is_avoided(now)
     }
 
-    fn must_be_left_alone(&self, now: Instant) -> bool {
-        locked(&self.health).must_be_left_alone(now)
-    }
-
     /// It was given up while it was silent.
     fn gave_nothing(&self) {
         self.stats.failures.increment();
+        locked(&self.pace).failed(Instant::now());
         self.remember("no answer in time".to_owned());
     }
 
@@ -233,9 +269,16 @@ impl Upstream {
     }
 
     /// Counts a result; says whether the upstream came back with it.
-    fn judge(&self, result: &Result<Answered, AskError>, now: Instant) -> bool {
-        if result.is_err() {
-            self.stats.failures.increment();
+    fn judge(&self, result: &Result<Answered, AskError>, sent: Instant, now: Instant) -> bool {
+        match result {
+            Ok(_) => locked(&self.pace).observe(now.saturating_duration_since(sent), now),
+            Err(error) => {
+                self.stats.failures.increment();
+                // Our own full queue says nothing about it.
+                if *error != AskError::Full {
+                    locked(&self.pace).failed(now);
+                }
+            }
         }
         let responded = matches!(result, Ok(_) | Err(AskError::Failed { .. }));
         responded && locked(&self.health).responded(now)
@@ -251,6 +294,22 @@ impl fmt::Debug for Upstream {
         f.debug_struct("Upstream")
             .field("name", &self.name)
             .finish_non_exhaustive()
+    }
+}
+
+/// A question under way, as long as it lives.
+struct InFlight<'a>(&'a AtomicU64);
+
+impl<'a> InFlight<'a> {
+    fn begin(count: &'a AtomicU64) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -1,9 +1,10 @@
 //! Which upstream is asked, and what happens when it fails.
 //!
-//! Strategy `in-order`: one resolver sees the names, the next only when it fails. An upstream that takes long is not given up:
-//! the next one is asked beside it and the first usable answer counts. Never asks anything but the question key.
+//! The strategy says who is first; the next one sees a name only when the one before fails. An upstream that takes long is not given
+//! up: the next one is asked beside it and the first usable answer counts. Never asks anything but the question key.
 
 use std::future::poll_fn;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
 use std::time::Duration;
@@ -11,6 +12,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::health::{PROBE_TIME, Standing};
+use super::select::{Candidate, Plan, Strategy};
 use super::{Answered, AskError, Upstream};
 use crate::transport::BoxFuture;
 use crate::wire::answer::TtlLimits;
@@ -24,27 +26,45 @@ const MAX_HEAD_START: Duration = Duration::from_millis(1500);
 /// successor came about (250 ms and a handshake). A slow name at a resolver that works is not shown to another one so soon.
 const DOUBT_TIME: Duration = Duration::from_millis(700);
 
+/// Who asked within this time is browsing: after a change of network the next name will come soon.
+const BROWSING: Duration = Duration::from_secs(60);
+
+/// After a change of network so many upstreams are connected to at once: if the first cannot be reached there, the second is ready.
+const RACED: usize = 2;
+
 /// The configured upstreams, in the user's order.
 #[derive(Debug)]
 pub struct Pool {
-    upstreams: Vec<Upstream>,
+    upstreams: Vec<Arc<Upstream>>,
+    plan: Plan,
     ttls: TtlLimits,
     /// How often an upstream came back, or may have by a change of network.
     recoveries: AtomicU64,
+    /// Questions so far.
+    asked: AtomicU64,
+    begin: Instant,
+    /// When the last one came, in milliseconds since `begin`; [`NEVER`] before the first.
+    last_asked: AtomicU64,
 }
 
+const NEVER: u64 = u64::MAX;
+
 impl Pool {
-    /// A pool of at least one upstream.
-    pub fn new(upstreams: Vec<Upstream>, ttls: TtlLimits) -> Self {
+    /// A pool of at least one upstream; no two of one name.
+    pub fn new(upstreams: Vec<Arc<Upstream>>, strategy: &Strategy, ttls: TtlLimits) -> Self {
         Self {
+            plan: Plan::new(strategy, upstreams.iter().map(|upstream| upstream.name())),
             upstreams,
             ttls,
             recoveries: AtomicU64::new(0),
+            asked: AtomicU64::new(0),
+            begin: Instant::now(),
+            last_asked: AtomicU64::new(NEVER),
         }
     }
 
     /// The upstreams, in order.
-    pub fn upstreams(&self) -> &[Upstream] {
+    pub fn upstreams(&self) -> &[Arc<Upstream>] {
         &self.upstreams
     }
 
@@ -60,6 +80,17 @@ impl Pool {
         if down.count() > 0 {
             self.recoveries.fetch_add(1, Ordering::Relaxed);
         }
+        let now = Instant::now();
+        if self.is_in_use(now) {
+            // Only connections are raced, not questions: a name is still shown to one upstream, and to the next if that one fails.
+            let best = self.user_order(now).into_iter().take(RACED);
+            best.for_each(|index| self.upstreams[index].warm_up());
+        }
+    }
+
+    fn is_in_use(&self, now: Instant) -> bool {
+        let last = self.last_asked.load(Ordering::Relaxed);
+        last != NEVER && now < self.begin + Duration::from_millis(last) + BROWSING
     }
 
     /// Whether an upstream is believed to work or is due for a trial. Takes no trial, asks nobody, allocates nothing.
@@ -72,7 +103,10 @@ impl Pool {
     /// # Errors
     /// The most telling failure of those that were met.
     pub async fn ask(&self, key: &QuestionKey, deadline: Instant) -> Result<Answered, AskError> {
-        let mut candidates = self.order(Instant::now()).into_iter().peekable();
+        let now = Instant::now();
+        let since = u64::try_from((now - self.begin).as_millis()).unwrap_or(NEVER - 1);
+        self.last_asked.store(since, Ordering::Relaxed);
+        let mut candidates = self.order(key, now).into_iter().peekable();
         let mut running = Race::default();
         let mut worst = if candidates.peek().is_some() {
             AskError::Full
@@ -85,7 +119,7 @@ impl Pool {
             if running.is_empty() || now >= head_start_ends {
                 if let Some(index) = candidates.next() {
                     let upstream = &self.upstreams[index];
-                    head_start_ends = now + head_start(upstream.standing(now));
+                    head_start_ends = now + self.head_start(upstream.standing(now));
                     look_at = now + DOUBT_TIME;
                     running.add(index, now, Box::pin(upstream.ask(key, deadline, &self.ttls)));
                 } else if running.is_empty() {
@@ -128,13 +162,33 @@ impl Pool {
         last.is_some_and(|runner| self.upstreams[runner.index].is_in_doubt())
     }
 
+    /// In the order in which they are asked. Those that asked to be left alone (RFC 8484 section 5.1 with RFC 9110 section 10.2.3)
+    /// are not among them.
+    fn order(&self, key: &QuestionKey, now: Instant) -> Vec<usize> {
+        let mut candidates: Vec<_> = self.candidates(now).collect();
+        let number = self.asked.fetch_add(1, Ordering::Relaxed);
+        self.plan.sort(&mut candidates, key.qname(), scattered(number));
+        candidates.into_iter().map(|candidate| candidate.index).collect()
+    }
+
     /// Those that work, in the user's order; one that is due for a trial stands at its own place; the rest at the end.
-    /// Those that asked to be left alone (RFC 8484 section 5.1 with RFC 9110 section 10.2.3) are not among them.
-    fn order(&self, now: Instant) -> Vec<usize> {
-        let may_be_asked = |index: &usize| !self.upstreams[*index].must_be_left_alone(now);
-        let mut order: Vec<_> = (0..self.upstreams.len()).filter(may_be_asked).collect();
-        order.sort_by_key(|index| self.upstreams[*index].is_avoided(now));
-        order
+    fn user_order(&self, now: Instant) -> Vec<usize> {
+        let mut candidates: Vec<_> = self.candidates(now).collect();
+        Plan::InOrder.sort(&mut candidates, &[], 0);
+        candidates.into_iter().map(|candidate| candidate.index).collect()
+    }
+
+    fn candidates(&self, now: Instant) -> impl Iterator<Item = Candidate> {
+        let upstreams = self.upstreams.iter().enumerate();
+        upstreams.filter_map(move |(index, upstream)| upstream.candidate(index, now))
+    }
+
+    fn head_start(&self, standing: Standing) -> Duration {
+        match standing {
+            Standing::Up => MAX_HEAD_START,
+            Standing::Trial if self.plan.tries_beside() => Duration::ZERO,
+            Standing::Trial | Standing::Down => PROBE_TIME,
+        }
     }
 
     /// Those that had their head start and said nothing.
@@ -157,18 +211,19 @@ impl Pool {
         if matches!(result, Err(AskError::Silent)) && !runner.noted {
             upstream.was_silent(runner.sent, now);
         }
-        if upstream.judge(&result, now) {
+        if upstream.judge(&result, runner.sent, now) {
             self.recoveries.fetch_add(1, Ordering::Relaxed);
         }
         result
     }
 }
 
-fn head_start(standing: Standing) -> Duration {
-    match standing {
-        Standing::Up => MAX_HEAD_START,
-        Standing::Trial | Standing::Down => PROBE_TIME,
-    }
+/// A counter as a number without pattern (splitmix64, Steele 2014): for lots that nothing secret hangs on.
+fn scattered(number: u64) -> u64 {
+    let mut z = number.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
 }
 
 /// Questions under way at several upstreams.

@@ -1,23 +1,29 @@
 use super::fake::{Behaviour, Fake};
 use super::pool::Pool;
+use super::select::Strategy;
 use super::*;
 use crate::wire::testkit::{A, key};
 
 fn pool(behaviours: &[Behaviour]) -> (Pool, Vec<Arc<Fake>>) {
+    pool_with(&Strategy::InOrder, behaviours)
+}
+
+fn pool_with(strategy: &Strategy, behaviours: &[Behaviour]) -> (Pool, Vec<Arc<Fake>>) {
     let fakes: Vec<_> = behaviours
         .iter()
         .map(|behaviour| Arc::new(Fake::new(*behaviour)))
         .collect();
     let upstreams = fakes.iter().enumerate().map(|(index, fake)| {
-        Upstream::new(
+        Arc::new(Upstream::new(
             format!("fake{index}"),
             Arc::clone(fake) as Arc<dyn Exchange>,
             Keepalive::Omit,
-        )
+        ))
     });
     (
         Pool::new(
             upstreams.collect(),
+            strategy,
             TtlLimits {
                 min: 0,
                 max: 86_400,
@@ -129,7 +135,11 @@ async fn one_silence_counts_once_and_a_given_up_upstream_has_failed() {
     let (silent, _) = pool(&[Behaviour::Silent, Behaviour::Silent]);
     assert_eq!(ask(&silent).await, Err(AskError::Silent));
     assert_eq!(
-        silent.upstreams().iter().map(Upstream::is_up).collect::<Vec<_>>(),
+        silent
+            .upstreams()
+            .iter()
+            .map(|upstream| upstream.is_up())
+            .collect::<Vec<_>>(),
         [true, true]
     );
     let (pool, _) = pool(&[Behaviour::Silent, Behaviour::Answer]);
@@ -204,4 +214,132 @@ async fn r9520_3_a_change_of_network_voids_failures_only_if_somebody_was_down() 
     ask(&pool).await.unwrap();
     assert_eq!(asked(&fakes), [2, 2], "the first has its trial");
     assert_eq!(fakes[1].changes(), 2, "all are told");
+}
+
+fn names(range: std::ops::Range<u32>) -> impl Iterator<Item = QuestionKey> {
+    range.map(|n| key(&format!("www.site{n}.example"), A))
+}
+
+async fn ask_for(pool: &Pool, key: &QuestionKey) -> Result<(), AskError> {
+    let deadline = Instant::now() + Duration::from_millis(4500);
+    pool.ask(key, deadline).await.map(|_| ())
+}
+
+#[tokio::test(start_paused = true)]
+async fn fastest_asks_the_faster_one_and_tries_the_slower_one_again() {
+    let slow = Behaviour::Slow(Duration::from_millis(60));
+    let (pool, fakes) = pool_with(&Strategy::Fastest, &[slow, Behaviour::Slow(Duration::from_millis(20))]);
+    for key in names(0..1_000) {
+        ask_for(&pool, &key).await.unwrap();
+    }
+    let [first, second] = asked(&fakes)[..] else { panic!() };
+    // Twenty seconds: three times as slow is tried about every fifteen.
+    assert!((1..10).contains(&first) && second > 990, "{first} {second}");
+    fakes[0].behave(Behaviour::Slow(Duration::from_millis(5)));
+    for key in names(0..4_000) {
+        ask_for(&pool, &key).await.unwrap();
+    }
+    assert!(
+        asked(&fakes)[0] > 2_000,
+        "it became the faster one: {:?}",
+        asked(&fakes)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn fastest_makes_nobody_wait_for_one_that_is_on_trial() {
+    let fast = Behaviour::Slow(Duration::from_millis(20));
+    let (pool, fakes) = pool_with(&Strategy::Fastest, &[Behaviour::Broken, fast]);
+    for key in names(0..5) {
+        ask_for(&pool, &key).await.unwrap();
+    }
+    assert_eq!(asked(&fakes), [1, 5]);
+    fakes[0].behave(Behaviour::Silent);
+    for key in names(0..600) {
+        let start = Instant::now();
+        ask_for(&pool, &key).await.unwrap();
+        assert!(start.elapsed() <= Duration::from_millis(21), "{:?}", start.elapsed());
+        tokio::time::advance(Duration::from_millis(180)).await;
+    }
+    // Two minutes of trials that grow apart to one in thirty seconds.
+    assert!((5..12).contains(&fakes[0].asked()), "{:?}", asked(&fakes));
+    fakes[0].behave(Behaviour::Answer);
+    tokio::time::advance(Duration::from_secs(30)).await;
+    for key in names(0..3) {
+        ask_for(&pool, &key).await.unwrap();
+    }
+    assert!(pool.upstreams()[0].is_up());
+}
+
+#[tokio::test(start_paused = true)]
+async fn fastest_does_not_take_a_quick_failure_for_speed() {
+    let behaviours = [Behaviour::Fail(2, None), Behaviour::Slow(Duration::from_millis(30))];
+    let (pool, fakes) = pool_with(&Strategy::Fastest, &behaviours);
+    for key in names(0..1_000) {
+        ask_for(&pool, &key).await.unwrap();
+    }
+    assert!(fakes[0].asked() < 30, "{:?}", asked(&fakes));
+}
+
+#[tokio::test(start_paused = true)]
+async fn spread_shows_each_domain_to_one_resolver_and_gives_it_back_after_an_outage() {
+    let (pool, fakes) = pool_with(&Strategy::Spread([7; 32]), &[Behaviour::Answer; 3]);
+    let seen = |fakes: &[Arc<Fake>]| -> Vec<Vec<Vec<u8>>> {
+        let questions = |fake: &Arc<Fake>| fake.queries().iter().map(|query| query[12..40].to_vec()).collect();
+        fakes.iter().map(questions).collect()
+    };
+    for key in names(0..60) {
+        ask_for(&pool, &key).await.unwrap();
+    }
+    let before = seen(&fakes);
+    assert!(
+        before.iter().all(|questions| questions.len() > 8),
+        "{:?}",
+        asked(&fakes)
+    );
+    fakes[1].behave(Behaviour::Broken);
+    for key in names(0..60) {
+        ask_for(&pool, &key).await.unwrap();
+    }
+    fakes[1].behave(Behaviour::Answer);
+    tokio::time::advance(Duration::from_secs(31)).await;
+    let third = seen(&fakes);
+    for key in names(0..60) {
+        ask_for(&pool, &key).await.unwrap();
+    }
+    let after = seen(&fakes);
+    for at in [0, 2] {
+        assert_eq!(
+            after[at][third[at].len()..],
+            before[at],
+            "the others have what they had"
+        );
+    }
+    assert_eq!(
+        after[1][third[1].len()..],
+        before[1],
+        "and so has the one that was down"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_change_of_network_the_best_two_are_connected_to_and_only_while_people_ask() {
+    let (pool, fakes) = pool(&[
+        Behaviour::Broken,
+        Behaviour::Answer,
+        Behaviour::Answer,
+        Behaviour::Answer,
+    ]);
+    let warmed = || fakes.iter().map(|fake| fake.warmed()).collect::<Vec<_>>();
+    pool.network_changed();
+    assert_eq!(warmed(), [0, 0, 0, 0], "nobody has asked yet");
+    ask(&pool).await.unwrap();
+    tokio::time::advance(Duration::from_secs(2)).await;
+    pool.network_changed();
+    // A change of network is a trial for the one that was down.
+    assert_eq!(warmed(), [1, 1, 0, 0]);
+    tokio::time::advance(Duration::from_secs(61)).await;
+    pool.network_changed();
+    assert_eq!(warmed(), [1, 1, 0, 0], "nobody asks any more");
+    assert_eq!(asked(&fakes), [1, 1, 0, 0], "no name is raced");
 }

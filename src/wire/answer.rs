@@ -3,7 +3,8 @@
 //! [`Answer::check`] is the only way in: what it gives back answers the question and holds nothing else. The response is read
 //! and written anew once, so that no octet layout of an upstream's making reaches a client; after that it is copied and patched.
 
-use super::ParseError;
+use std::net::IpAddr;
+
 use super::chain;
 use super::compress::{Compression, Writer};
 use super::edns::{Ede, Edns, MAX_OPT_LEN};
@@ -13,6 +14,7 @@ use super::query::Query;
 use super::question::{QuestionKey, is_same, read_question};
 use super::rdata::{self, SoaTimes};
 use super::record::{CLASS_IN, Record, RecordType};
+use super::{ParseError, read_u16};
 
 /// TTL of every record of a stale answer, in seconds (RFC 8767 section 4: 30 recommended, and more than 0).
 pub const STALE_TTL: u32 = 30;
@@ -192,6 +194,22 @@ impl Answer {
     /// The records in wire form with their TTLs, for filters and tests: the message as kept, without OPT.
     pub fn message(&self) -> &[u8] {
         &self.octets
+    }
+
+    /// The addresses in its A and AAAA records, in their order.
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        self.ttl_offsets.iter().filter_map(|ttl_at| {
+            // TYPE and CLASS stand before the TTL, RDLENGTH and RDATA behind it; all was checked.
+            let ttl_at = usize::from(*ttl_at);
+            let rtype = RecordType(read_u16(&self.octets, ttl_at - 4).ok()?);
+            let len = usize::from(read_u16(&self.octets, ttl_at + 4).ok()?);
+            let rdata = self.octets.get(ttl_at + 6..ttl_at + 6 + len)?;
+            match rtype {
+                RecordType::A => Some(<[u8; 4]>::try_from(rdata).ok()?.into()),
+                RecordType::AAAA => Some(<[u8; 16]>::try_from(rdata).ok()?.into()),
+                _ => None,
+            }
+        })
     }
 
     fn counts(&self) -> [u16; 2] {

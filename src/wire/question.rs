@@ -4,7 +4,8 @@ use std::borrow::Borrow;
 use std::hash::{Hash, Hasher};
 
 use super::header::{AD, CD, HEADER_LEN, Header, RD};
-use super::record::RecordType;
+use super::name::MAX_NAME_LEN;
+use super::record::{CLASS_IN, RecordType};
 use super::{ParseError, edns, name, read_u16};
 
 /// Everything of a client's query that decides its answer: canonical QNAME, QTYPE, QCLASS, DO and CD. Not RD, AD, the payload
@@ -17,6 +18,9 @@ pub struct QuestionKey {
 
 /// 255 octets of name, QTYPE, QCLASS, one octet of flags.
 const MAX_KEY_LEN: usize = 260;
+
+/// Octets of one label (RFC 1035 section 2.3.4).
+const MAX_LABEL_LEN: u8 = 63;
 
 /// Set in the key's last octet for DO.
 const KEY_DO: u8 = 0x80;
@@ -41,6 +45,26 @@ impl QuestionKey {
             octets,
             len: u16::try_from(len + 1).ok()?,
         })
+    }
+
+    /// The key for a host name with dots, in class IN, without DO and CD. `None` if it is no name.
+    pub fn of_host(host: &str, rtype: RecordType) -> Option<Self> {
+        let mut question = Vec::with_capacity(host.len() + 6);
+        for label in host.split('.') {
+            question.push(
+                u8::try_from(label.len())
+                    .ok()
+                    .filter(|len| (1..=MAX_LABEL_LEN).contains(len))?,
+            );
+            question.extend_from_slice(label.as_bytes());
+        }
+        question.push(0);
+        if question.len() > MAX_NAME_LEN {
+            return None;
+        }
+        question.extend(rtype.0.to_be_bytes());
+        question.extend(CLASS_IN.to_be_bytes());
+        Self::new(&question, false, false)
     }
 
     /// The key as octets: QNAME folded to lower case, QTYPE, QCLASS, one octet of flags.

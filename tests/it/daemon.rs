@@ -30,8 +30,10 @@ const START_LIMIT: Duration = Duration::from_secs(15);
 pub(crate) struct Config {
     pub(crate) dns: SocketAddr,
     pub(crate) stats: SocketAddr,
+    lines: String,
     tables: String,
     upstreams: String,
+    environment: Vec<(String, String)>,
 }
 
 impl Config {
@@ -41,14 +43,34 @@ impl Config {
         Self {
             dns,
             stats,
+            lines: String::new(),
             tables: String::new(),
             upstreams: String::new(),
+            environment: Vec::new(),
         }
     }
 
     /// Lines after all upstreams.
     pub(crate) fn table(mut self, lines: &str) -> Self {
         writeln!(self.tables, "{lines}").unwrap();
+        self
+    }
+
+    /// A variable of the daemon's environment.
+    pub(crate) fn variable(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// A line before all tables.
+    pub(crate) fn line(mut self, line: &str) -> Self {
+        writeln!(self.lines, "{line}").unwrap();
+        self
+    }
+
+    /// An upstream of which only the name is known.
+    pub(crate) fn nameless(mut self, url: &str) -> Self {
+        writeln!(self.upstreams, "[[upstream]]\nurl = \"{url}\"\nroots = \"{CA}\"\n").unwrap();
         self
     }
 
@@ -62,9 +84,9 @@ impl Config {
         self
     }
 
-    /// Pins for the upstream named last.
-    pub(crate) fn pins(mut self, pins: &[String]) -> Self {
-        writeln!(self.upstreams, "pins = {pins:?}\n").unwrap();
+    /// One more line for the upstream named last.
+    pub(crate) fn key(mut self, line: &str) -> Self {
+        writeln!(self.upstreams, "{line}\n").unwrap();
         self
     }
 
@@ -89,10 +111,12 @@ impl Config {
         let Self {
             dns,
             stats,
+            lines,
             tables,
             upstreams,
+            environment: _,
         } = self;
-        format!("version = 1\nlisten = [\"{dns}\"]\n{upstreams}\n{tables}\n[stats]\nlisten = \"{stats}\"\n")
+        format!("version = 1\nlisten = [\"{dns}\"]\n{lines}\n{upstreams}\n{tables}\n[stats]\nlisten = \"{stats}\"\n")
     }
 
     /// Starts the daemon and waits until it answers.
@@ -131,6 +155,7 @@ impl Daemon {
         let mut child = Command::new(TACENDA)
             .args(["run", "--config"])
             .arg(path)
+            .envs(config.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())

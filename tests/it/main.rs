@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test's helper may panic")]
 
+mod bootstrap;
 mod broken;
 mod caching;
 mod client;
@@ -22,6 +23,7 @@ mod peers;
 mod privacy;
 mod script;
 mod stale;
+mod strategy;
 mod stream;
 mod tls;
 mod upstream;

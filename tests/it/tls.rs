@@ -210,7 +210,10 @@ fn r8310_4_only_a_pinned_key_is_asked() {
         ([own, backup.clone()], (0, None)),
         ([sent_along, backup], (SERVFAIL, Some(23))),
     ] {
-        let daemon = Config::new().upstream(&url, &authority.roots()).pins(&pins).start();
+        let daemon = Config::new()
+            .upstream(&url, &authority.roots())
+            .key(&format!("pins = {pins:?}"))
+            .start();
         let response = Ask::new("www.example", A).edns().udp(daemon.dns);
         assert_eq!((response.rcode(), response.ede()), expected, "{}", daemon.stderr());
     }

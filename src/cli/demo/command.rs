@@ -7,7 +7,7 @@ use super::{Figures, RunningStub, StubSettings};
 use crate::app::App;
 use crate::cli::output::Output;
 use crate::cli::{Exit, Failure};
-use crate::config::{ChosenBy, Config, Listen, Roots, UpstreamConfig};
+use crate::config::{AddressesFrom, ChosenBy, Config, Listen, Roots, UpstreamConfig};
 use crate::upstream::endpoint::Endpoint;
 
 /// Runs the demo and prints it. Ends with 1, loudly, if anything is not as it should be.
@@ -30,6 +30,7 @@ async fn start_stub(settings: StubSettings) -> Result<RunningStub, String> {
         server_name: endpoint.host.clone(),
         endpoint,
         addresses: vec![IpAddr::V4(settings.address)],
+        addresses_from: AddressesFrom::User,
         roots: Roots::Pem(settings.ca_pem),
         pins: Vec::new(),
     };

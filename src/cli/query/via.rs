@@ -1,6 +1,5 @@
 //! Asks an upstream directly, over DoT or DoH.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -34,7 +33,7 @@ pub(super) async fn ask(upstream: &UpstreamConfig, question: &Question) -> Resul
 }
 
 async fn ask_via(upstream: &UpstreamConfig, query: &[u8], deadline: Instant) -> Result<Vec<u8>, String> {
-    let (exchange, _) = connect::open(&upstream.into(), &Arc::default()).map_err(|error| error.to_string())?;
+    let exchange = connect::bare(&upstream.into()).map_err(|error| error.to_string())?;
     let response = exchange
         .exchange(query, deadline)
         .await

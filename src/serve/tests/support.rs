@@ -23,6 +23,7 @@ use crate::stats::Counter;
 use crate::transport::{self, BoxFuture, Exchange, ExchangeError, ExchangeErrorKind};
 use crate::upstream::Upstream;
 use crate::upstream::pool::Pool;
+use crate::upstream::select::Strategy;
 use crate::wire::edns::Ede;
 use crate::wire::frame::{FrameReader, write_frame};
 use crate::wire::header::Rcode;
@@ -39,7 +40,8 @@ pub(in crate::serve) fn test_resolver(upstream: &Arc<FakeUpstream>) -> Arc<Resol
     let exchange = Arc::clone(upstream) as Arc<dyn Exchange>;
     let settings = cache::Settings::default();
     let pool = Pool::new(
-        vec![Upstream::new("fake".to_owned(), exchange, Keepalive::Omit)],
+        vec![Arc::new(Upstream::new("fake".to_owned(), exchange, Keepalive::Omit))],
+        &Strategy::InOrder,
         settings.ttls,
     );
     Arc::new(Resolver::new(Policy::default(), Arc::new(Cache::new(settings)), pool))

@@ -192,6 +192,15 @@ impl<O: Open> Fleet<O> {
         }
     }
 
+    /// Dials if there is no connection on which answers could be expected.
+    pub(super) fn warm_up(self: &Arc<Self>, now: Instant) {
+        let mut slot = self.lock();
+        slot.drop_closed(now);
+        if slot.best(None).is_none() {
+            self.dial_unless_paused(&mut slot, now);
+        }
+    }
+
     fn dial_unless_paused(self: &Arc<Self>, slot: &mut Slot<O::Connection>, now: Instant) {
         // A dial whose task is gone without a result has panicked: it must not block the road for ever.
         let is_running = slot.dial.as_ref().is_some_and(|dial| dial.result.has_changed().is_ok());
@@ -238,6 +247,8 @@ impl<O: Open> Fleet<O> {
     /// Opens a connection. A try that is silent is left to itself and another one begins beside it: a packet that was lost while
     /// the network was away is repeated by the kernel ever more rarely, and a handshake on a dead connection never ends well.
     async fn open(self: Arc<Self>, deadline: Instant) -> Result<O::Connection, ExchangeError> {
+        // Once for all tries: they would all begin when the address becomes known.
+        self.opener.ready(deadline).await?;
         let mut tries = JoinSet::new();
         let mut next = Instant::now();
         loop {

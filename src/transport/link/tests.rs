@@ -64,6 +64,10 @@ impl Open for Arc<World> {
 
     fn network_changed(&self) {}
 
+    async fn ready(&self, _: Instant) -> Result<(), ExchangeError> {
+        Ok(())
+    }
+
     async fn open(&self, _: Instant) -> Result<Handle, ExchangeError> {
         self.dialled.fetch_add(1, Ordering::SeqCst);
         // Out of script, everything works.

@@ -9,7 +9,7 @@ use crate::transport::dot::Dot;
 use crate::transport::testing::{
     Authority, Frames, NAME, Shown, answer, answer_with_keepalive, in_ms, query, serve, serve_tcp, soon, tapped,
 };
-use crate::transport::{Exchange, ExchangeErrorKind, Target};
+use crate::transport::{Addresses, Exchange, ExchangeErrorKind, Target};
 
 /// Octets of application data that a server saw.
 type Heard = Arc<Mutex<Vec<u8>>>;
@@ -250,7 +250,7 @@ async fn r8305_1_an_address_that_fails_at_tls_goes_last_and_the_one_that_worked_
     })
     .await;
     let mut target = authority.target(bad, Alpn::Dot);
-    target.addresses.push(good);
+    target.addresses = Arc::new(Addresses::new(vec![bad, good]));
     let stats = Arc::new(Stats::default());
     let dot = Dot::new(target, Arc::clone(&stats));
     assert!(dot.exchange(&query("a.example"), soon()).await.is_err());

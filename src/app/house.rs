@@ -1,0 +1,153 @@
+//! From a configuration to a resolver: upstreams, strategy, cache, and who keeps the addresses of upstreams that are known by name.
+
+use std::io;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::StartError;
+use super::remembered::Remembered;
+use super::state::State;
+use crate::cache::{self, Cache};
+use crate::config::{AddressesFrom, Config, Strategy, UpstreamConfig};
+use crate::policy::Policy;
+use crate::resolve::Resolver;
+use crate::transport::keyed::fresh_secret;
+use crate::transport::tls::Trust;
+use crate::upstream::Upstream;
+use crate::upstream::bootstrap::{Bootstrap, First};
+use crate::upstream::connect;
+use crate::upstream::endpoint::Host;
+use crate::upstream::pool::Pool;
+use crate::upstream::select;
+use crate::wire::answer::TtlLimits;
+
+/// Keeps the addresses of one upstream; to be run as long as that is in use. Never ends by itself.
+type Follower = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// What is made of one configuration.
+pub(super) struct House {
+    pub(super) resolver: Arc<Resolver>,
+    pub(super) followers: Vec<Follower>,
+}
+
+impl House {
+    /// Opens no connection; reads what an earlier run remembered, if that is of use.
+    pub(super) fn build(config: &Config) -> Result<Self, StartError> {
+        let state = State::of_this_host();
+        let seconds = |duration: Duration| u32::try_from(duration.as_secs()).unwrap_or(u32::MAX);
+        let ttls = TtlLimits {
+            min: seconds(config.cache.min_ttl),
+            max: seconds(config.cache.max_ttl),
+            max_negative: seconds(config.cache.max_negative_ttl),
+        };
+        let built: Vec<_> = config.upstreams.iter().map(connect).collect::<Result<_, _>>()?;
+        let followers = followers(&config.upstreams, &built, &state)?;
+        let cache = Cache::new(cache::Settings {
+            max_bytes: config.cache.max_bytes,
+            ttls,
+            serve_stale: config.cache.serve_stale,
+            prefetch: config.cache.prefetch,
+        });
+        let pool = Pool::new(built, &strategy(config, &state)?, ttls);
+        Ok(Self {
+            resolver: Arc::new(Resolver::new(Policy::default(), Arc::new(cache), pool)),
+            followers,
+        })
+    }
+}
+
+/// One upstream alone is the first whatever the strategy: then no secret is made.
+fn strategy(config: &Config, state: &State) -> Result<select::Strategy, StartError> {
+    Ok(match config.strategy {
+        Strategy::Fastest => select::Strategy::Fastest,
+        Strategy::Spread if config.upstreams.len() > 1 => {
+            let no_chance = || StartError::Serve(io::Error::other("the system gives no random numbers"));
+            select::Strategy::Spread(state.secret(fresh_secret().ok_or_else(no_chance)?))
+        }
+        Strategy::Spread | Strategy::InOrder => select::Strategy::InOrder,
+    })
+}
+
+fn connect(config: &UpstreamConfig) -> Result<Arc<Upstream>, StartError> {
+    let refused = |error| StartError::Upstream {
+        name: config.name.clone(),
+        error,
+    };
+    connect::connect(config.into()).map(Arc::new).map_err(refused)
+}
+
+impl From<&UpstreamConfig> for connect::Settings {
+    fn from(config: &UpstreamConfig) -> Self {
+        Self {
+            name: config.name.clone(),
+            endpoint: config.endpoint.clone(),
+            addresses: config.addresses.clone(),
+            server_name: config.server_name.clone(),
+            trust: Trust {
+                roots: config.roots.clone(),
+                pins: config.pins.clone(),
+            },
+        }
+    }
+}
+
+/// Who keeps the addresses of the upstreams whose addresses nobody wrote down.
+fn followers(configs: &[UpstreamConfig], built: &[Arc<Upstream>], state: &State) -> Result<Vec<Follower>, StartError> {
+    let nameless = |config: &&UpstreamConfig| config.addresses_from == AddressesFrom::Nobody;
+    let hosts = configs
+        .iter()
+        .filter(nameless)
+        .map(|config| config.endpoint.host.to_string());
+    let hosts: Vec<_> = hosts.collect();
+    let by_address: Vec<_> = configs
+        .iter()
+        .zip(built)
+        .filter(|(config, _)| config.addresses_from != AddressesFrom::Nobody)
+        .map(|(_, upstream)| Arc::clone(upstream))
+        .collect();
+    let sources = if by_address.is_empty() {
+        well_known()?
+    } else {
+        by_address
+    };
+    let remembered = Arc::new(Remembered::read(state.clone(), &hosts));
+    let mut followers: Vec<Follower> = Vec::new();
+    for (config, upstream) in configs.iter().zip(built) {
+        let Host::Name(host) = &config.endpoint.host else {
+            continue;
+        };
+        let others: Vec<_> = sources
+            .iter()
+            .filter(|source| !Arc::ptr_eq(source, upstream))
+            .cloned()
+            .collect();
+        let first = match config.addresses_from {
+            AddressesFrom::User => continue,
+            AddressesFrom::Table if others.is_empty() => continue,
+            AddressesFrom::Table => First::InTrouble,
+            AddressesFrom::Nobody => match remembered.addresses(host) {
+                Some((addresses, left)) => {
+                    upstream.is_at(&addresses, config.endpoint.port);
+                    First::After(left)
+                }
+                None => First::After(Duration::ZERO),
+            },
+        };
+        let bootstrap = Bootstrap::new(Arc::clone(upstream), host, config.endpoint.port, others, first);
+        let remembered = Arc::clone(&remembered);
+        followers.push(Box::pin(bootstrap.follow(move |host: &str, addresses: &[IpAddr]| {
+            let (remembered, host, addresses) = (Arc::clone(&remembered), host.to_owned(), addresses.to_vec());
+            // A disk may be slow, and nobody waits for it.
+            tokio::task::spawn_blocking(move || remembered.learned(&host, &addresses));
+        })));
+    }
+    Ok(followers)
+}
+
+/// The resolvers of the default configuration, for whom the user wrote down none that is reached by address. They are asked for the
+/// addresses of resolvers and for nothing else.
+fn well_known() -> Result<Vec<Arc<Upstream>>, StartError> {
+    Config::default().upstreams.iter().map(connect).collect()
+}

@@ -1,0 +1,128 @@
+//! Small private files that survive a power cut: either the old octets or the new ones, never half of them.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::path::Path;
+
+/// Where a service keeps what outlives it, unless its manager says otherwise.
+#[cfg(target_os = "macos")]
+pub const STATE_FOLDER: &str = "/Library/Application Support/tacenda";
+/// Where a service keeps what outlives it, unless its manager says otherwise.
+#[cfg(windows)]
+pub const STATE_FOLDER: &str = r"C:\ProgramData\tacenda";
+/// Where a service keeps what outlives it, unless its manager says otherwise (FHS 3.0 section 5.8).
+#[cfg(not(any(target_os = "macos", windows)))]
+pub const STATE_FOLDER: &str = "/var/lib/tacenda";
+
+/// Makes a folder, and those above it, readable by this user alone. One that is there keeps its mode.
+///
+/// # Errors
+/// The system's own.
+pub fn make_private_folder(path: &Path) -> io::Result<()> {
+    let mut builder = DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.recursive(true).create(path)
+}
+
+/// The octets of a file, `None` if there is none.
+///
+/// # Errors
+/// `FileTooLarge` if it is longer than `max_len` octets; else the system's own.
+pub fn read(path: &Path, max_len: u64) -> io::Result<Option<Vec<u8>>> {
+    let file = match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        opened => opened?,
+    };
+    let mut octets = Vec::new();
+    let len = file.take(max_len + 1).read_to_end(&mut octets)?;
+    if u64::try_from(len).unwrap_or(u64::MAX) > max_len {
+        return Err(io::Error::new(
+            io::ErrorKind::FileTooLarge,
+            format!("longer than {max_len} octets"),
+        ));
+    }
+    Ok(Some(octets))
+}
+
+/// Puts `octets` in the place of the file, readable by this user alone: written beside it, synced, renamed, the folder synced.
+///
+/// # Errors
+/// The system's own (no space, read-only, no permission); the old file then stands as it was.
+pub fn replace(path: &Path, octets: &[u8]) -> io::Result<()> {
+    let beside = path.with_extension("new");
+    let written = write_new(&beside, octets).and_then(|()| fs::rename(&beside, path));
+    if written.is_err() {
+        // What was begun is of no use; that it may not be there either is no news.
+        let _ = fs::remove_file(&beside);
+    }
+    written?;
+    // A rename is on the disk once its folder is. Not every system opens folders, and the file itself is whole by now.
+    if let Some(folder) = path.parent().and_then(|folder| File::open(folder).ok()) {
+        let _ = folder.sync_all();
+    }
+    Ok(())
+}
+
+fn write_new(path: &Path, octets: &[u8]) -> io::Result<()> {
+    // Left by a run that was cut off; its mode is unknown.
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(path)?;
+    file.write_all(octets)?;
+    file.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_replaced_whole_and_private() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a/b/secret");
+        make_private_folder(path.parent().unwrap()).unwrap();
+        assert_eq!(read(&path, 9).unwrap(), None);
+        fs::write(path.with_extension("new"), "left by a power cut").unwrap();
+        for octets in [&b"first"[..], b"2nd"] {
+            replace(&path, octets).unwrap();
+            assert_eq!(read(&path, 9).unwrap().unwrap(), octets);
+        }
+        assert_eq!(
+            fs::read_dir(path.parent().unwrap()).unwrap().count(),
+            1,
+            "nothing beside it"
+        );
+        #[cfg(unix)]
+        for (path, mode) in [(path.as_path(), 0o600), (path.parent().unwrap(), 0o700)] {
+            use std::os::unix::fs::PermissionsExt;
+            assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o777, mode);
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_too_long_is_not_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("long");
+        fs::write(&path, [0; 10]).unwrap();
+        assert_eq!(read(&path, 10).unwrap().unwrap().len(), 10);
+        assert_eq!(read(&path, 9).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
+    }
+
+    #[test]
+    fn what_cannot_be_written_leaves_the_old_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("kept");
+        replace(&path, b"old").unwrap();
+        fs::create_dir(path.with_extension("new")).unwrap();
+        assert!(replace(&path, b"new").is_err());
+        assert_eq!(read(&path, 9).unwrap().unwrap(), b"old");
+        assert!(replace(&folder.path().join("none/x"), b"").is_err());
+    }
+}
