@@ -11,6 +11,7 @@ mod client;
 mod command;
 mod corpus;
 mod daemon;
+mod economy;
 mod edns;
 mod failover;
 mod figures;
