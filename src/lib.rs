@@ -65,6 +65,7 @@
 //! - The upstream engine is in `transport::link`: suspicion and hedges are of connections to one resolver, and only there are they
 //!   in sight. The pool above it decides between resolvers, and never hedges across them: that would show a name to two.
 //! - A connection lives 90 to 120 minutes, not 10 to 30: one handshake an hour of light browsing is the promise.
+//! - Time servers' names may be asked without a look at certificates' dates (`upstream::undated`): or else a wrong clock stays wrong.
 //! - After a change of network the two best upstreams are connected to, but a name is not raced: it would be shown to two.
 //! - `spread` needs a keyed hash, `upstream` gets it from `transport::keyed`, so that `ring` stays there.
 //! - What outlives a run (`spread`'s secret, addresses that were learned) is in `app::state`, written by `os::file`.

@@ -14,13 +14,14 @@ use crate::config::{AddressesFrom, Config, Strategy, UpstreamConfig};
 use crate::policy::Policy;
 use crate::resolve::Resolver;
 use crate::transport::keyed::fresh_secret;
-use crate::transport::tls::Trust;
+use crate::transport::tls::{Dates, Trust};
 use crate::upstream::Upstream;
 use crate::upstream::bootstrap::{Bootstrap, First};
 use crate::upstream::connect;
 use crate::upstream::endpoint::Host;
 use crate::upstream::pool::Pool;
 use crate::upstream::select;
+use crate::upstream::undated::Undated;
 use crate::wire::answer::TtlLimits;
 
 /// Keeps the addresses of one upstream; to be run as long as that is in use. Never ends by itself.
@@ -50,9 +51,12 @@ impl House {
             serve_stale: config.cache.serve_stale,
             prefetch: config.cache.prefetch,
         });
-        let pool = Pool::new(built, &strategy(config, &state)?, ttls);
+        let strategy = strategy(config, &state)?;
+        let undated = undated(config, &built, &strategy, ttls);
+        let pool = Pool::new(built, &strategy, ttls);
+        let resolver = Resolver::with_time_servers(Policy::default(), Arc::new(cache), pool, undated);
         Ok(Self {
-            resolver: Arc::new(Resolver::new(Policy::default(), Arc::new(cache), pool)),
+            resolver: Arc::new(resolver),
             followers,
         })
     }
@@ -68,6 +72,25 @@ fn strategy(config: &Config, state: &State) -> Result<select::Strategy, StartErr
         }
         Strategy::Spread | Strategy::InOrder => select::Strategy::InOrder,
     })
+}
+
+/// The same upstreams once more, built when they are needed, which do not look at the dates of certificates.
+fn undated(config: &Config, built: &[Arc<Upstream>], strategy: &select::Strategy, ttls: TtlLimits) -> Option<Undated> {
+    if config.time_servers.is_empty() {
+        return None;
+    }
+    let (configs, built, strategy) = (config.upstreams.clone(), built.to_vec(), strategy.clone());
+    let build = move || {
+        let upstreams = configs.iter().zip(&built).map(|(config, dated)| {
+            let mut settings = connect::Settings::from(config);
+            settings.addresses = dated.addresses();
+            settings.trust.dates = Dates::Ignored;
+            connect::connect(settings).map(Arc::new).ok()
+        });
+        Some(Pool::new(upstreams.collect::<Option<_>>()?, &strategy, ttls))
+    };
+    let names = config.time_servers.iter().map(String::as_str);
+    Some(Undated::new(names, Box::new(build)))
 }
 
 fn connect(config: &UpstreamConfig) -> Result<Arc<Upstream>, StartError> {
@@ -88,6 +111,7 @@ impl From<&UpstreamConfig> for connect::Settings {
             trust: Trust {
                 roots: config.roots.clone(),
                 pins: config.pins.clone(),
+                dates: Dates::Checked,
             },
         }
     }

@@ -16,6 +16,10 @@ impl Draft {
         self.check_listen(problems);
         self.check_upstreams(problems);
         self.check_cache(problems);
+        if self.time_servers.value.len() > MAX_TIME_SERVERS {
+            let help = "a name stands for all names below it";
+            problems.push(problem(&self.time_servers.place, "more than 32 time servers", help));
+        }
     }
 
     fn check_listen(&self, problems: &mut Vec<Problem>) {
@@ -154,6 +158,7 @@ impl Draft {
             },
             allow: self.allow.value.clone().unwrap_or_default(),
             strategy: self.strategy.value,
+            time_servers: self.time_servers.value.iter().map(|name| name.value.clone()).collect(),
             upstreams: upstreams.map(|(upstream, name)| upstream.to_config(name)).collect(),
             cache: CacheConfig {
                 max_bytes: self.max_bytes.value,
@@ -305,6 +310,9 @@ const MAX_LISTEN: usize = 64;
 
 /// Each holds connections and a row of metrics.
 const MAX_UPSTREAMS: usize = 16;
+
+/// Compared one by one, only while dates cannot be judged.
+const MAX_TIME_SERVERS: usize = 32;
 
 /// Tried one after the other within one deadline of five seconds.
 const MAX_ADDRESSES: usize = 16;

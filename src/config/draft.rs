@@ -14,6 +14,7 @@ use super::problem::{Place, Problem, Source, Sourced};
 use super::units::{ByteSize, TimeSpan, UnitError};
 use super::values::{
     Complaint, parse_address, parse_listen, parse_name, parse_pin, parse_roots, parse_stats, parse_strategy,
+    parse_time_server,
 };
 use super::{Pin, Roots, Strategy};
 use crate::serve::{Network, NetworkError};
@@ -27,6 +28,7 @@ pub(super) struct Draft {
     pub(super) allow: Sourced<Option<Vec<Network>>>,
     pub(super) strategy: Sourced<Strategy>,
     pub(super) upstreams: Sourced<Vec<DraftUpstream>>,
+    pub(super) time_servers: Sourced<Vec<Sourced<String>>>,
     pub(super) max_bytes: Sourced<u64>,
     pub(super) min_ttl: Sourced<Duration>,
     pub(super) max_ttl: Sourced<Duration>,
@@ -51,11 +53,14 @@ impl Default for Draft {
     fn default() -> Self {
         let endpoint = |url: &&str| Sourced::default_value(url.parse().expect("a constant URL"));
         let upstreams = DEFAULT_UPSTREAMS.iter().map(endpoint).map(DraftUpstream::at);
+        let name = |name: &&str| Sourced::default_value((*name).to_owned());
+        let time_servers = DEFAULT_TIME_SERVERS.iter().map(name);
         Self {
             listen: Sourced::default_value(default_listen().map(Sourced::default_value).to_vec()),
             allow: Sourced::default_value(Some(Vec::new())),
             strategy: Sourced::default_value(Strategy::InOrder),
             upstreams: Sourced::default_value(upstreams.collect()),
+            time_servers: Sourced::default_value(time_servers.collect()),
             max_bytes: Sourced::default_value(64 << 20),
             min_ttl: Sourced::default_value(Duration::ZERO),
             max_ttl: Sourced::default_value(DAY),
@@ -107,6 +112,12 @@ impl Draft {
             };
         }
         reader.set(&mut self.strategy, spec.strategy, |_, text| parse_strategy(text));
+        if let Some(texts) = spec.time_servers {
+            self.time_servers = Sourced {
+                place: reader.place(&texts),
+                value: reader.each(texts.into_inner(), |_, text| parse_time_server(text)),
+            };
+        }
         if let Some(tables) = spec.upstream {
             let place = reader.place(&tables);
             reader.refuse_empty(&tables, "no upstream to ask", "leave the key out for the defaults");
@@ -384,6 +395,18 @@ const DEFAULT_UPSTREAMS: [&str; 3] = [
     "https://dns.quad9.net/dns-query",
     "https://dns.mullvad.net/dns-query",
     "https://cloudflare-dns.com/dns-query",
+];
+
+/// Where the usual systems and clients get the time: Linux distributions, BSD, macOS, Windows, and what people set by hand.
+const DEFAULT_TIME_SERVERS: [&str; 8] = [
+    "pool.ntp.org",
+    "ntp.ubuntu.com",
+    "time.cloudflare.com",
+    "time.google.com",
+    "time.nist.gov",
+    "time.apple.com",
+    "time.windows.com",
+    "nts.netnod.se",
 ];
 
 const HOUR: Duration = Duration::from_secs(3600);

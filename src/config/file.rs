@@ -17,6 +17,7 @@ pub(super) struct FileSpec {
     pub(super) listen: Option<Spanned<Vec<Spanned<String>>>>,
     pub(super) allow: Option<Spanned<Vec<Spanned<String>>>>,
     pub(super) strategy: Option<Spanned<String>>,
+    pub(super) time_servers: Option<Spanned<Vec<Spanned<String>>>>,
     pub(super) upstream: Option<Spanned<Vec<Spanned<UpstreamSpec>>>>,
     #[serde(default)]
     pub(super) cache: CacheSpec,

@@ -34,6 +34,8 @@ pub struct Config {
     pub strategy: Strategy,
     /// At least one; their names differ.
     pub upstreams: Vec<UpstreamConfig>,
+    /// Names, with all below them, that are asked without a look at the dates of certificates while a wrong clock has those refused.
+    pub time_servers: Vec<String>,
     /// Bounds of the cache.
     pub cache: CacheConfig,
     /// Where the stats endpoint listens: a loopback address, or nowhere.

@@ -25,6 +25,8 @@ impl fmt::Display for Loaded {
             &quoted(&draft.strategy.value.to_string()),
             &draft.strategy.place,
         );
+        let time_servers = draft.time_servers.value.iter().map(|name| name.value.clone());
+        lines.value("time-servers", &list(time_servers), &draft.time_servers.place);
         for (upstream, name) in draft.upstreams.value.iter().zip(names(&draft.upstreams.value)) {
             lines.upstream(upstream, &name);
         }

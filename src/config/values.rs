@@ -8,7 +8,7 @@ use super::problem::{Place, Problem};
 use super::units::UnitError;
 use super::{Pin, Roots, Strategy, load};
 use crate::transport::tls::PinError;
-use crate::upstream::endpoint::EndpointError;
+use crate::upstream::endpoint::{EndpointError, Host};
 
 /// What is wrong with one value, before it is known where it stands.
 pub(super) struct Complaint {
@@ -83,6 +83,13 @@ pub(super) fn parse_strategy(text: &str) -> Result<Strategy, Complaint> {
             "unknown strategy",
             "write \"in-order\", \"fastest\" or \"spread\"",
         )),
+    }
+}
+
+pub(super) fn parse_time_server(text: &str) -> Result<String, Complaint> {
+    match text.parse::<Host>() {
+        Ok(Host::Name(name)) => Ok(name),
+        _ => Err(Complaint::new("not a host name", "write for example \"pool.ntp.org\"")),
     }
 }
 

@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 use crate::cache::{Cache, CachedFailure, Entry, Found};
 use crate::policy::{Policy, Synthesis, Verdict};
 use crate::upstream::pool::Pool;
+use crate::upstream::undated::Undated;
+use crate::upstream::{Answered, AskError, Upstream};
 use crate::wire::edns::Ede;
 use crate::wire::header::Rcode;
 use crate::wire::query::Query;
@@ -37,6 +39,7 @@ struct Parts {
     policy: Policy,
     cache: Arc<Cache>,
     pool: Pool,
+    undated: Option<Undated>,
     inflight: Inflight<Settled>,
 }
 
@@ -93,13 +96,19 @@ pub enum Settled {
 }
 
 impl Resolver {
-    /// Puts the parts together.
+    /// Puts the parts together; nothing is asked without a look at the dates of certificates.
     pub fn new(policy: Policy, cache: Arc<Cache>, pool: Pool) -> Self {
+        Self::with_time_servers(policy, cache, pool, None)
+    }
+
+    /// The same, with the way out for a host whose clock is wrong.
+    pub fn with_time_servers(policy: Policy, cache: Arc<Cache>, pool: Pool, undated: Option<Undated>) -> Self {
         Self {
             parts: Arc::new(Parts {
                 policy,
                 cache,
                 pool,
+                undated,
                 inflight: Inflight::new(MAX_FLIGHTS),
             }),
         }
@@ -282,7 +291,7 @@ impl Parts {
             }
             Found::Nothing | Found::Stale(_, None) => {}
         }
-        match self.pool.ask(key, deadline).await {
+        match self.ask_upstream(key, deadline).await {
             Ok(answered) => Settled::Answer(self.cache.put(key, answered.answer, answered.stored.into_std())),
             Err(error) => {
                 let failure = Failure::Upstream(error);
@@ -293,6 +302,21 @@ impl Parts {
                 Settled::Failure(failure)
             }
         }
+    }
+}
+
+impl Parts {
+    async fn ask_upstream(&self, key: &QuestionKey, deadline: tokio::time::Instant) -> Result<Answered, AskError> {
+        let asked = self.pool.ask(key, deadline).await;
+        match &self.undated {
+            Some(undated) if self.must_ignore_dates(&asked) && undated.is_for(key) => undated.ask(key, deadline).await,
+            _ => asked,
+        }
+    }
+
+    fn must_ignore_dates(&self, asked: &Result<Answered, AskError>) -> bool {
+        let refused = |upstream: &Arc<Upstream>| upstream.is_refused_for_dates();
+        matches!(asked, Err(AskError::Network)) && self.pool.upstreams().iter().any(refused)
     }
 }
 

@@ -29,7 +29,7 @@ use std::time::Duration;
 use rustls::pki_types::ServerName;
 use tokio::time::Instant;
 
-use crate::stats::Counter;
+use crate::stats::{Counter, Gauge};
 
 pub use addresses::Addresses;
 
@@ -179,6 +179,8 @@ pub struct Stats {
     pub handshakes_full: Counter,
     /// TLS handshakes resumed from a ticket.
     pub handshakes_resumed: Counter,
+    /// 1 if the last handshake failed for nothing but the certificate's dates, so that this host's clock may be wrong.
+    pub refused_for_dates: Gauge,
     /// Connections opened after the first one.
     pub reconnects: Counter,
     /// Dials that ended without a connection.

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use super::tls::{Alpn, Roots, Tls, Trust};
+use super::tls::{Alpn, Dates, Roots, Tls, Trust};
 use super::{Addresses, Target};
 
 /// The name that our servers are configured under.
@@ -85,6 +85,7 @@ impl Authority {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(self.pem.as_bytes()).unwrap();
         let trust = Trust {
+            dates: Dates::Checked,
             roots: Roots::File(file.path().to_owned()),
             pins: Vec::new(),
         };

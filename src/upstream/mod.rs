@@ -11,11 +11,11 @@ pub mod pool;
 pub mod presentation;
 pub mod records;
 pub mod select;
+pub mod undated;
 mod well_known;
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -39,7 +39,7 @@ pub struct Upstream {
     keepalive: Keepalive,
     health: Mutex<Health>,
     pace: Mutex<Pace>,
-    in_flight: AtomicU64,
+    in_flight: Gauge,
     stats: Stats,
     road: Arc<transport::Stats>,
 }
@@ -133,7 +133,7 @@ impl Upstream {
             keepalive,
             health: Mutex::default(),
             pace: Mutex::default(),
-            in_flight: AtomicU64::new(0),
+            in_flight: Gauge::default(),
             stats: Stats::default(),
             road: Arc::default(),
         }
@@ -176,7 +176,7 @@ impl Upstream {
         let len = key.write_query(self.keepalive, &mut query);
         self.stats.queries.increment();
         let sent = Instant::now();
-        let _in_flight = InFlight::begin(&self.in_flight);
+        let _in_flight = self.in_flight.hold();
         let response = match self.exchange.exchange(&query[..len], deadline).await {
             Ok(response) => response,
             Err(error) => return Err(self.note(&error)),
@@ -225,7 +225,7 @@ impl Upstream {
             index,
             is_avoided,
             is_on_trial: !health.is_up() && !is_avoided,
-            cost: locked(&self.pace).cost(self.in_flight.load(Ordering::Relaxed), now),
+            cost: locked(&self.pace).cost(self.in_flight.value(), now),
         })
     }
 
@@ -233,6 +233,16 @@ impl Upstream {
     pub fn is_at(&self, addresses: &[IpAddr], port: u16) {
         let addresses = addresses.iter().map(|address| SocketAddr::new(*address, port));
         self.addresses.learned(addresses.collect());
+    }
+
+    /// Whether its certificate was refused last for nothing but its dates.
+    pub fn is_refused_for_dates(&self) -> bool {
+        self.road.refused_for_dates.value() > 0
+    }
+
+    /// Where it is, as far as is known.
+    pub fn addresses(&self) -> Vec<IpAddr> {
+        self.addresses.current().iter().map(SocketAddr::ip).collect()
     }
 
     /// Its addresses are others than before: whether it works there is not known.
@@ -294,22 +304,6 @@ impl fmt::Debug for Upstream {
         f.debug_struct("Upstream")
             .field("name", &self.name)
             .finish_non_exhaustive()
-    }
-}
-
-/// A question under way, as long as it lives.
-struct InFlight<'a>(&'a AtomicU64);
-
-impl<'a> InFlight<'a> {
-    fn begin(count: &'a AtomicU64) -> Self {
-        count.fetch_add(1, Ordering::Relaxed);
-        Self(count)
-    }
-}
-
-impl Drop for InFlight<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

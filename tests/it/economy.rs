@@ -17,7 +17,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 /// How much faster the daemon's clocks run.
 const SPEED: u32 = 60;
 
-const LIBFAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
+pub(crate) const LIBFAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
 
 /// Pauses between two names, in the daemon's seconds: a page, some reading, a call, another page.
 const PAUSES: [u64; 12] = [2, 1, 45, 8, 180, 3, 1, 90, 290, 20, 240, 5];

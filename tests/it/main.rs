@@ -8,6 +8,7 @@ mod bootstrap;
 mod broken;
 mod caching;
 mod client;
+mod clock;
 mod command;
 mod corpus;
 mod daemon;

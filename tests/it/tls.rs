@@ -19,13 +19,13 @@ use crate::upstream::{Identity, SERVER_NAME, Upstream};
 const ONLY_TLS_1_2: &[&rustls::SupportedProtocolVersion] = &[&rustls::version::TLS12];
 
 /// A CA of one test, and the file that tacenda trusts.
-struct Authority {
+pub(crate) struct Authority {
     issuer: Issuer<'static, KeyPair>,
     folder: TempDir,
 }
 
 impl Authority {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut params = CertificateParams::new(vec![]).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.distinguished_name.push(DnType::CommonName, "one test's CA");
@@ -39,12 +39,12 @@ impl Authority {
         }
     }
 
-    fn roots(&self) -> String {
+    pub(crate) fn roots(&self) -> String {
         self.folder.path().join("ca.pem").to_str().unwrap().to_owned()
     }
 
     /// A server certificate, right but for what `spoil` does to it.
-    fn identity(&self, spoil: impl FnOnce(&mut CertificateParams)) -> Identity {
+    pub(crate) fn identity(&self, spoil: impl FnOnce(&mut CertificateParams)) -> Identity {
         let mut params = CertificateParams::new(vec![SERVER_NAME.to_owned()]).unwrap();
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         params.not_before = date_time_ymd(2020, 1, 1);

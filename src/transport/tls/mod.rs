@@ -7,6 +7,7 @@
 mod clock;
 mod pins;
 mod roots;
+mod verifier;
 mod words;
 
 use std::io;
@@ -26,8 +27,8 @@ use tokio_rustls::client::TlsStream;
 use super::prompt::Prompt;
 use super::{ExchangeError, Stats};
 use clock::Clock;
-use pins::PinnedVerifier;
 use roots::{Fingerprint, Reread};
+use verifier::{Verifier, is_about_dates};
 
 pub use clock::is_before_release;
 pub use pins::{Pin, PinError};
@@ -59,6 +60,19 @@ pub struct Trust {
     pub roots: Roots,
     /// Its keys, one of which it must show besides; none: any key will do.
     pub pins: Vec<Pin>,
+    /// Whether the certificate must be valid today.
+    pub dates: Dates,
+}
+
+/// What becomes of a certificate's dates.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Dates {
+    /// They are judged by this host's clock.
+    #[default]
+    Checked,
+    /// They are not looked at, everything else is as ever: for the names of time servers, without which a wrong clock stays wrong
+    /// (T-TIME).
+    Ignored,
 }
 
 /// What one upstream's handshakes offer and believe. Make one for each upstream: tickets live in it, and a ticket shown
@@ -91,7 +105,7 @@ impl Tls {
 
     fn with_clock(trust: Trust, alpn: Alpn, clock: Arc<dyn TimeProvider>) -> Result<Self, RootsError> {
         let (store, read) = roots::load(&trust.roots)?;
-        let config = client_config(store, &trust.pins, alpn, Arc::clone(&clock));
+        let config = client_config(store, &trust, alpn, Arc::clone(&clock));
         Ok(Self {
             trust,
             alpn,
@@ -124,7 +138,7 @@ impl Tls {
         match roots::reread(&self.trust.roots, last) {
             Reread::Same => {}
             Reread::Changed(read, Ok(store)) => {
-                let config = client_config(store, &self.trust.pins, self.alpn, Arc::clone(&self.clock));
+                let config = client_config(store, &self.trust, self.alpn, Arc::clone(&self.clock));
                 *self.lock() = Current {
                     config,
                     read: Some(read),
@@ -158,10 +172,13 @@ impl Tls {
     }
 }
 
+fn tls_error(error: &io::Error) -> Option<&Error> {
+    error.get_ref().and_then(|inner| inner.downcast_ref::<Error>())
+}
+
 /// Whether other authorities could have made a difference. A certificate for another name is as wrong under any.
 fn is_about_the_chain(error: &io::Error) -> bool {
-    let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
-    match tls {
+    match tls_error(error) {
         Some(Error::InvalidCertificate(certificate)) => !matches!(
             certificate,
             CertificateError::ApplicationVerificationFailure
@@ -173,7 +190,7 @@ fn is_about_the_chain(error: &io::Error) -> bool {
 }
 
 /// `store` is not empty, whichever of [`Roots`] it comes from.
-fn client_config(store: RootCertStore, pins: &[Pin], alpn: Alpn, clock: Arc<dyn TimeProvider>) -> Arc<ClientConfig> {
+fn client_config(store: RootCertStore, trust: &Trust, alpn: Alpn, clock: Arc<dyn TimeProvider>) -> Arc<ClientConfig> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let webpki = WebPkiServerVerifier::builder_with_provider(Arc::new(store), Arc::clone(&provider))
         .build()
@@ -181,13 +198,12 @@ fn client_config(store: RootCertStore, pins: &[Pin], alpn: Alpn, clock: Arc<dyn 
     let builder = ClientConfig::builder_with_details(provider, clock)
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
         .expect("ring has suites for both versions");
-    let builder = if pins.is_empty() {
+    let builder = if trust.pins.is_empty() && trust.dates == Dates::Checked {
         builder.with_webpki_verifier(webpki)
     } else {
-        // rustls calls every verifier of one's own dangerous; this one begins with what webpki says and only adds to it.
-        builder
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(PinnedVerifier::new(webpki, pins.to_vec())))
+        // rustls calls every verifier of one's own dangerous; this one begins with what webpki says.
+        let verifier = Verifier::new(webpki, trust.pins.clone(), trust.dates);
+        builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier))
     };
     let mut config = builder.with_no_client_auth();
     config.alpn_protocols = vec![alpn.id().to_vec()];
@@ -225,11 +241,15 @@ pub(super) async fn handshake(
     let stream = match timeout_at(deadline, connector.connect(server_name.clone(), stream)).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => {
+            stats
+                .refused_for_dates
+                .set(u64::from(tls_error(&error).is_some_and(is_about_dates)));
             tls.after_failure(&error, deadline).await;
             return Err(failed(&io_words(&error)));
         }
         Err(_) => return Err(failed("the handshake was not done in time")),
     };
+    stats.refused_for_dates.set(0);
     match stream.get_ref().1.handshake_kind() {
         Some(HandshakeKind::Resumed) => stats.handshakes_resumed.increment(),
         _ => stats.handshakes_full.increment(),

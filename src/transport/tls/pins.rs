@@ -7,15 +7,12 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::sync::Arc;
 
 use data_encoding::BASE64;
 use ring::digest;
-use rustls::client::WebPkiServerVerifier;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::Error;
+use rustls::pki_types::CertificateDer;
 use rustls::server::ParsedCertificate;
-use rustls::{CertificateError, DigitallySignedStruct, Error, SignatureScheme};
 
 /// The SHA-256 of a public key, as `SubjectPublicKeyInfo` in DER. Written `sha256/` and 44 characters of base64.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -78,61 +75,6 @@ impl FromStr for Pin {
         let octets = BASE64.decode(encoded.as_bytes()).map_err(|_| PinError::Base64)?;
         let len = octets.len();
         octets.try_into().map(Self).map_err(|_| PinError::Length(len))
-    }
-}
-
-/// Checks the certificate as ever, then that its key is pinned.
-#[derive(Debug)]
-pub(super) struct PinnedVerifier {
-    webpki: Arc<WebPkiServerVerifier>,
-    pins: Vec<Pin>,
-}
-
-impl PinnedVerifier {
-    pub(super) fn new(webpki: Arc<WebPkiServerVerifier>, pins: Vec<Pin>) -> Self {
-        Self { webpki, pins }
-    }
-}
-
-impl ServerCertVerifier for PinnedVerifier {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        server_name: &ServerName<'_>,
-        ocsp_response: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        let verified = self
-            .webpki
-            .verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)?;
-        if self.pins.contains(&Pin::of(end_entity)?) {
-            Ok(verified)
-        } else {
-            Err(CertificateError::ApplicationVerificationFailure.into())
-        }
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.webpki.verify_tls12_signature(message, certificate, signed)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.webpki.verify_tls13_signature(message, certificate, signed)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.webpki.supported_verify_schemes()
     }
 }
 

@@ -289,6 +289,7 @@ fn roots_that_are_not_there_say_so() {
             file.close().unwrap();
         }
         let trust = Trust {
+            dates: Dates::Checked,
             roots: Roots::File(path.clone()),
             pins: Vec::new(),
         };

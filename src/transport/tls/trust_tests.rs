@@ -26,6 +26,7 @@ impl RootsFile {
         Trust {
             roots: Roots::File(self.0.path().to_owned()),
             pins: pins.to_vec(),
+            dates: Dates::Checked,
         }
     }
 
@@ -130,6 +131,56 @@ async fn t_time_certificates_are_judged_by_the_clock_handed_in() {
     assert_eq!(complaint_in(2003, Shown::Expired).await, Some(expired));
     assert_eq!(complaint_in(3998, Shown::NotYetValid).await, Some(early));
     assert_eq!(complaint_in(4002, Shown::NotYetValid).await, None);
+}
+
+/// Shakes hands without a look at dates.
+async fn undated(shown: Shown, trusted: Option<&Authority>) -> Option<String> {
+    let authority = Authority::new();
+    let address = server(&authority, shown).await;
+    let roots = RootsFile::of(trusted.unwrap_or(&authority));
+    let trust = Trust {
+        dates: Dates::Ignored,
+        ..roots.trust(&[])
+    };
+    let tls = Tls::new(trust, Alpn::Dot).unwrap();
+    shake(&Arc::new(tls), address).await.err()
+}
+
+#[tokio::test]
+async fn t_time_without_dates_everything_else_is_checked_as_ever() {
+    for shown in [Shown::Good, Shown::Expired, Shown::NotYetValid] {
+        assert_eq!(undated(shown, None).await, None);
+    }
+    let refused = |why: &str| Some(format!("tls with {NAME}: {why}"));
+    let name = undated(Shown::WrongName, None).await;
+    assert_eq!(name, refused("the certificate is for another name"));
+    let stranger = Authority::new();
+    for shown in [Shown::Good, Shown::Expired] {
+        let issuer = undated(shown, Some(&stranger)).await;
+        assert_eq!(
+            issuer,
+            refused("the certificate was issued by an authority not among the roots")
+        );
+    }
+    let purpose = undated(Shown::ForClients, None).await;
+    assert_eq!(purpose, refused("the certificate is not meant for a server"));
+}
+
+#[tokio::test]
+async fn t_time_a_refusal_for_dates_is_told_from_others() {
+    let authority = Authority::new();
+    let tls = RootsFile::of(&authority).tls(&[]);
+    let stats = Stats::default();
+    for (shown, expected) in [
+        (Shown::Expired, 1),
+        (Shown::WrongName, 0),
+        (Shown::NotYetValid, 1),
+        (Shown::Good, 0),
+    ] {
+        let address = server(&authority, shown).await;
+        let _ = open(&tls, address, NAME, &stats).await;
+        assert_eq!(stats.refused_for_dates.value(), expected);
+    }
 }
 
 #[tokio::test]

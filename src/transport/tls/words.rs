@@ -43,7 +43,7 @@ fn certificate_words(error: &CertificateError) -> String {
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
             "the certificate is for another name".to_owned()
         }
-        // Only `pins::PinnedVerifier` says this, and only of a chain, name and time that were right.
+        // Only `verifier::Verifier` says this, and only of a chain, name and time that were right.
         CertificateError::ApplicationVerificationFailure => {
             "the certificate's key is none of the pinned ones".to_owned()
         }
