@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use self::budget::Budget;
 use self::fleet::{Choice, Fleet};
-use self::live::Live;
+use self::live::{Doubt, Live};
 use self::rtt::Rtt;
 use super::dial::{Connected, Dialer};
 use super::tls::{self, Session};
@@ -302,7 +302,8 @@ impl<O: Open> Link<O> {
         (live, result)
     }
 
-    /// Asks on another connection than `but`, if there is one or one can be opened.
+    /// Asks on another connection than `but`, if there is one or one can be opened. It is watched like the first one: if it were
+    /// not, the next query would be sent into the same silence.
     async fn ask_elsewhere(
         &self,
         but: &Arc<Live<O::Connection>>,
@@ -310,40 +311,43 @@ impl<O: Open> Link<O> {
         deadline: Instant,
     ) -> Option<Sent<O::Connection>> {
         let other = self.connection(Some(but), deadline, true).await.ok()?;
-        Some(self.ask(other, query, deadline).await)
+        let mut watch = Watch::new(&other, &self.rtt);
+        watch.may_hedge = false;
+        let mut asked = pin!(self.ask(Arc::clone(&other), query, deadline));
+        loop {
+            tokio::select! {
+                biased;
+                sent = asked.as_mut() => return Some(sent),
+                () = sleep_until(watch.next) => {
+                    // It is on its second connection already.
+                    let _may_hedge = self.look(&other, &mut watch);
+                }
+            }
+        }
     }
 
     /// Whether a query on `live` may be asked elsewhere too: most answers are here by now and another connection stands by, or
-    /// nothing at all was read since it was asked. Now and then one goes without a budget: on it hangs the proof that the network
-    /// works again.
+    /// nothing at all was read since it was asked, or nothing that answers anybody. Now and then one goes without a budget: on it
+    /// hangs the proof that the network works again.
     fn look(&self, live: &Arc<Live<O::Connection>>, watch: &mut Watch) -> bool {
         let now = Instant::now();
-        let reads = live.carrier.reads();
-        let is_silent = watch.reads == reads;
+        let mut why = Doubt::Silent;
         if now < watch.suspect_at {
             watch.next = watch.suspect_at;
+            let is_silent = watch.reads == live.carrier.reads();
             // One name may be slow; several at once are the connection.
             if !is_silent || live.waiting() < SEVERAL {
                 return watch.hedge_if(|| self.fleet.spare(live).is_some() && self.budget.take());
             }
+        } else if let Some(doubt) = watch.note(live, &self.rtt, now) {
+            why = doubt;
         } else {
-            watch.reads = reads;
-            // Where others were answered meanwhile, this name is slow, not the connection: that may change, but not so soon.
-            watch.suspect_at = now
-                + if is_silent {
-                    self.rtt.suspect_after()
-                } else {
-                    rtt::MAX_SUSPICION
-                };
-            watch.next = watch.suspect_at;
-        }
-        if !is_silent {
             return false;
         }
         if !live.is_doubted() {
             self.stats.doubted.increment();
         }
-        self.fleet.doubt(live, now);
+        self.fleet.doubt(live, why, now);
         watch.hedge_if(|| self.fleet.wants_proof(now) || self.budget.take())
     }
 
@@ -391,28 +395,59 @@ struct Watch {
     next: Instant,
     /// When silence becomes suspicious.
     suspect_at: Instant,
-    /// What had been read when it was asked.
+    /// When octets that answer nobody become suspicious.
+    stalled_at: Instant,
+    /// What had been read when it was asked or last looked at, and answered.
     reads: u64,
+    answers: u64,
+    /// Octets came since the last answer.
+    dripped: bool,
     /// It is asked elsewhere once at most.
     may_hedge: bool,
 }
 
 impl Watch {
-    fn hedge_if(&mut self, is_due: impl FnOnce() -> bool) -> bool {
-        let hedges = self.may_hedge && is_due();
-        self.may_hedge &= !hedges;
-        hedges
-    }
-
     fn new<C: Carry>(live: &Live<C>, rtt: &Rtt) -> Self {
         let now = Instant::now();
         let suspect_at = now + rtt.suspect_after();
         Self {
             next: suspect_at.min(now + rtt.hedge_after()),
             suspect_at,
+            stalled_at: now + rtt.stalled_after(),
             reads: live.carrier.reads(),
+            answers: live.answers(),
+            dripped: false,
             may_hedge: true,
         }
+    }
+
+    fn hedge_if(&mut self, is_due: impl FnOnce() -> bool) -> bool {
+        let hedges = self.may_hedge && is_due();
+        self.may_hedge &= !hedges;
+        hedges
+    }
+
+    /// Takes down what came since the last look, and sets the time of the next; says what is suspicious. Octets alone excuse a
+    /// connection only for a while: a peer that drips or pings without ever answering would keep every query to itself (T-SILENT).
+    fn note<C: Carry>(&mut self, live: &Live<C>, rtt: &Rtt, now: Instant) -> Option<Doubt> {
+        let (reads, answers) = (live.carrier.reads(), live.answers());
+        let is_silent = self.reads == reads;
+        if self.answers != answers {
+            // Where others were answered meanwhile, this name is slow, not the connection: that may change, but not so soon.
+            self.stalled_at = now + rtt::MAX_SUSPICION;
+            self.dripped = false;
+        } else {
+            self.dripped |= !is_silent;
+        }
+        (self.reads, self.answers) = (reads, answers);
+        let doubt = if self.dripped && now >= self.stalled_at {
+            Some(Doubt::Stalled)
+        } else {
+            is_silent.then_some(Doubt::Silent)
+        };
+        self.suspect_at = doubt.map_or(self.stalled_at, |_| now + rtt.suspect_after());
+        self.next = self.suspect_at;
+        doubt
     }
 }
 

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep_until};
 
-use super::live::Live;
+use super::live::{Doubt, Live};
 use super::{Carry, Open};
 use crate::transport::redial::Redial;
 use crate::transport::{ExchangeError, Stats};
@@ -112,9 +112,9 @@ impl<O: Open> Fleet<O> {
     }
 
     /// Nothing was read on this one for too long: a successor is dialled and new queries wait for it, or for a sign of life.
-    pub(super) fn doubt(self: &Arc<Self>, live: &Arc<Live<O::Connection>>, now: Instant) {
+    pub(super) fn doubt(self: &Arc<Self>, live: &Arc<Live<O::Connection>>, why: Doubt, now: Instant) {
         let is_new = !live.is_doubted();
-        live.doubt(now);
+        live.doubt(why, now);
         let mut slot = self.lock();
         if is_new && !live.has_answered() {
             slot.redial.failed(now);

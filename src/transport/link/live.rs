@@ -16,7 +16,7 @@ pub(super) struct Live<C> {
     max_age: Duration,
     queries: AtomicU64,
     answers: AtomicU64,
-    /// How much had been read when it fell under suspicion; [`TRUSTED`] if it never did.
+    /// How much had been read when it fell under suspicion; [`TRUSTED`] if it never did, [`STALLED`] if reads are no excuse.
     doubted_at: AtomicU64,
     /// When that was, in milliseconds of its life.
     doubted_since: AtomicU64,
@@ -64,15 +64,26 @@ impl<C: Carry> Live<C> {
     }
 
     pub(super) fn has_answered(&self) -> bool {
-        self.answers.load(Ordering::Relaxed) > 0
+        self.answers() > 0
     }
 
-    /// Nothing was read on it for too long.
-    pub(super) fn doubt(&self, now: Instant) {
+    /// Answers that came on it.
+    pub(super) fn answers(&self) -> u64 {
+        self.answers.load(Ordering::Relaxed)
+    }
+
+    /// Nothing was read on it for too long, or nothing that answers anything for longer.
+    pub(super) fn doubt(&self, why: Doubt, now: Instant) {
         if !self.is_doubted() {
             self.doubted_since.store(self.millis(now), Ordering::Relaxed);
-            self.doubted_at.store(self.carrier.reads(), Ordering::Relaxed);
+        } else if why == Doubt::Silent {
+            return;
         }
+        let at = match why {
+            Doubt::Silent => self.carrier.reads(),
+            Doubt::Stalled => STALLED,
+        };
+        self.doubted_at.store(at, Ordering::Relaxed);
     }
 
     /// Whether it has been in doubt for so long.
@@ -90,9 +101,10 @@ impl<C: Carry> Live<C> {
         u64::try_from(self.age(now).as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// Whether it is in doubt and nothing has been read on it since.
+    /// Whether it is in doubt and nothing has been read on it since that ends the doubt.
     pub(super) fn is_doubted(&self) -> bool {
-        self.doubted_at.load(Ordering::Relaxed) == self.carrier.reads()
+        let at = self.doubted_at.load(Ordering::Relaxed);
+        at == STALLED || at == self.carrier.reads()
     }
 
     /// It is dead: those who wait on it go elsewhere.
@@ -133,6 +145,15 @@ impl<C: Carry> Live<C> {
     }
 }
 
+/// Why a connection is in doubt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Doubt {
+    /// Nothing is read: the next octet ends the doubt.
+    Silent,
+    /// Octets come, and none of them answers anything (pings, a drip): only an answer ends the doubt.
+    Stalled,
+}
+
 /// A query that waits.
 pub(super) struct Waiting<'a>(&'a AtomicUsize);
 
@@ -144,6 +165,9 @@ impl Drop for Waiting<'_> {
 
 /// No count of reads.
 const TRUSTED: u64 = u64::MAX;
+
+/// Neither is this.
+const STALLED: u64 = u64::MAX - 1;
 
 /// A connection is replaced after 90 to 120 minutes: often enough that a resolver's retired machine or address does not keep us
 /// for ever, rarely enough that light browsing costs one handshake an hour.

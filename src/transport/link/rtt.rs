@@ -45,6 +45,12 @@ impl Rtt {
     pub(super) fn suspect_after(&self) -> Duration {
         Duration::from_micros(self.smoothed.load(Ordering::Relaxed) * 3).clamp(MIN_SUSPICION, MAX_SUSPICION)
     }
+
+    /// After this time octets that answer nobody are no sign of life any more. Three suspicions: an answer in pieces over a slow
+    /// road has time to come whole.
+    pub(super) fn stalled_after(&self) -> Duration {
+        (self.suspect_after() * 3).min(MAX_SUSPICION)
+    }
 }
 
 /// Below this a second question would only measure our own scheduling.

@@ -24,6 +24,8 @@ enum Act {
     Fail,
     /// Says nothing.
     Hold,
+    /// Octets come all the time, and no answer.
+    Drip,
     /// Answers after this time.
     After(Duration),
 }
@@ -140,6 +142,13 @@ impl Carry for Handle {
             Act::Close => Err(AskError::Unanswered(ExchangeError::network("closed"))),
             Act::Refuse => Err(AskError::Refused(ExchangeError::network("refused stream"))),
             Act::Fail => Err(AskError::Failed(ExchangeError::garbage("not ours"))),
+            Act::Drip => {
+                while Instant::now() + ms(100) < deadline {
+                    sleep(ms(100)).await;
+                    self.0.reads.fetch_add(1, Ordering::SeqCst);
+                }
+                Err(AskError::Failed(ExchangeError::silent("no answer in time")))
+            }
             Act::Hold => {
                 sleep_until(deadline).await;
                 Err(AskError::Failed(ExchangeError::silent("no answer in time")))

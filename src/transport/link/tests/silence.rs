@@ -75,6 +75,50 @@ async fn t_silent_a_resolver_that_comes_back_is_found_within_a_second() {
     assert!(back.elapsed() < ms(1_000), "{:?}", back.elapsed());
 }
 
+/// Pings, empty frames, an answer that drips: for 4.5 seconds each query heard them and believed in an answer, for ever.
+#[tokio::test(start_paused = true)]
+async fn t_silent_octets_that_answer_nothing_excuse_a_connection_only_for_a_while() {
+    let mut acts = vec![Act::Answer];
+    acts.extend([Act::Drip; 100]);
+    let rig = rig([Dial::Open(acts)]);
+    rig.ask().await.unwrap();
+    let start = Instant::now();
+    rig.ask().await.unwrap();
+    assert_eq!((start.elapsed(), rig.dialled()), (ms(750), 2));
+    let start = Instant::now();
+    rig.ask().await.unwrap();
+    assert_eq!(start.elapsed(), ms(0), "the successor takes the next one");
+}
+
+/// The drip goes on, and is no reason to trust the connection again.
+#[tokio::test(start_paused = true)]
+async fn t_silent_a_connection_that_drips_is_not_asked_again() {
+    let mut acts = vec![Act::Answer];
+    acts.extend([Act::Drip; 100]);
+    let rig = rig([Dial::Open(acts), Dial::Slow(ms(500))]);
+    rig.ask().await.unwrap();
+    let link = Arc::clone(&rig.link);
+    let dripped = tokio::spawn(async move { link.exchange(b"query", Instant::now() + ms(4_500)).await });
+    sleep(ms(1_050)).await;
+    let start = Instant::now();
+    rig.ask().await.unwrap();
+    assert_eq!(start.elapsed(), ms(200), "it waited for the successor");
+    dripped.await.unwrap().unwrap();
+}
+
+/// Two connections, both dead, and one query at a time: the second one is found out by the queries that were hedged to it.
+#[tokio::test(start_paused = true)]
+async fn t_silent_where_a_hedge_heard_nothing_the_next_query_does_not_wait() {
+    let mut acts = vec![Act::Answer];
+    acts.extend([Act::Hold; 100]);
+    let rig = rig([Dial::Open(acts), silent()]);
+    rig.ask().await.unwrap();
+    assert!(rig.ask_within(ms(4_500)).await.is_err());
+    let start = Instant::now();
+    rig.ask().await.unwrap();
+    assert!(start.elapsed() < ms(300), "{:?}", start.elapsed());
+}
+
 #[tokio::test(start_paused = true)]
 async fn one_slow_name_among_answered_ones_costs_no_connection() {
     let rig = rig([Dial::Open(vec![Act::After(ms(1_400)), Act::Answer])]);
