@@ -5,7 +5,7 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -20,7 +20,7 @@ use super::doh::Template;
 use super::doh_body;
 use super::link::{AskError, Carry};
 use super::metered::{Meter, Metered};
-use super::pipeline::MAX_IN_FLIGHT;
+use super::pipeline::{MAX_IN_FLIGHT, MAX_VIOLATIONS};
 use super::tls::{Session, io_words};
 use super::way::Way;
 use super::{ExchangeError, ExchangeErrorKind, Response, Stats};
@@ -42,6 +42,8 @@ struct Shared {
     /// Whose turn it is to open a stream: askers wait in line.
     turn: Semaphore,
     asking: AtomicUsize,
+    /// Answers that were not to the question on their stream.
+    violations: AtomicU32,
     last_used: Mutex<Instant>,
     template: Arc<Template>,
     meter: Arc<Meter>,
@@ -94,6 +96,7 @@ impl DohConnection {
             sender: Mutex::new(Some(sender)),
             turn: Semaphore::new(1),
             asking: AtomicUsize::new(0),
+            violations: AtomicU32::new(0),
             last_used: Mutex::new(Instant::now()),
             template,
             meter,
@@ -162,9 +165,18 @@ impl Shared {
         let age = doh_body::judge(head.status, &head.headers).map_err(AskError::Failed)?;
         let response = doh_body::read(&mut body, age, query).await;
         if matches!(&response, Err(AskError::Failed(error)) if error.kind == ExchangeErrorKind::Garbage) {
-            self.stats.violations.increment();
+            self.violation();
         }
         response
+    }
+
+    /// A server that answers what nobody asked is left after a few times, as over DoT (T-POI-1): behind the same address there
+    /// are many machines, and the next connection may meet a sane one.
+    fn violation(&self) {
+        self.stats.violations.increment();
+        if self.violations.fetch_add(1, Ordering::Relaxed) + 1 >= MAX_VIOLATIONS {
+            self.close();
+        }
     }
 
     /// Waits for a stream and sends the request on it.

@@ -230,7 +230,7 @@ const MAX_DRAWS: usize = 16;
 
 /// Messages that answer nothing before the connection is closed: room for a confused server's duplicates, none for
 /// guessing.
-const MAX_VIOLATIONS: u32 = 8;
+pub(super) const MAX_VIOLATIONS: u32 = 8;
 
 /// How long a connection without questions is kept if the server names no shorter time: nobody has browsed for that long. While
 /// people browse, the next name should not cost a handshake (RFC 7858 section 3.4). A server that has less patience closes, or

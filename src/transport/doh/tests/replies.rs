@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use super::{DNS, begin, each, reply, rig};
+use super::{DNS, answer_all, begin, each, reply, rig};
 use crate::transport::ExchangeErrorKind::{Busy, Garbage, Network, Silent};
 use crate::transport::testing::{answer, in_ms, soon};
 use crate::transport::{ExchangeError, Response};
@@ -118,6 +118,27 @@ async fn r8484_2_another_question_another_id_or_no_response_is_garbage() {
     }
     let result = ask_with_reply(|_| (reply(200, &[DNS]), Vec::new())).await;
     assert_eq!(result.unwrap_err().kind, Garbage, "empty body");
+}
+
+#[tokio::test]
+async fn t_poi_1_the_eighth_wrong_answer_ends_the_connection() {
+    let rig = rig(|n, stream| async move {
+        if n > 0 {
+            return answer_all(stream).await;
+        }
+        each(begin(stream).await, |_, mut asked| async move {
+            asked.query[13] ^= 1;
+            asked.answer();
+        })
+        .await;
+    })
+    .await;
+    for n in 0..8 {
+        let error = rig.ask(&format!("n{n}.example"), soon()).await.unwrap_err();
+        assert_eq!(error.kind, Garbage);
+    }
+    rig.ask_well("after.example").await;
+    assert_eq!((rig.stats.violations.value(), rig.stats.reconnects.value()), (8, 1));
 }
 
 #[tokio::test]
