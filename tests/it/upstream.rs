@@ -147,6 +147,10 @@ impl Shared {
 }
 
 fn acceptor(identity: &Identity, protocol: &[u8]) -> TlsAcceptor {
+    TlsAcceptor::from(server_config(identity, protocol))
+}
+
+pub(crate) fn server_config(identity: &Identity, protocol: &[u8]) -> Arc<ServerConfig> {
     let mut config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_protocol_versions(identity.versions)
         .unwrap()
@@ -154,7 +158,7 @@ fn acceptor(identity: &Identity, protocol: &[u8]) -> TlsAcceptor {
         .with_single_cert(identity.chain.clone(), identity.key.clone_key())
         .unwrap();
     config.alpn_protocols = vec![protocol.to_vec()];
-    TlsAcceptor::from(Arc::new(config))
+    Arc::new(config)
 }
 
 async fn accept_dot(listener: TcpListener, acceptor: TlsAcceptor, shared: Arc<Shared>) {
