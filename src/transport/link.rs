@@ -11,6 +11,7 @@ mod rtt;
 
 use std::future::Future;
 use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Semaphore, watch};
@@ -23,7 +24,18 @@ use self::rtt::Rtt;
 use super::dial::{Connected, Dialer};
 use super::tls::{self, Session};
 use super::way::Way;
-use super::{ExchangeError, Response, Stats, Target};
+use super::{BoxFuture, ExchangeError, Response, Stats, Target};
+
+impl From<AskError> for ExchangeError {
+    fn from(error: AskError) -> Self {
+        match error {
+            AskError::Unsent(error)
+            | AskError::Unanswered(error)
+            | AskError::Refused(error)
+            | AskError::Failed(error) => error,
+        }
+    }
+}
 
 /// Opens connections of one transport.
 pub(super) trait Open: Send + Sync + 'static {
@@ -167,6 +179,31 @@ pub(super) struct Link<O: Open> {
     stats: Arc<Stats>,
 }
 
+/// One query, and how often it was sent so far.
+struct Question<'a> {
+    query: &'a [u8],
+    deadline: Instant,
+    sends: AtomicU64,
+}
+
+impl<'a> Question<'a> {
+    fn new(query: &'a [u8], deadline: Instant) -> Self {
+        Self {
+            query,
+            deadline,
+            sends: AtomicU64::new(0),
+        }
+    }
+
+    fn may_be_sent(&self) -> bool {
+        self.sends.load(Ordering::Relaxed) < MAX_SENDS_IN_ALL
+    }
+
+    fn was_sent_once(&self) -> bool {
+        self.sends.load(Ordering::Relaxed) == 1
+    }
+}
+
 /// How one send of a query ended.
 type Sent<C> = (Arc<Live<C>>, Result<Response, AskError>);
 
@@ -203,37 +240,22 @@ impl<O: Open> Link<O> {
             return Err(ExchangeError::full("too many queries wait for this resolver"));
         };
         self.budget.earn();
-        let mut sends = 0;
+        let question = Question::new(query, deadline);
         let mut last = ExchangeError::network("the connection closes before anything can be sent");
+        let mut failures = 0;
         for attempt in 0..MAX_ATTEMPTS {
             // A query that has met no connection yet waits for the next dial; one that met a bad one has had its chance.
             let live = self.connection(None, deadline, attempt == 0).await?;
-            let (live, error) = match self.ask_watched(&live, query, deadline).await {
+            let (live, error) = match self.ask_watched(&live, &question).await {
                 (_, Ok(response)) => return Ok(response),
                 (_, Err(AskError::Failed(error))) => return Err(error),
                 (live, Err(error)) => (live, error),
             };
-            let now = Instant::now();
-            let was_sent = match error {
-                AskError::Unsent(error) => {
-                    self.fleet.retire(&live, &error, now);
-                    last = error;
-                    false
-                }
-                // Whether it knows already that it is closed or not: the second try must not meet the same end.
-                AskError::Unanswered(error) => {
-                    self.fleet.retire(&live, &error, now);
-                    last = error;
-                    true
-                }
-                AskError::Refused(error) | AskError::Failed(error) => {
-                    self.fleet.retire_if_closed(&live, &error, now);
-                    last = error;
-                    true
-                }
-            };
-            sends += u64::from(was_sent);
-            if sends == MAX_SENDS {
+            self.note(&live, &error);
+            let was_sent = !matches!(error, AskError::Unsent(_));
+            last = error.into();
+            failures += u64::from(was_sent);
+            if failures == MAX_SENDS || !question.may_be_sent() {
                 break;
             }
             if was_sent {
@@ -243,16 +265,21 @@ impl<O: Open> Link<O> {
         Err(last)
     }
 
+    /// A connection that failed a query takes no new ones, if the failure may be its own.
+    fn note(&self, live: &Arc<Live<O::Connection>>, error: &AskError) {
+        let now = Instant::now();
+        match error {
+            // Whether it knows already that it is closed or not: the second try must not meet the same end.
+            AskError::Unsent(error) | AskError::Unanswered(error) => self.fleet.retire(live, error, now),
+            AskError::Refused(error) | AskError::Failed(error) => self.fleet.retire_if_closed(live, error, now),
+        }
+    }
+
     /// Asks on `live` and watches it. The first answer counts, also one that another connection gives to a hedge.
-    async fn ask_watched(
-        &self,
-        live: &Arc<Live<O::Connection>>,
-        query: &[u8],
-        deadline: Instant,
-    ) -> Sent<O::Connection> {
-        let first = self.ask(Arc::clone(live), query, deadline);
+    async fn ask_watched(&self, live: &Arc<Live<O::Connection>>, question: &Question<'_>) -> Sent<O::Connection> {
+        let first = self.ask(Arc::clone(live), question);
         let mut first = pin!(Some(first));
-        let mut hedge = pin!(None);
+        let mut hedge = None;
         let mut watch = Watch::new(live, &self.rtt);
         let mut outcome = None;
         loop {
@@ -264,13 +291,12 @@ impl<O: Open> Link<O> {
                     }
                     outcome = Some(sent);
                 }
-                hedged = poll_lane(hedge.as_mut()) => match (hedged, outcome.take()) {
+                hedged = poll_lane(Pin::new(&mut hedge)) => match (hedged, outcome.take()) {
                     (Some(sent @ (_, Ok(_))), _) => return sent,
                     // The hedge failed: what the first one says counts.
                     (_, Some(sent)) => return sent,
-                    // It found no connection: it was not sent, and may yet be.
-                    (None, None) => watch.may_hedge = true,
-                    (Some(_), None) => {}
+                    // It found no connection, or a bad one: there may be another yet.
+                    (_, None) => watch.may_hedge = true,
                 },
                 () = live.until_given_up(), if outcome.is_none() => {
                     let error = ExchangeError::network("the connection fell silent");
@@ -280,9 +306,9 @@ impl<O: Open> Link<O> {
                     outcome = Some((Arc::clone(live), Err(AskError::Unanswered(error))));
                 }
                 () = sleep_until(watch.next), if outcome.is_none() => {
-                    if self.look(live, &mut watch) {
+                    if self.look(live, &mut watch, question) {
                         self.stats.hedged.increment();
-                        hedge.set(Some(self.ask_elsewhere(live, query, deadline)));
+                        hedge = Some(self.ask_elsewhere(live, question));
                     }
                 }
             }
@@ -290,46 +316,46 @@ impl<O: Open> Link<O> {
     }
 
     /// Asks on this connection, and keeps the books.
-    async fn ask(&self, live: Arc<Live<O::Connection>>, query: &[u8], deadline: Instant) -> Sent<O::Connection> {
+    async fn ask(&self, live: Arc<Live<O::Connection>>, question: &Question<'_>) -> Sent<O::Connection> {
         let start = Instant::now();
         let waiting = live.asked();
-        let result = live.carrier.ask(query, deadline).await;
+        question.sends.fetch_add(1, Ordering::Relaxed);
+        let result = live.carrier.ask(question.query, question.deadline).await;
         drop(waiting);
-        if result.is_ok() {
-            self.rtt.observe(start.elapsed());
-            self.fleet.answered(&live);
+        match &result {
+            Ok(_) => {
+                self.rtt.observe(start.elapsed());
+                self.fleet.answered(&live);
+            }
+            Err(AskError::Unsent(_)) => {
+                question.sends.fetch_sub(1, Ordering::Relaxed);
+            }
+            Err(_) => {}
         }
         (live, result)
     }
 
-    /// Asks on another connection than `but`, if there is one or one can be opened. It is watched like the first one: if it were
-    /// not, the next query would be sent into the same silence.
-    async fn ask_elsewhere(
-        &self,
-        but: &Arc<Live<O::Connection>>,
-        query: &[u8],
-        deadline: Instant,
-    ) -> Option<Sent<O::Connection>> {
-        let other = self.connection(Some(but), deadline, true).await.ok()?;
-        let mut watch = Watch::new(&other, &self.rtt);
-        watch.may_hedge = false;
-        let mut asked = pin!(self.ask(Arc::clone(&other), query, deadline));
-        loop {
-            tokio::select! {
-                biased;
-                sent = asked.as_mut() => return Some(sent),
-                () = sleep_until(watch.next) => {
-                    // It is on its second connection already.
-                    let _may_hedge = self.look(&other, &mut watch);
-                }
+    /// Asks on another connection than `but`, if there is one or one can be opened. That one is watched as well: what made the first
+    /// one silent may have hit it too.
+    fn ask_elsewhere<'a>(
+        &'a self,
+        but: &'a Arc<Live<O::Connection>>,
+        question: &'a Question<'_>,
+    ) -> BoxFuture<'a, Option<Sent<O::Connection>>> {
+        Box::pin(async move {
+            let other = self.connection(Some(but), question.deadline, true).await.ok()?;
+            let sent = self.ask_watched(&other, question).await;
+            if let (live, Err(error)) = &sent {
+                self.note(live, error);
             }
-        }
+            Some(sent)
+        })
     }
 
     /// Whether a query on `live` may be asked elsewhere too: most answers are here by now and another connection stands by, or
     /// nothing at all was read since it was asked, or nothing that answers anybody. Now and then one goes without a budget: on it
     /// hangs the proof that the network works again.
-    fn look(&self, live: &Arc<Live<O::Connection>>, watch: &mut Watch) -> bool {
+    fn look(&self, live: &Arc<Live<O::Connection>>, watch: &mut Watch, question: &Question<'_>) -> bool {
         let now = Instant::now();
         let mut why = Doubt::Silent;
         if now < watch.suspect_at {
@@ -337,7 +363,8 @@ impl<O: Open> Link<O> {
             let is_silent = watch.reads == live.carrier.reads();
             // One name may be slow; several at once are the connection.
             if !is_silent || live.waiting() < SEVERAL {
-                return watch.hedge_if(|| self.fleet.spare(live).is_some() && self.budget.take());
+                let may_hurry = question.was_sent_once() && self.fleet.spare(live).is_some();
+                return watch.hedge_if(|| may_hurry && self.budget.take());
             }
         } else if let Some(doubt) = watch.note(live, &self.rtt, now) {
             why = doubt;
@@ -348,7 +375,7 @@ impl<O: Open> Link<O> {
             self.stats.doubted.increment();
         }
         self.fleet.doubt(live, why, now);
-        watch.hedge_if(|| self.fleet.wants_proof(now) || self.budget.take())
+        watch.hedge_if(|| question.may_be_sent() && (self.fleet.wants_proof(now) || self.budget.take()))
     }
 
     /// A connection other than `but`: an open one, or the one that is being dialled. A pause between dials is waited for once, if
@@ -484,9 +511,11 @@ const SEVERAL: usize = 4;
 /// all works off well within a query's five seconds. One more is `Full` at once (T-QUEUE).
 const MAX_QUERIES: usize = 1_200;
 
-/// A query is sent once, and once more if the connection closed (RFC 7766 section 6.2.4). A hedge may come on top: three in all
-/// (RFC 9520 section 3.1).
+/// A query is sent once, and once more if the connection closed (RFC 7766 section 6.2.4).
 const MAX_SENDS: u64 = 2;
+
+/// A hedge may come on top (RFC 9520 section 3.1); a query on a silent connection may be hedged twice instead.
+const MAX_SENDS_IN_ALL: u64 = 3;
 
 /// Connections that one query may try, the two sends included. All who wait move on together when a server gives a
 /// connection up; with one that takes three requests on each (nginx with a low `keepalive_requests`) this serves a

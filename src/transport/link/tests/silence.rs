@@ -262,3 +262,32 @@ async fn a_silent_dial_gets_another_one_beside_it() {
     rig.ask().await.unwrap();
     assert_eq!((start.elapsed(), rig.dialled()), (ms(700), 2));
 }
+
+#[tokio::test(start_paused = true)]
+async fn t_silent_a_connection_that_stood_by_and_died_with_the_first_is_succeeded_too() {
+    let rig = rig([Dial::Open(vec![Act::Answer, Act::Hold])]);
+    for _ in 0..3 {
+        rig.ask().await.unwrap();
+    }
+    sleep(ms(1)).await;
+    assert_eq!(rig.dialled(), 3, "one stands by");
+    for index in [1, 2] {
+        connection(&rig, index).acts.lock().unwrap().extend([Act::Hold; 10]);
+    }
+    let start = Instant::now();
+    rig.ask().await.unwrap();
+    assert_eq!(
+        (start.elapsed(), rig.dialled()),
+        (ms(270), 4),
+        "hedged after 20 ms, 250 ms for that one"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hedge_on_a_connection_that_closes_is_not_the_last() {
+    let rig = rig([Dial::Open(vec![Act::Answer, Act::Hold]), Dial::Open(vec![Act::Close])]);
+    rig.ask().await.unwrap();
+    let start = Instant::now();
+    rig.ask().await.unwrap();
+    assert_eq!((start.elapsed(), rig.dialled()), (ms(500), 3));
+}
