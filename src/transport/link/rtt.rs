@@ -38,6 +38,9 @@ impl Rtt {
     pub(super) fn hedge_after(&self) -> Duration {
         let smoothed = self.smoothed.load(Ordering::Relaxed);
         let usual = self.usual.load(Ordering::Relaxed);
+        if smoothed == 0 {
+            return MIN_SUSPICION;
+        }
         Duration::from_micros(usual.max(smoothed + smoothed / 2)).max(MIN_HEDGE)
     }
 
@@ -101,6 +104,7 @@ mod tests {
     #[test]
     fn nothing_known_is_patient_and_a_slow_resolver_is_not_given_up_for_being_slow() {
         assert_eq!(Rtt::default().suspect_after(), MIN_SUSPICION);
+        assert_eq!(Rtt::default().hedge_after(), MIN_SUSPICION);
         let after = fed(vec![300; 100]).suspect_after().as_millis();
         assert!((899..=900).contains(&after), "{after}");
         assert_eq!(fed(vec![3_000; 100]).suspect_after(), MAX_SUSPICION);

@@ -291,3 +291,15 @@ async fn a_hedge_on_a_connection_that_closes_is_not_the_last() {
     rig.ask().await.unwrap();
     assert_eq!((start.elapsed(), rig.dialled()), (ms(500), 3));
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_first_queries_wait_for_the_first_answer() {
+    let rig = rig([Dial::Open(vec![Act::After(ms(100)); 8])]);
+    let mut askers = JoinSet::new();
+    for _ in 0..8 {
+        let link = Arc::clone(&rig.link);
+        askers.spawn(async move { link.exchange(b"query", Instant::now() + ms(4_500)).await });
+    }
+    assert!(askers.join_all().await.iter().all(Result::is_ok));
+    assert_eq!((rig.dialled(), rig.stats.doubted.value()), (1, 0));
+}
