@@ -324,8 +324,9 @@ impl<O: Open> Link<O> {
         drop(waiting);
         match &result {
             Ok(_) => {
-                self.rtt.observe(start.elapsed());
-                self.fleet.answered(&live);
+                if self.fleet.answered(&live, start) {
+                    self.rtt.observe(start.elapsed());
+                }
             }
             Err(AskError::Unsent(_)) => {
                 question.sends.fetch_sub(1, Ordering::Relaxed);

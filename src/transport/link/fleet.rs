@@ -146,9 +146,10 @@ impl<O: Open> Fleet<O> {
         is_due
     }
 
-    /// An answer came on `live`.
-    pub(super) fn answered(&self, live: &Arc<Live<O::Connection>>) {
-        let is_first = live.answered();
+    /// An answer to a query sent at `asked` came on `live`; says whether its time tells of the resolver.
+    pub(super) fn answered(&self, live: &Arc<Live<O::Connection>>, asked: Instant) -> bool {
+        let now = Instant::now();
+        let (is_first, is_telling) = live.answered(asked, now);
         let mut slot = self.lock();
         if is_first {
             slot.redial.answered();
@@ -158,6 +159,7 @@ impl<O: Open> Fleet<O> {
         if slot.open.len() > 1 || !slot.left.is_empty() {
             slot.give_up_the_dead(live, now);
         }
+        is_telling
     }
 
     /// Takes this connection out of use for new queries, once. One that never answered counts as a failed dial.

@@ -20,6 +20,8 @@ pub(super) struct Live<C> {
     doubted_at: AtomicU64,
     /// When that was, in milliseconds of its life.
     doubted_since: AtomicU64,
+    /// When the last doubt ended, in milliseconds of its life.
+    trusted_since: AtomicU64,
     waiting: AtomicUsize,
     given_up: AtomicBool,
     /// Wakes those who wait for its answers when it is given up, and those who wait for a sign of life.
@@ -37,6 +39,7 @@ impl<C: Carry> Live<C> {
             answers: AtomicU64::new(0),
             doubted_at: AtomicU64::new(TRUSTED),
             doubted_since: AtomicU64::new(0),
+            trusted_since: AtomicU64::new(0),
             waiting: AtomicUsize::new(0),
             given_up: AtomicBool::new(false),
             wake: Notify::new(),
@@ -55,12 +58,19 @@ impl<C: Carry> Live<C> {
         self.waiting.load(Ordering::Relaxed)
     }
 
-    /// An answer came; says whether it is the first.
-    pub(super) fn answered(&self) -> bool {
-        if self.doubted_at.swap(TRUSTED, Ordering::Relaxed) != TRUSTED {
-            self.wake.notify_waiters();
+    /// An answer to a query sent at `asked` came; says whether it is the first, and whether its time tells of the resolver: of those
+    /// that waited for the end of one doubt the first does, the others tell of the connection.
+    pub(super) fn answered(&self, asked: Instant, now: Instant) -> (bool, bool) {
+        let is_first = self.answers.fetch_add(1, Ordering::Relaxed) == 0;
+        if self.doubted_at.swap(TRUSTED, Ordering::Relaxed) == TRUSTED {
+            return (
+                is_first,
+                self.millis(asked) >= self.trusted_since.load(Ordering::Relaxed),
+            );
         }
-        self.answers.fetch_add(1, Ordering::Relaxed) == 0
+        self.trusted_since.store(self.millis(now), Ordering::Relaxed);
+        self.wake.notify_waiters();
+        (is_first, true)
     }
 
     pub(super) fn has_answered(&self) -> bool {

@@ -6,7 +6,7 @@ use std::time::Duration;
 /// Smoothed times of one resolver's answers, on whichever connection they came.
 #[derive(Debug, Default)]
 pub(super) struct Rtt {
-    /// RFC 6298: an eighth of each new sample. Microseconds; 0 before the first.
+    /// RFC 6298: an eighth of each new sample, which counts for at most twice what is known. Microseconds; 0 before the first.
     smoothed: AtomicU64,
     /// The time that 95 of 100 answers keep. Microseconds.
     usual: AtomicU64,
@@ -22,8 +22,10 @@ impl Rtt {
             self.usual.store(sample, Ordering::Relaxed);
             return;
         }
+        // A few slow names, or a connection that stood still, must not make us patient with one that is dead.
+        let counted = sample.min(smoothed * 2);
         self.smoothed
-            .store(smoothed - smoothed / 8 + sample / 8, Ordering::Relaxed);
+            .store(smoothed - smoothed / 8 + counted / 8, Ordering::Relaxed);
         // A quantile found by steps: nineteen small ones down for each large one up.
         let (usual, step) = (self.usual.load(Ordering::Relaxed), smoothed / 32);
         let next = if sample > usual {
@@ -99,6 +101,14 @@ mod tests {
         let hedged = hedged.count();
         // One in ten would be all the slow ones; the budget is the hard limit.
         assert!(hedged <= 5_000 / 14, "{hedged} of 5000");
+    }
+
+    #[test]
+    fn a_few_slow_names_do_not_make_a_resolver_slow_but_it_may_become_so() {
+        let rtt = fed([vec![40; 100], vec![1_500; 5]].concat());
+        assert_eq!(rtt.suspect_after(), MIN_SUSPICION);
+        let rtt = fed([vec![40; 100], vec![600; 30]].concat());
+        assert_eq!(rtt.suspect_after(), MAX_SUSPICION);
     }
 
     #[test]

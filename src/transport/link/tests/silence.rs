@@ -303,3 +303,20 @@ async fn the_first_queries_wait_for_the_first_answer() {
     assert!(askers.join_all().await.iter().all(Result::is_ok));
     assert_eq!((rig.dialled(), rig.stats.doubted.value()), (1, 0));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_stood_still_does_not_make_its_resolver_slow() {
+    let acts = [vec![Act::After(ms(40)); 20], vec![Act::After(ms(2_000)); 40]].concat();
+    let hangs = vec![Dial::Slow(ms(100_000)); 8];
+    let rig = rig([vec![Dial::Open(acts)], hangs].concat());
+    for _ in 0..20 {
+        rig.ask().await.unwrap();
+    }
+    let mut askers = JoinSet::new();
+    for _ in 0..40 {
+        let link = Arc::clone(&rig.link);
+        askers.spawn(async move { link.exchange(b"query", Instant::now() + ms(4_500)).await });
+    }
+    assert!(askers.join_all().await.iter().all(Result::is_ok));
+    assert_eq!(rig.link.rtt.suspect_after(), ms(250));
+}
