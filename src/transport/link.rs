@@ -379,28 +379,31 @@ impl<O: Open> Link<O> {
         watch.hedge_if(|| question.may_be_sent() && (self.fleet.wants_proof(now) || self.budget.take()))
     }
 
-    /// A connection other than `but`: an open one, or the one that is being dialled. A pause between dials is waited for once, if
-    /// `may_wait` says so: it is under a second.
+    /// A connection other than `but`: an open one, or the one that is being dialled. If `may_wait` says so, a pause between dials is
+    /// waited for once (it is under a second), and a dial that was begun before and fails is not the last: what stopped it may be over.
     async fn connection(
         &self,
         but: Option<&Arc<Live<O::Connection>>>,
         deadline: Instant,
         mut may_wait: bool,
     ) -> Result<Arc<Live<O::Connection>>, ExchangeError> {
+        let asked = Instant::now();
         for _ in 0..MAX_ATTEMPTS {
             match self.fleet.choose(but, Instant::now()) {
                 Choice::Open(live) => return Ok(live),
-                Choice::Dialing(mut dialing, doubted) => {
+                Choice::Dialing(mut dialing, begun, doubted) => {
                     let trusted = until_trusted(doubted);
                     let dialled = dialing.wait_for(Option::is_some);
                     let first = async {
                         tokio::select! {
+                            biased;
                             // Dialled, or stopped because the network changed: then there is another dial.
                             dialled = dialled => dialled.ok().and_then(|dialled| dialled.clone()),
                             live = trusted => Some(Ok(live)),
                         }
                     };
                     match timeout_at(deadline, first).await {
+                        Ok(Some(Err(_))) if may_wait && begun < asked => {}
                         Ok(Some(result)) => return result,
                         Ok(None) => {}
                         Err(_) => return Err(ExchangeError::network("not connected in time")),

@@ -21,11 +21,12 @@ impl Redial {
         self.not_before.filter(|not_before| now < *not_before)
     }
 
-    /// Counts a dial that failed, or a connection that broke before it answered anything.
-    pub(super) fn failed(&mut self, now: Instant) {
+    /// Counts a dial that was begun at `since` and failed, or a connection that broke then before it answered anything. A dial that
+    /// took long has been its own pause.
+    pub(super) fn failed(&mut self, since: Instant) {
         let pause = PAUSES[self.failures.min(PAUSES.len() - 1)];
         self.failures += 1;
-        self.not_before = Some(now + pause);
+        self.not_before = Some(since + pause);
     }
 
     /// A query was answered: all is forgiven.

@@ -28,6 +28,7 @@ struct Slot<C> {
     /// Those in doubt that gave way to newer ones; queries may still wait on them.
     left: Vec<Weak<Live<C>>>,
     dial: Option<Dial<C>>,
+    dials: u64,
     redial: Redial,
     /// Why there is no connection, for those who ask while dialling pauses.
     last_error: String,
@@ -40,6 +41,8 @@ struct Slot<C> {
 }
 
 struct Dial<C> {
+    number: u64,
+    begun: Instant,
     result: watch::Receiver<Dialed<C>>,
     task: AbortHandle,
 }
@@ -51,8 +54,8 @@ pub(super) type Dialed<C> = Option<Result<Arc<Live<C>>, ExchangeError>>;
 pub(super) enum Choice<C> {
     /// This connection.
     Open(Arc<Live<C>>),
-    /// One is being dialled; until then at best one in doubt.
-    Dialing(watch::Receiver<Dialed<C>>, Option<Arc<Live<C>>>),
+    /// One is being dialled, since then; until it is there at best one in doubt.
+    Dialing(watch::Receiver<Dialed<C>>, Instant, Option<Arc<Live<C>>>),
     /// Nobody dials before this time. The words say why.
     Paused(Instant, String),
 }
@@ -66,6 +69,7 @@ impl<O: Open> Fleet<O> {
                 open: Vec::new(),
                 left: Vec::new(),
                 dial: None,
+                dials: 0,
                 redial: Redial::default(),
                 last_error: "not connected".to_owned(),
                 opened: 0,
@@ -99,7 +103,7 @@ impl<O: Open> Fleet<O> {
             .cloned();
         self.dial_unless_paused(&mut slot, now);
         match (&slot.dial, slot.redial.paused_until(now)) {
-            (Some(dial), _) => Choice::Dialing(dial.result.clone(), doubted),
+            (Some(dial), _) => Choice::Dialing(dial.result.clone(), dial.begun, doubted),
             (None, Some(end)) => Choice::Paused(end, slot.last_error.clone()),
             // A dial that ends before this is read is not possible: the lock is held.
             (None, None) => Choice::Paused(now, slot.last_error.clone()),
@@ -154,7 +158,6 @@ impl<O: Open> Fleet<O> {
         if is_first {
             slot.redial.answered();
         }
-        let now = Instant::now();
         slot.last_answer = Some(now);
         if slot.open.len() > 1 || !slot.left.is_empty() {
             slot.give_up_the_dead(live, now);
@@ -210,13 +213,20 @@ impl<O: Open> Fleet<O> {
             return;
         }
         let (sender, result) = watch::channel(None);
+        slot.dials += 1;
+        let number = slot.dials;
         // A task of its own: whoever asked first may go away, the others still want the connection.
-        let task = tokio::spawn(Arc::clone(self).dial(sender)).abort_handle();
-        slot.dial = Some(Dial { result, task });
+        let task = tokio::spawn(Arc::clone(self).dial(number, now, sender)).abort_handle();
+        slot.dial = Some(Dial {
+            number,
+            begun: now,
+            result,
+            task,
+        });
     }
 
-    async fn dial(self: Arc<Self>, result: watch::Sender<Dialed<O::Connection>>) {
-        let opened = Arc::clone(&self).open(Instant::now() + DIAL_LIMIT).await;
+    async fn dial(self: Arc<Self>, number: u64, begun: Instant, result: watch::Sender<Dialed<O::Connection>>) {
+        let opened = Arc::clone(&self).open(begun + DIAL_LIMIT).await;
         let now = Instant::now();
         let opened = opened.map(|carrier| {
             let closing = carrier.closing();
@@ -225,7 +235,10 @@ impl<O: Open> Fleet<O> {
             live
         });
         let mut slot = self.lock();
-        slot.dial = None;
+        // Stopped in the moment in which it ended: what it opened is on the old network, and those who wait look for another dial.
+        if slot.dial.take_if(|dial| dial.number == number).is_none() {
+            return;
+        }
         match &opened {
             Ok(live) => {
                 if slot.opened > 0 {
@@ -237,7 +250,7 @@ impl<O: Open> Fleet<O> {
             Err(error) => {
                 self.stats.dial_failures.increment();
                 slot.last_error.clone_from(&error.detail);
-                slot.redial.failed(now);
+                slot.redial.failed(begun);
                 tracing::debug!(%error, "cannot open a connection to a resolver");
             }
         }
@@ -255,17 +268,18 @@ impl<O: Open> Fleet<O> {
         let mut next = Instant::now();
         loop {
             tokio::select! {
-                () = sleep_until(next), if tries.len() < MAX_TRIES => {
-                    let fleet = Arc::clone(&self);
-                    tries.spawn(async move { fleet.opener.open(deadline).await });
-                    next = Instant::now() + RETRY_WHEN_SILENT;
-                }
+                biased;
                 Some(ended) = tries.join_next() => match ended {
                     Ok(Ok(carrier)) => return Ok(carrier),
                     Ok(Err(error)) if tries.is_empty() => return Err(error),
                     Ok(Err(_)) => {}
                     Err(_) => return Err(ExchangeError::network("the dial was stopped")),
                 },
+                () = sleep_until(next), if tries.len() < MAX_TRIES => {
+                    let fleet = Arc::clone(&self);
+                    tries.spawn(async move { fleet.opener.open(deadline).await });
+                    next = Instant::now() + RETRY_WHEN_SILENT;
+                }
             }
         }
     }
@@ -389,8 +403,8 @@ const DIAL_LIMIT: Duration = Duration::from_secs(5);
 /// and over the round trips that a handshake takes on all but the slowest roads.
 const RETRY_WHEN_SILENT: Duration = Duration::from_millis(700);
 
-/// Tries under way at once: each ends within 2.5 seconds for TCP and as much for TLS.
-const MAX_TRIES: usize = 4;
+/// Tries under way at once: all that begin within [`DIAL_LIMIT`]. With fewer, those that hang would keep out the one that works.
+const MAX_TRIES: usize = 8;
 
 /// Who asked within this time is browsing: the next name will come.
 const BROWSING: Duration = Duration::from_secs(60);

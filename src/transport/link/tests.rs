@@ -37,6 +37,8 @@ enum Dial {
     /// Opens after this time and answers everything.
     Slow(Duration),
     Refused,
+    /// Refused after this time.
+    Late(Duration),
     Panic,
 }
 
@@ -46,6 +48,8 @@ struct World {
     dialled: AtomicU64,
     closed: AtomicU64,
     opened: Mutex<Vec<Arc<Fake>>>,
+    /// The network changes in the moment in which a dial ends.
+    changes: Mutex<Option<Arc<Link<Arc<Self>>>>>,
 }
 
 /// The link's own handle; the rig keeps the connection too.
@@ -79,6 +83,10 @@ impl Open for Arc<World> {
             Dial::Slow(time) => {
                 sleep(time).await;
                 Vec::new()
+            }
+            Dial::Late(time) => {
+                sleep(time).await;
+                return Err(ExchangeError::network("refused late"));
             }
             Dial::Refused => return Err(ExchangeError::network("refused")),
             Dial::Panic => panic!("a bug of ours"),
@@ -121,6 +129,9 @@ impl Carry for Handle {
     }
 
     fn closing(&self) -> watch::Receiver<()> {
+        if let Some(link) = self.0.world.changes.lock().unwrap().take() {
+            link.network_changed();
+        }
         let alive = self.0.alive.lock().unwrap();
         alive
             .as_ref()
@@ -257,6 +268,53 @@ async fn failed_dials_grow_rarer_and_a_server_that_is_back_is_found_within_a_sec
     }
     assert!(back.elapsed() < Duration::from_secs(1), "{:?}", back.elapsed());
     assert_eq!(rig.stats.dial_failures.value(), 12);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_joins_a_dial_that_fails_is_answered_by_the_next() {
+    let rig = rig([Dial::Late(ms(100))]);
+    let link = Arc::clone(&rig.link);
+    let first = tokio::spawn(async move { link.exchange(b"query", Instant::now() + ms(4_500)).await });
+    sleep(ms(50)).await;
+    let start = Instant::now();
+    rig.ask().await.unwrap();
+    assert_eq!((start.elapsed(), rig.dialled()), (ms(50), 2));
+    assert_eq!(first.await.unwrap().unwrap_err().detail, "refused late");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dial_that_took_long_has_been_its_own_pause() {
+    let rig = rig([vec![Dial::Refused; 5], vec![Dial::Late(ms(600))]].concat());
+    while rig.dialled() < 6 {
+        rig.ask().await.unwrap_err();
+    }
+    let start = Instant::now();
+    rig.ask().await.unwrap();
+    assert_eq!((start.elapsed(), rig.dialled()), (ms(0), 7));
+}
+
+#[tokio::test(start_paused = true)]
+async fn tries_that_hang_keep_no_other_out() {
+    let rig = rig(vec![Dial::Slow(ms(100_000)); 4]);
+    let start = Instant::now();
+    rig.ask().await.unwrap();
+    assert_eq!((start.elapsed(), rig.dialled()), (ms(2_800), 5));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dial_stopped_in_the_moment_in_which_it_ends_leaves_its_successor_alone() {
+    let rig = rig([]);
+    *rig.world.changes.lock().unwrap() = Some(Arc::clone(&rig.link));
+    rig.ask().await.unwrap();
+    let reads: Vec<_> = rig
+        .world
+        .opened
+        .lock()
+        .unwrap()
+        .iter()
+        .map(|fake| fake.reads())
+        .collect();
+    assert_eq!((reads, rig.closed()), (vec![0, 1], 1));
 }
 
 #[tokio::test(start_paused = true)]
