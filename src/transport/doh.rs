@@ -12,7 +12,8 @@ use http::{HeaderValue, Request, Uri};
 use tokio::time::Instant;
 
 use super::doh_connection::{DohConnection, Pace};
-use super::link::{Link, Open, Road};
+use super::link::{Link, Open};
+use super::road::Road;
 use super::tls::Session;
 use super::{BoxFuture, Exchange, ExchangeError, Response, Stats, Target};
 

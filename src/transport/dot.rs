@@ -6,7 +6,8 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::dot_connection::DotConnection;
-use super::link::{Link, Open, Road};
+use super::link::{Link, Open};
+use super::road::Road;
 use super::tls::Session;
 use super::{BoxFuture, Exchange, ExchangeError, Response, Stats, Target};
 

@@ -8,11 +8,12 @@ mod budget;
 mod fleet;
 mod live;
 mod rtt;
+mod suspicion;
 
 use std::future::Future;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, sleep_until, timeout_at};
@@ -21,21 +22,8 @@ use self::budget::Budget;
 use self::fleet::{Choice, Fleet};
 use self::live::{Doubt, Live};
 use self::rtt::Rtt;
-use super::dial::{Connected, Dialer};
-use super::tls::{self, Session};
-use super::way::Way;
-use super::{BoxFuture, ExchangeError, Response, Stats, Target};
-
-impl From<AskError> for ExchangeError {
-    fn from(error: AskError) -> Self {
-        match error {
-            AskError::Unsent(error)
-            | AskError::Unanswered(error)
-            | AskError::Refused(error)
-            | AskError::Failed(error) => error,
-        }
-    }
-}
+use self::suspicion::Watch;
+use super::{BoxFuture, ExchangeError, Response, Stats};
 
 /// Opens connections of one transport.
 pub(super) trait Open: Send + Sync + 'static {
@@ -86,86 +74,13 @@ pub(super) enum AskError {
     Failed(ExchangeError),
 }
 
-/// TCP and TLS to a target: what every transport here begins with.
-#[derive(Debug)]
-pub(super) struct Road {
-    dialer: Dialer,
-    target: Target,
-    stats: Arc<Stats>,
-    /// The way that last worked.
-    way: Mutex<Option<Way>>,
-}
-
-impl Road {
-    pub(super) fn new(target: Target, stats: Arc<Stats>) -> Self {
-        Self {
-            dialer: Dialer::new(Arc::clone(&target.addresses)),
-            target,
-            stats,
-            way: Mutex::default(),
-        }
-    }
-
-    /// On another network, tickets would link us to where we were (RFC 9325 section 3.7), and another address may be the best.
-    pub(super) fn network_changed(&self) {
-        let is_lost = |way: &mut Way| way.is_lost();
-        if self.way().take_if(is_lost).is_some() {
-            self.target.tls.forget_tickets();
-        }
-        self.dialer.network_changed();
-    }
-
-    /// Waits until it is known where the target is.
-    pub(super) async fn ready(&self, deadline: Instant) -> Result<(), ExchangeError> {
-        let ready = self.target.addresses.ready(deadline).await;
-        ready.map_err(ExchangeError::network)
-    }
-
-    fn way(&self) -> MutexGuard<'_, Option<Way>> {
-        self.way.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Connects and shakes hands; `check` may refuse the session (ALPN). Once more if the authorities believed in turned out to be
-    /// old ones.
-    pub(super) async fn open(
-        &self,
-        check: fn(&Session) -> Result<(), ExchangeError>,
-        deadline: Instant,
-    ) -> Result<Session, ExchangeError> {
-        let trust = self.target.tls.config();
-        match self.try_open(check, deadline).await {
-            Err(_) if !Arc::ptr_eq(&trust, &self.target.tls.config()) => self.try_open(check, deadline).await,
-            opened => opened,
-        }
-    }
-
-    async fn try_open(
-        &self,
-        check: fn(&Session) -> Result<(), ExchangeError>,
-        deadline: Instant,
-    ) -> Result<Session, ExchangeError> {
-        let connected = self.dialer.connect(deadline).await;
-        // Whoever looks its addresses up may know newer ones.
-        let connected = connected.inspect_err(|_| self.target.addresses.report_trouble())?;
-        let Connected { stream, address, took } = connected;
-        let session = tls::handshake(
-            stream,
-            &self.target.server_name,
-            &self.target.tls,
-            deadline,
-            &self.stats,
-        )
-        .await;
-        match session.and_then(|session| check(&session).map(|()| session)) {
-            Ok(session) => {
-                self.dialer.worked(address, took);
-                *self.way() = Some(Way::of(Some(address)));
-                Ok(session)
-            }
-            Err(error) => {
-                self.dialer.failed(address);
-                Err(error)
-            }
+impl From<AskError> for ExchangeError {
+    fn from(error: AskError) -> Self {
+        match error {
+            AskError::Unsent(error)
+            | AskError::Unanswered(error)
+            | AskError::Refused(error)
+            | AskError::Failed(error) => error,
         }
     }
 }
@@ -417,68 +332,6 @@ impl<O: Open> Link<O> {
             }
         }
         Err(ExchangeError::network("the dial was stopped"))
-    }
-}
-
-/// What is known of a query under way.
-struct Watch {
-    /// When to look next.
-    next: Instant,
-    /// When silence becomes suspicious.
-    suspect_at: Instant,
-    /// When octets that answer nobody become suspicious.
-    stalled_at: Instant,
-    /// What had been read when it was asked or last looked at, and answered.
-    reads: u64,
-    answers: u64,
-    /// Octets came since the last answer.
-    dripped: bool,
-    /// It is asked elsewhere once at most.
-    may_hedge: bool,
-}
-
-impl Watch {
-    fn new<C: Carry>(live: &Live<C>, rtt: &Rtt) -> Self {
-        let now = Instant::now();
-        let suspect_at = now + rtt.suspect_after();
-        Self {
-            next: suspect_at.min(now + rtt.hedge_after()),
-            suspect_at,
-            stalled_at: now + rtt.stalled_after(),
-            reads: live.carrier.reads(),
-            answers: live.answers(),
-            dripped: false,
-            may_hedge: true,
-        }
-    }
-
-    fn hedge_if(&mut self, is_due: impl FnOnce() -> bool) -> bool {
-        let hedges = self.may_hedge && is_due();
-        self.may_hedge &= !hedges;
-        hedges
-    }
-
-    /// Takes down what came since the last look, and sets the time of the next; says what is suspicious. Octets alone excuse a
-    /// connection only for a while: a peer that drips or pings without ever answering would keep every query to itself (T-SILENT).
-    fn note<C: Carry>(&mut self, live: &Live<C>, rtt: &Rtt, now: Instant) -> Option<Doubt> {
-        let (reads, answers) = (live.carrier.reads(), live.answers());
-        let is_silent = self.reads == reads;
-        if self.answers != answers {
-            // Where others were answered meanwhile, this name is slow, not the connection: that may change, but not so soon.
-            self.stalled_at = now + rtt::MAX_SUSPICION;
-            self.dripped = false;
-        } else {
-            self.dripped |= !is_silent;
-        }
-        (self.reads, self.answers) = (reads, answers);
-        let doubt = if self.dripped && now >= self.stalled_at {
-            Some(Doubt::Stalled)
-        } else {
-            is_silent.then_some(Doubt::Silent)
-        };
-        self.suspect_at = doubt.map_or(self.stalled_at, |_| now + rtt.suspect_after());
-        self.next = self.suspect_at;
-        doubt
     }
 }
 

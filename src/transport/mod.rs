@@ -15,6 +15,7 @@ mod pipeline;
 mod prompt;
 mod random_ids;
 mod redial;
+mod road;
 #[cfg(test)]
 mod testing;
 pub mod tls;

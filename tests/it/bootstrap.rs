@@ -81,9 +81,10 @@ fn r8484_10_a_resolver_known_by_name_is_found_over_one_that_is_reached_by_addres
 fn r8484_10_what_was_remembered_needs_nobody_at_the_next_start() {
     let (nameless, state) = (Upstream::honest(), tempfile::tempdir().unwrap());
     let directory_before = directory();
-    ask(&start(&nameless, &directory_before, state.path()), "first.example");
+    let before = start(&nameless, &directory_before, state.path());
+    ask(&before, "first.example");
     remembered(&state, "127.0.0.1");
-    drop(directory_before);
+    drop((before, directory_before));
     let silent = Upstream::start(|_| Reply::Silence);
     let daemon = start(&nameless, &silent, state.path());
     ask(&daemon, "second.example");

@@ -134,11 +134,11 @@ fn r8767_1_a_silent_upstream_costs_1_8_s_once() {
     assert!(waited >= STALE_AFTER && waited < Duration::from_secs(4), "{waited:?}");
     let again = house.ask_stale("www.example");
     assert!(again < Duration::from_secs(1), "{again:?}");
-    // Once to fill the cache, once more, and that again on a second connection because the first was silent.
-    assert_eq!(
-        (house.upstream.count("www.example"), house.figure("stale_hits")),
-        (3, 2)
-    );
+    // Once to fill the cache, once more, and that again on one or two other connections because the first was silent: three tries at
+    // most (R9520-2).
+    let heard = house.upstream.count("www.example");
+    assert!((3..=4).contains(&heard), "{heard}");
+    assert_eq!(house.figure("stale_hits"), 2);
 }
 
 #[test]

@@ -1,0 +1,69 @@
+//! What is known of one query under way, and when its connection becomes suspicious.
+
+use tokio::time::Instant;
+
+use super::Carry;
+use super::live::{Doubt, Live};
+use super::rtt::{MAX_SUSPICION, Rtt};
+
+/// See the module.
+pub(super) struct Watch {
+    /// When to look next.
+    pub(super) next: Instant,
+    /// When silence becomes suspicious.
+    pub(super) suspect_at: Instant,
+    /// When octets that answer nobody become suspicious.
+    stalled_at: Instant,
+    /// What had been read when it was asked or last looked at, and answered.
+    pub(super) reads: u64,
+    answers: u64,
+    /// Octets came since the last answer.
+    dripped: bool,
+    /// It is asked elsewhere once at most.
+    pub(super) may_hedge: bool,
+}
+
+impl Watch {
+    pub(super) fn new<C: Carry>(live: &Live<C>, rtt: &Rtt) -> Self {
+        let now = Instant::now();
+        let suspect_at = now + rtt.suspect_after();
+        Self {
+            next: suspect_at.min(now + rtt.hedge_after()),
+            suspect_at,
+            stalled_at: now + rtt.stalled_after(),
+            reads: live.carrier.reads(),
+            answers: live.answers(),
+            dripped: false,
+            may_hedge: true,
+        }
+    }
+
+    pub(super) fn hedge_if(&mut self, is_due: impl FnOnce() -> bool) -> bool {
+        let hedges = self.may_hedge && is_due();
+        self.may_hedge &= !hedges;
+        hedges
+    }
+
+    /// Takes down what came since the last look, and sets the time of the next; says what is suspicious. Octets alone excuse a
+    /// connection only for a while: a peer that drips or pings without ever answering would keep every query to itself (T-SILENT).
+    pub(super) fn note<C: Carry>(&mut self, live: &Live<C>, rtt: &Rtt, now: Instant) -> Option<Doubt> {
+        let (reads, answers) = (live.carrier.reads(), live.answers());
+        let is_silent = self.reads == reads;
+        if self.answers != answers {
+            // Where others were answered meanwhile, this name is slow, not the connection: that may change, but not so soon.
+            self.stalled_at = now + MAX_SUSPICION;
+            self.dripped = false;
+        } else {
+            self.dripped |= !is_silent;
+        }
+        (self.reads, self.answers) = (reads, answers);
+        let doubt = if self.dripped && now >= self.stalled_at {
+            Some(Doubt::Stalled)
+        } else {
+            is_silent.then_some(Doubt::Silent)
+        };
+        self.suspect_at = doubt.map_or(self.stalled_at, |_| now + rtt.suspect_after());
+        self.next = self.suspect_at;
+        doubt
+    }
+}
