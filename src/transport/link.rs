@@ -7,8 +7,8 @@
 mod budget;
 mod fleet;
 mod live;
+mod patience;
 mod rtt;
-mod suspicion;
 
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -21,8 +21,8 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use self::budget::Budget;
 use self::fleet::{Choice, Fleet};
 use self::live::{Doubt, Live};
+use self::patience::Patience;
 use self::rtt::Rtt;
-use self::suspicion::Watch;
 use super::{BoxFuture, ExchangeError, Response, Stats};
 
 /// Opens connections of one transport.
@@ -161,7 +161,7 @@ impl<O: Open> Link<O> {
         for attempt in 0..MAX_ATTEMPTS {
             // A query that has met no connection yet waits for the next dial; one that met a bad one has had its chance.
             let live = self.connection(None, deadline, attempt == 0).await?;
-            let (live, error) = match self.ask_watched(&live, &question).await {
+            let (live, error) = match self.ask_watched(&live, None, &question).await {
                 (_, Ok(response)) => return Ok(response),
                 (_, Err(AskError::Failed(error))) => return Err(error),
                 (live, Err(error)) => (live, error),
@@ -190,12 +190,18 @@ impl<O: Open> Link<O> {
         }
     }
 
-    /// Asks on `live` and watches it. The first answer counts, also one that another connection gives to a hedge.
-    async fn ask_watched(&self, live: &Arc<Live<O::Connection>>, question: &Question<'_>) -> Sent<O::Connection> {
+    /// Asks on `live` and watches it. The first answer counts, also one that another connection gives to a hedge. If this is a hedge
+    /// itself, the first send is on `hedged`.
+    async fn ask_watched(
+        &self,
+        live: &Arc<Live<O::Connection>>,
+        hedged: Option<&Arc<Live<O::Connection>>>,
+        question: &Question<'_>,
+    ) -> Sent<O::Connection> {
         let first = self.ask(Arc::clone(live), question);
         let mut first = pin!(Some(first));
         let mut hedge = None;
-        let mut watch = Watch::new(live, &self.rtt);
+        let mut watch = Patience::new(live, &self.rtt);
         let mut outcome = None;
         loop {
             tokio::select! {
@@ -220,8 +226,11 @@ impl<O: Open> Link<O> {
                     }
                     outcome = Some((Arc::clone(live), Err(AskError::Unanswered(error))));
                 }
+                () = live.until_doubted(), if outcome.is_none() && !watch.is_alarmed => watch.alarm(live, &self.rtt),
                 () = sleep_until(watch.next), if outcome.is_none() => {
-                    if self.look(live, &mut watch, question) {
+                    // A hedge is hedged when both connections are in doubt: else it would go where the query is already.
+                    let may_be_sent = question.may_be_sent() && hedged.is_none_or(|hedged| hedged.is_doubted());
+                    if self.look(live, &mut watch, question, may_be_sent) {
                         self.stats.hedged.increment();
                         hedge = Some(self.ask_elsewhere(live, question));
                     }
@@ -260,7 +269,7 @@ impl<O: Open> Link<O> {
     ) -> BoxFuture<'a, Option<Sent<O::Connection>>> {
         Box::pin(async move {
             let other = self.connection(Some(but), question.deadline, true).await.ok()?;
-            let sent = self.ask_watched(&other, question).await;
+            let sent = self.ask_watched(&other, Some(but), question).await;
             if let (live, Err(error)) = &sent {
                 self.note(live, error);
             }
@@ -271,7 +280,13 @@ impl<O: Open> Link<O> {
     /// Whether a query on `live` may be asked elsewhere too: most answers are here by now and another connection stands by, or
     /// nothing at all was read since it was asked, or nothing that answers anybody. Now and then one goes without a budget: on it
     /// hangs the proof that the network works again.
-    fn look(&self, live: &Arc<Live<O::Connection>>, watch: &mut Watch, question: &Question<'_>) -> bool {
+    fn look(
+        &self,
+        live: &Arc<Live<O::Connection>>,
+        watch: &mut Patience,
+        question: &Question<'_>,
+        may_be_sent: bool,
+    ) -> bool {
         let now = Instant::now();
         let mut why = Doubt::Silent;
         if now < watch.suspect_at {
@@ -291,7 +306,7 @@ impl<O: Open> Link<O> {
             self.stats.doubted.increment();
         }
         self.fleet.doubt(live, why, now);
-        watch.hedge_if(|| question.may_be_sent() && (self.fleet.wants_proof(now) || self.budget.take()))
+        watch.hedge_if(|| may_be_sent && (self.fleet.wants_proof(now) || self.budget.take()))
     }
 
     /// A connection other than `but`: an open one, or the one that is being dialled. If `may_wait` says so, a pause between dials is

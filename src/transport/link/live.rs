@@ -24,7 +24,7 @@ pub(super) struct Live<C> {
     trusted_since: AtomicU64,
     waiting: AtomicUsize,
     given_up: AtomicBool,
-    /// Wakes those who wait for its answers when it is given up, and those who wait for a sign of life.
+    /// Wakes those who wait for its answers when it is in doubt or given up, and those who wait for a sign of life.
     wake: Notify,
 }
 
@@ -94,6 +94,7 @@ impl<C: Carry> Live<C> {
             Doubt::Stalled => STALLED,
         };
         self.doubted_at.store(at, Ordering::Relaxed);
+        self.wake.notify_waiters();
     }
 
     /// Whether it has been in doubt for so long.
@@ -126,6 +127,11 @@ impl<C: Carry> Live<C> {
     /// Ends when it is given up. Cancel-safe.
     pub(super) async fn until_given_up(&self) {
         self.until(|| self.given_up.load(Ordering::Acquire)).await;
+    }
+
+    /// Ends when it is in doubt. Cancel-safe.
+    pub(super) async fn until_doubted(&self) {
+        self.until(|| self.is_doubted()).await;
     }
 
     /// Ends when it is in no doubt any more. Cancel-safe.

@@ -286,6 +286,48 @@ async fn t_silent_a_connection_that_stood_by_and_died_with_the_first_is_succeede
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_hedge_does_not_go_where_its_query_waits_already() {
+    let rig = rig([Dial::Open(vec![Act::Answer, Act::Hold])]);
+    for _ in 0..3 {
+        rig.ask().await.unwrap();
+    }
+    sleep(ms(1)).await;
+    for index in [1, 2] {
+        connection(&rig, index).acts.lock().unwrap().extend([Act::Hold; 10]);
+    }
+    let mut askers = JoinSet::new();
+    let start = Instant::now();
+    // The first is hedged after 20 ms. Then several wait on the one that stood by, and put it in doubt before the first one is.
+    for time in [0, 21, 21, 21, 21, 21] {
+        sleep_until(start + ms(time)).await;
+        connection(&rig, 1).crowded.store(time > 0, Ordering::SeqCst);
+        let link = Arc::clone(&rig.link);
+        askers.spawn(async move { link.exchange(b"query", Instant::now() + ms(4_500)).await });
+    }
+    assert!(askers.join_all().await.iter().all(Result::is_ok));
+    assert!(start.elapsed() < ms(700), "{:?}", start.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_doubt_makes_all_look_again_who_wait_on_the_connection() {
+    // The first is answered beside the second, which is slow then; the third puts the connection in doubt.
+    let acts = vec![Act::Answer, Act::After(ms(30)), Act::Hold, Act::Hold];
+    let rig = rig([Dial::Open(acts), Dial::Slow(ms(100))]);
+    rig.ask().await.unwrap();
+    let mut askers = JoinSet::new();
+    let start = Instant::now();
+    for time in [0, 10, 100] {
+        let link = Arc::clone(&rig.link);
+        askers.spawn(async move {
+            sleep(ms(time)).await;
+            link.exchange(b"query", Instant::now() + ms(4_500)).await
+        });
+    }
+    assert!(askers.join_all().await.iter().all(Result::is_ok));
+    assert_eq!(start.elapsed(), ms(600), "250 ms after the doubt, not at 1,760 ms");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_hedge_on_a_connection_that_closes_is_not_the_last() {
     let rig = rig([Dial::Open(vec![Act::Answer, Act::Hold]), Dial::Open(vec![Act::Close])]);
     rig.ask().await.unwrap();

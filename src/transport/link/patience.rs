@@ -1,4 +1,4 @@
-//! What is known of one query under way, and when its connection becomes suspicious.
+//! What one query knows of the connection that it waits on, and when that becomes suspicious.
 
 use tokio::time::Instant;
 
@@ -7,7 +7,7 @@ use super::live::{Doubt, Live};
 use super::rtt::{MAX_SUSPICION, Rtt};
 
 /// See the module.
-pub(super) struct Watch {
+pub(super) struct Patience {
     /// When to look next.
     pub(super) next: Instant,
     /// When silence becomes suspicious.
@@ -19,11 +19,13 @@ pub(super) struct Watch {
     answers: u64,
     /// Octets came since the last answer.
     dripped: bool,
-    /// It is asked elsewhere once at most.
+    /// It is asked elsewhere once at a time.
     pub(super) may_hedge: bool,
+    /// Its connection is known to be in doubt.
+    pub(super) is_alarmed: bool,
 }
 
-impl Watch {
+impl Patience {
     pub(super) fn new<C: Carry>(live: &Live<C>, rtt: &Rtt) -> Self {
         let now = Instant::now();
         let suspect_at = now + rtt.suspect_after();
@@ -35,6 +37,7 @@ impl Watch {
             answers: live.answers(),
             dripped: false,
             may_hedge: true,
+            is_alarmed: false,
         }
     }
 
@@ -42,6 +45,14 @@ impl Watch {
         let hedges = self.may_hedge && is_due();
         self.may_hedge &= !hedges;
         hedges
+    }
+
+    /// Somebody else put the connection in doubt: what was read before tells nothing any more.
+    pub(super) fn alarm<C: Carry>(&mut self, live: &Live<C>, rtt: &Rtt) {
+        self.is_alarmed = true;
+        self.reads = live.carrier.reads();
+        self.suspect_at = self.suspect_at.min(Instant::now() + rtt.suspect_after());
+        self.next = self.next.min(self.suspect_at);
     }
 
     /// Takes down what came since the last look, and sets the time of the next; says what is suspicious. Octets alone excuse a
@@ -62,6 +73,7 @@ impl Watch {
         } else {
             is_silent.then_some(Doubt::Silent)
         };
+        self.is_alarmed = doubt.is_some();
         self.suspect_at = doubt.map_or(self.stalled_at, |_| now + rtt.suspect_after());
         self.next = self.suspect_at;
         doubt
