@@ -394,3 +394,4 @@ async fn t_queue_one_too_many_is_busy_at_once() {
 }
 
 mod silence;
+mod simulation;
