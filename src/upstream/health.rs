@@ -57,6 +57,8 @@ impl Health {
             Some(down) if now >= down.retry_at => {
                 down.retry_at = now + down.wait;
                 down.on_trial = true;
+                // The time it asked for is over: others may ask it too if there is nothing better.
+                down.is_told = false;
                 Standing::Trial
             }
             Some(_) => Standing::Down,
@@ -80,10 +82,14 @@ impl Health {
         self.down.is_none()
     }
 
-    /// A response came, whatever it said. Says whether the upstream came back by that.
+    /// A response came, whatever it said. Says whether the upstream came back by that: not if it asked to be left alone, and this
+    /// is to an earlier query.
     pub(super) fn responded(&mut self, now: Instant) -> bool {
         self.silences = 0;
         self.last_response = Some(now);
+        if self.must_be_left_alone(now) {
+            return false;
+        }
         self.down.take().is_some()
     }
 
@@ -122,15 +128,19 @@ impl Health {
         let wait = match &self.down {
             None => FIRST_RETRY,
             Some(down) if down.on_trial => (down.wait * 2).min(MAX_RETRY),
+            // What it asks for holds, whatever else is known; the longest if it asks more than once.
+            Some(down) if leave_alone.is_some() => down.wait,
             // Many queries may fail together; they are one failure, not many.
             Some(_) => return,
         };
+        let told = self.down.as_ref().filter(|down| down.is_told).map(|down| down.retry_at);
         let retry_at = now + leave_alone.unwrap_or(wait).max(FIRST_RETRY);
+        let retry_at = told.map_or(retry_at, |told| told.max(retry_at));
         self.down = Some(Down {
             retry_at,
             wait,
             on_trial: false,
-            is_told: leave_alone.is_some(),
+            is_told: leave_alone.is_some() || told.is_some(),
         });
     }
 }
@@ -257,6 +267,31 @@ mod tests {
         assert!(health.network_changed(after(start, 1000)));
         assert!(health.must_be_left_alone(after(start, 19_999)));
         assert_eq!(health.standing(after(start, 20_000)), Standing::Trial);
+    }
+
+    #[test]
+    fn r8484_8_retry_after_holds_whatever_else_is_known() {
+        let (mut health, start) = (Health::default(), Instant::now());
+        health.broke(start, None);
+        health.broke(after(start, 100), Some(Duration::from_secs(20)));
+        assert!(
+            health.must_be_left_alone(after(start, 20_099)),
+            "it was down, and asked as there was nothing better"
+        );
+        health.broke(after(start, 200), Some(Duration::from_secs(5)));
+        assert!(health.must_be_left_alone(after(start, 20_099)), "the longest counts");
+        assert!(!health.responded(after(start, 300)), "an answer to an earlier query");
+        assert!(health.must_be_left_alone(after(start, 20_099)));
+    }
+
+    #[test]
+    fn r8484_8_when_retry_after_is_over_all_may_ask_if_there_is_nothing_better() {
+        let (mut health, start) = (Health::default(), Instant::now());
+        health.broke(start, Some(Duration::from_secs(20)));
+        assert_eq!(health.standing(after(start, 20_000)), Standing::Trial);
+        assert!(!health.must_be_left_alone(after(start, 20_001)), "while the trial runs");
+        assert_eq!(health.standing(after(start, 20_001)), Standing::Down);
+        assert!(health.responded(after(start, 20_002)));
     }
 
     #[test]
