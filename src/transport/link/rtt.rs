@@ -51,10 +51,10 @@ impl Rtt {
         Duration::from_micros(self.smoothed.load(Ordering::Relaxed) * 3).clamp(MIN_SUSPICION, MAX_SUSPICION)
     }
 
-    /// After this time octets that answer nobody are no sign of life any more. Three suspicions: an answer in pieces over a slow
-    /// road has time to come whole.
+    /// After this time octets that answer nobody are no sign of life any more. Twice the patience with silence: an answer in
+    /// pieces has time to come whole, and one connection after the other can still be given up within a second.
     pub(super) fn stalled_after(&self) -> Duration {
-        (self.suspect_after() * 3).min(MAX_SUSPICION)
+        (self.suspect_after() * 2).min(MAX_SUSPICION)
     }
 }
 

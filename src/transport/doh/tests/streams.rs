@@ -397,7 +397,9 @@ async fn t_h2_a_flood_of_interim_responses_ends_the_connection() {
         "{:?}",
         start.elapsed()
     );
-    assert_eq!((rig.stats.resent.value(), rig.stats.reconnects.value()), (1, 1));
+    assert_eq!(rig.stats.reconnects.value(), 1);
+    // On a slow machine the flood answers nobody for long enough to be doubted before its octets are too many.
+    assert_eq!(rig.stats.resent.value() + rig.stats.hedged.value(), 1);
 }
 
 #[tokio::test]

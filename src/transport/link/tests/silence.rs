@@ -84,7 +84,7 @@ async fn t_silent_octets_that_answer_nothing_excuse_a_connection_only_for_a_whil
     rig.ask().await.unwrap();
     let start = Instant::now();
     rig.ask().await.unwrap();
-    assert_eq!((start.elapsed(), rig.dialled()), (ms(750), 2));
+    assert_eq!((start.elapsed(), rig.dialled()), (ms(500), 2));
     let start = Instant::now();
     rig.ask().await.unwrap();
     assert_eq!(start.elapsed(), ms(0), "the successor takes the next one");
@@ -99,7 +99,7 @@ async fn t_silent_a_connection_that_drips_is_not_asked_again() {
     rig.ask().await.unwrap();
     let link = Arc::clone(&rig.link);
     let dripped = tokio::spawn(async move { link.exchange(b"query", Instant::now() + ms(4_500)).await });
-    sleep(ms(1_050)).await;
+    sleep(ms(800)).await;
     let start = Instant::now();
     rig.ask().await.unwrap();
     assert_eq!(start.elapsed(), ms(200), "it waited for the successor");
@@ -119,6 +119,35 @@ async fn t_silent_where_a_hedge_heard_nothing_the_query_goes_on_to_a_third_conne
     let start = Instant::now();
     rig.ask().await.unwrap();
     assert_eq!(start.elapsed(), ms(0), "the next one is asked there at once");
+}
+
+/// The second one was asked for speed; that must not have been the last word.
+#[tokio::test(start_paused = true)]
+async fn t_silent_a_query_on_two_connections_that_die_together_goes_out_once_more() {
+    let rig = rig([Dial::Open(vec![Act::Answer, Act::Hold])]);
+    for _ in 0..3 {
+        rig.ask().await.unwrap();
+    }
+    sleep(ms(1)).await;
+    assert_eq!(rig.dialled(), 3, "one to ask and one to stand by");
+    for index in [1, 2] {
+        connection(&rig, index).acts.lock().unwrap().extend([Act::Hold; 9]);
+    }
+    let (start, sends) = (Instant::now(), rig.stats.hedged.value());
+    rig.ask().await.unwrap();
+    assert!(start.elapsed() < ms(600), "{:?}", start.elapsed());
+    assert_eq!(rig.stats.hedged.value() - sends, 2, "R9520-2: three sends in all");
+}
+
+/// Whatever dies: nobody sends a query a fourth time.
+#[tokio::test(start_paused = true)]
+async fn r9520_2_a_query_is_sent_three_times_at_most() {
+    let rig = rig(vec![silent(); 100]);
+    for asked in 1..=20 {
+        rig.ask().await.unwrap_err();
+        let sends = asked + rig.stats.hedged.value() + rig.stats.resent.value();
+        assert!(sends <= 3 * asked, "{sends} sends of {asked} queries");
+    }
 }
 
 #[tokio::test(start_paused = true)]
