@@ -1,8 +1,7 @@
-//! A resolver whose DNS is an attack (T-POI, T-TC, T-CNT, T-PTR, T-SILENT, T-NXNS): messages of every wrong kind over both
+//! A resolver whose DNS is an attack (T-POI, T-TC, T-CNT, T-PTR, T-NXNS): messages of every wrong kind over both
 //! transports, and what only a stream of messages can do.
 
 use std::io;
-use std::time::Duration;
 
 use crate::client::{A, AAAA, Ask, CNAME, IN, NS, SERVFAIL, SOA, framed, record, wire_name};
 use crate::daemon::{Daemon, over_doh, over_dot};
@@ -164,29 +163,10 @@ fn t_poi_1_what_only_a_stream_of_messages_can_do() {
 }
 
 #[test]
-fn t_silent_half_answers_and_drips_over_dot() {
-    const OFTEN: Duration = Duration::from_millis(100);
+fn r7766_10_resolvers_that_close_or_answer_nobody() {
     check_all(
         Protocol::Dot,
         &[
-            Case::fails("silence", |peer, _| peer.hold()),
-            Case::fails("half-a-length", |peer, _| {
-                peer.send(&[0])?;
-                peer.hold()
-            }),
-            Case::fails("half-an-answer", |peer, asked| {
-                let message = framed(&poison(asked));
-                peer.send(&message[..message.len() / 2])?;
-                peer.hold()
-            }),
-            Case::fails("octet-a-second", |peer, asked| {
-                let message = framed(&poison(asked));
-                peer.drip(message.chunks(1), Duration::from_secs(1))
-            }),
-            Case::fails("ten-octets-a-second", |peer, asked| {
-                let message = framed(&[poison(asked), vec![0; 200]].concat());
-                peer.drip(message.chunks(1), OFTEN)
-            }),
             Case::fails("close-with-each-query", |_, _| {
                 Err(io::Error::other("the attack is to hang up"))
             }),

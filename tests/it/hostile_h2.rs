@@ -1,7 +1,6 @@
-//! A DoH resolver whose HTTP/2 is an attack (T-H2, T-SILENT, R9113-1): floods, and frames that no library sends.
+//! A DoH resolver whose HTTP/2 is an attack (T-H2, R9113-1): floods, and frames that no library sends.
 
 use std::io;
-use std::time::Duration;
 
 use crate::ordeal::{Case, check_all, poison, right};
 use crate::raw::{
@@ -235,6 +234,7 @@ fn r9113_1_resolvers_that_take_no_queries() {
                 peer.setting(MAX_CONCURRENT_STREAMS, 0)?;
                 peer.hold()
             }),
+            Case::fails_at_once("no-http/2-at-all", Peer::hold),
             Case::fails_at_once("no-window", |peer| {
                 peer.setting(INITIAL_WINDOW_SIZE, 0)?;
                 peer.hold()
@@ -260,56 +260,6 @@ fn r9113_1_resolvers_that_take_no_queries() {
             }),
             Case::fails("close-with-each-query", |_, _| {
                 Err(io::Error::other("the attack is to hang up"))
-            }),
-            Case::fails_at_once("no-http/2-at-all", Peer::hold),
-            Case::fails("silence", |peer, _| peer.hold()),
-            Case::fails("half-a-frame", |peer, asked| {
-                peer.send(&frame(HEADERS, END_HEADERS, asked.stream, &block(&[OK, DNS]))[..20])?;
-                peer.hold()
-            }),
-        ],
-    );
-}
-
-/// Signs of life are no answers: octets keep coming, and the connection is as good as dead all the same.
-#[test]
-fn t_silent_octets_that_drip_are_no_signs_of_life() {
-    const OFTEN: Duration = Duration::from_millis(100);
-    check_all(
-        Protocol::Doh,
-        &[
-            Case::fails("ping-drip", |peer, _| {
-                peer.drip([&frame(PING, 0, 0, &[7; 8])[..]; 100].into_iter(), OFTEN)
-            }),
-            Case::fails("empty-data-drip", |peer, asked| {
-                peer.begin(asked)?;
-                peer.drip([&frame(DATA, 0, asked.stream, &[])[..]; 100].into_iter(), OFTEN)
-            }),
-            Case::fails("interim-response-as-the-last", |peer, asked| {
-                let flags = END_HEADERS | END_STREAM;
-                peer.frame(HEADERS, flags, asked.stream, &block(&[(":status", "103")]))?;
-                peer.hold()
-            }),
-            Case::fails("stream-window-over-2-gib", |peer, asked| {
-                peer.frame(WINDOW_UPDATE, 0, asked.stream, &[0x7f, 0xff, 0xff, 0xff])?;
-                peer.frame(WINDOW_UPDATE, 0, asked.stream, &[0x7f, 0xff, 0xff, 0xff])
-            }),
-            Case::fails("octet-a-second", |peer, asked| {
-                peer.begin(asked)?;
-                let body = frame(DATA, END_STREAM, asked.stream, &poison(asked));
-                peer.drip(body.chunks(1), Duration::from_secs(1))
-            }),
-            Case::fails("ten-octets-a-second", |peer, asked| {
-                let head = frame(HEADERS, END_HEADERS, asked.stream, &block(&[OK, DNS]));
-                let body = frame(DATA, END_STREAM, asked.stream, &poison(asked));
-                peer.drip([head, body].concat().chunks(1), OFTEN)
-            }),
-            Case::fails("data-octet-by-octet", |peer, asked| {
-                peer.begin(asked)?;
-                for octet in poison(asked) {
-                    peer.drip([&frame(DATA, 0, asked.stream, &[octet])[..]].into_iter(), OFTEN)?;
-                }
-                Ok(())
             }),
         ],
     );

@@ -21,6 +21,7 @@ mod hostile;
 mod hostile_dns;
 mod hostile_h2;
 mod hostile_http;
+mod hostile_silence;
 mod layers;
 mod message;
 mod network;

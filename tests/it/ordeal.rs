@@ -84,13 +84,31 @@ pub(crate) fn right(asked: &Asked) -> Answer {
     asked.heard.answer(300, &[&[192, 0, 2, 1]])
 }
 
+/// When the resolver turns good again.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Turns {
+    /// When all who were attacked have their answers.
+    Late,
+    /// When it has two connections in its hands and queries wait on both.
+    Early,
+}
+
 /// Puts the daemon to all cases at once: most of their time is waiting.
-#[expect(clippy::print_stdout, reason = "the figures of a passed ordeal, for `--nocapture`")]
 pub(crate) fn check_all(protocol: Protocol, cases: &[Case]) {
+    run_all(protocol, cases, Turns::Late);
+}
+
+/// The same of attacks that keep connections, and a resolver that turns good in the middle of them.
+pub(crate) fn check_turning(protocol: Protocol, cases: &[Case]) {
+    run_all(protocol, cases, Turns::Early);
+}
+
+#[expect(clippy::print_stdout, reason = "the figures of a passed ordeal, for `--nocapture`")]
+fn run_all(protocol: Protocol, cases: &[Case], turns: Turns) {
     let results: Vec<Result<String, String>> = std::thread::scope(|scope| {
         let running: Vec<_> = cases
             .iter()
-            .map(|case| scope.spawn(|| Ordeal::new(protocol, case).run()))
+            .map(|case| scope.spawn(|| Ordeal::new(protocol, case).run(turns)))
             .collect();
         running.into_iter().map(|case| case.join().unwrap()).collect()
     });
@@ -118,16 +136,21 @@ impl<'a> Ordeal<'a> {
     }
 
     /// Gives back the figures in words.
-    fn run(mut self) -> Result<String, String> {
+    fn run(mut self, turns: Turns) -> Result<String, String> {
         self.work_well()?;
         let (memory, cpu) = (self.daemon.resident(), self.daemon.cpu_time());
         self.upstream.set_hostile(true);
-        let answered = self.attacked()?;
+        let answered = match turns {
+            Turns::Late => self.attacked()?,
+            Turns::Early => self.caught()?,
+        };
         let burnt = self.daemon.cpu_time().saturating_sub(cpu);
         let connections = self.upstream.connections();
         self.upstream.set_hostile(false);
         let recovered = self.recovered()?;
-        self.not_cached()?;
+        if turns == Turns::Late {
+            self.not_cached()?;
+        }
         let grown = self.daemon.peak().saturating_sub(memory);
         check(grown < MAX_GROWTH, &format!("{grown} octets more than {memory}"))?;
         check(burnt < MAX_CPU, &format!("{burnt:?} of processor time"))?;
@@ -181,6 +204,23 @@ impl<'a> Ordeal<'a> {
                 is_well,
                 &format!("the attacked client got {:?}\n{}", response.message, self.state()),
             )?;
+        }
+        Ok(begin.elapsed())
+    }
+
+    /// Asks, and waits until the resolver holds two connections with queries on them; gives back how long that took.
+    fn caught(&self) -> Result<Duration, String> {
+        let socket = udp_socket(self.daemon.dns);
+        let begin = Instant::now();
+        for (id, name) in (0..).zip(ATTACKED) {
+            socket.send(&Ask::new(name, A).id(id).octets()).unwrap();
+        }
+        while self.upstream.attacks() < 2 {
+            check(
+                begin.elapsed() < RECOVERY,
+                &format!("no second connection\n{}", self.state()),
+            )?;
+            tick();
         }
         Ok(begin.elapsed())
     }

@@ -53,6 +53,7 @@ struct Shared {
     /// Names that were answered well.
     answered: Mutex<Vec<String>>,
     connections: AtomicUsize,
+    attacks: AtomicUsize,
 }
 
 impl Raw {
@@ -71,6 +72,7 @@ impl Raw {
             is_over: AtomicBool::new(false),
             answered: Mutex::default(),
             connections: AtomicUsize::new(0),
+            attacks: AtomicUsize::new(0),
         });
         let accepting = Arc::clone(&shared);
         std::thread::spawn(move || accept(&listener, &accepting));
@@ -101,6 +103,11 @@ impl Raw {
 
     pub(crate) fn connections(&self) -> usize {
         self.shared.connections.load(Ordering::SeqCst)
+    }
+
+    /// How often an attack has begun.
+    pub(crate) fn attacks(&self) -> usize {
+        self.shared.attacks.load(Ordering::SeqCst)
     }
 }
 
@@ -149,7 +156,10 @@ impl Peer {
             self.read(PREFACE_LEN)?;
         }
         match self.shared.attack {
-            Attack::OnStart(attack) if self.is_hostile() => return attack(&mut self),
+            Attack::OnStart(attack) if self.is_hostile() => {
+                self.shared.attacks.fetch_add(1, Ordering::SeqCst);
+                return attack(&mut self);
+            }
             _ if self.shared.protocol == Protocol::Doh => self.frame(SETTINGS, 0, 0, &[])?,
             _ => {}
         }
@@ -158,7 +168,10 @@ impl Peer {
             match self.shared.attack {
                 _ if !self.is_hostile() => self.answer_well(&asked)?,
                 Attack::OnStart(_) => return Ok(()),
-                Attack::OnQuery(attack) => attack(&mut self, &asked)?,
+                Attack::OnQuery(attack) => {
+                    self.shared.attacks.fetch_add(1, Ordering::SeqCst);
+                    attack(&mut self, &asked)?;
+                }
             }
         }
     }
