@@ -267,6 +267,11 @@ impl Upstream {
         locked(&self.health).is_avoided(now)
     }
 
+    /// Whether it has asked not to be asked.
+    fn must_be_left_alone(&self, now: Instant) -> bool {
+        locked(&self.health).must_be_left_alone(now)
+    }
+
     /// It was given up while it was silent.
     fn gave_nothing(&self) {
         self.stats.failures.increment();

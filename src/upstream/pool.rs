@@ -117,7 +117,8 @@ impl Pool {
         loop {
             let now = Instant::now();
             if running.is_empty() || now >= head_start_ends {
-                if let Some(index) = candidates.next() {
+                // Since the order was made, one may have asked to be left alone.
+                if let Some(index) = candidates.find(|index| !self.upstreams[*index].must_be_left_alone(now)) {
                     let upstream = &self.upstreams[index];
                     head_start_ends = now + self.head_start(upstream.standing(now));
                     look_at = now + DOUBT_TIME;

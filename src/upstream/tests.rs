@@ -162,6 +162,18 @@ async fn r8484_8_who_asked_to_be_left_alone_is_not_asked_even_if_alone() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn r8484_8_nor_is_it_asked_by_a_question_that_was_under_way() {
+    let (pool, fakes) = pool(&[Behaviour::Silent, Behaviour::Busy(Duration::from_secs(20))]);
+    let later = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        ask(&pool).await
+    };
+    let (first, second) = tokio::join!(ask(&pool), later);
+    assert_eq!((first, second), (Err(AskError::Network), Err(AskError::Silent)));
+    assert_eq!(asked(&fakes), [2, 1]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn r9520_2_a_question_is_put_to_each_upstream_once() {
     for behaviour in [
         Behaviour::Broken,
