@@ -17,7 +17,7 @@ mod random_ids;
 mod redial;
 mod road;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 pub mod tls;
 mod way;
 

@@ -1,6 +1,8 @@
 //! Resolvers of our own for this room's tests: certificates good and bad, TLS servers with a script, messages to send
 //! them.
 
+pub(crate) mod chance;
+
 use std::future::Future;
 use std::io::Write;
 use std::net::SocketAddr;

@@ -320,4 +320,6 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 pub(crate) mod fake;
 #[cfg(test)]
+mod simulation;
+#[cfg(test)]
 mod tests;

@@ -5,32 +5,6 @@ use std::sync::atomic::AtomicUsize;
 
 use super::*;
 
-/// SplitMix64: the same numbers for the same seed, everywhere.
-#[derive(Clone, Copy)]
-pub(super) struct Rng(pub(super) u64);
-
-impl Rng {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    pub(super) fn below(&mut self, n: u64) -> u64 {
-        self.next() % n
-    }
-
-    pub(super) fn one_in(&mut self, n: u64) -> bool {
-        self.below(n) == 0
-    }
-
-    /// Whole milliseconds, both ends included: timers know no less.
-    pub(super) fn between(&mut self, low: u64, high: u64) -> Duration {
-        ms(low + self.below(high - low + 1))
-    }
-}
-
 /// What goes wrong.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Fault {
