@@ -158,15 +158,17 @@ impl<O: Open> Link<O> {
         let question = Question::new(query, deadline);
         let mut last = ExchangeError::network("the connection closes before anything can be sent");
         let mut failures = 0;
-        for attempt in 0..MAX_ATTEMPTS {
-            // A query that has met no connection yet waits for the next dial; one that met a bad one has had its chance.
-            let live = self.connection(None, deadline, attempt == 0).await?;
+        // A query waits for the next dial, unless it met a connection that never answered: then it has had its chance.
+        let mut may_wait = true;
+        for _ in 0..MAX_ATTEMPTS {
+            let live = self.connection(None, deadline, may_wait).await?;
             let (live, error) = match self.ask_watched(&live, None, &question).await {
                 (_, Ok(response)) => return Ok(response),
                 (_, Err(AskError::Failed(error))) => return Err(error),
                 (live, Err(error)) => (live, error),
             };
             self.note(&live, &error);
+            may_wait = live.has_answered();
             let was_sent = !matches!(error, AskError::Unsent(_));
             last = error.into();
             failures += u64::from(was_sent);

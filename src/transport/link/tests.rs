@@ -350,6 +350,24 @@ async fn r9520_3_who_asks_in_a_pause_is_answered_by_the_next_dial() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_query_on_a_good_connection_that_closes_waits_for_the_next_dial() {
+    let acts = vec![Act::Answer, Act::Answer, Act::Answer, Act::Close];
+    let rig = rig([Dial::Open(acts), Dial::Refused, Dial::Refused]);
+    rig.ask().await.unwrap();
+    // It wants company, in vain: dialling pauses.
+    rig.world.opened.lock().unwrap()[0]
+        .crowded
+        .store(true, Ordering::SeqCst);
+    for _ in 0..2 {
+        rig.ask().await.unwrap();
+        sleep(ms(1)).await;
+    }
+    assert_eq!(rig.stats.dial_failures.value(), 2);
+    rig.ask().await.unwrap();
+    assert_eq!(rig.dialled(), 4);
+}
+
+#[tokio::test(start_paused = true)]
 async fn connections_that_only_ever_close_are_given_up() {
     let rig = rig(vec![Dial::Open(vec![Act::CloseUnsent]); 40]);
     assert_eq!(rig.ask().await.unwrap_err().kind, Network);
