@@ -355,4 +355,4 @@ const HEAD_START: Duration = Duration::from_millis(1_500);
 const TRIALS: Duration = Duration::from_millis(34_500);
 
 /// So many worlds are played in a second.
-const DEFAULT_SEEDS: u64 = 10;
+const DEFAULT_SEEDS: u64 = 20;
