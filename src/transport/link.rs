@@ -218,6 +218,9 @@ impl<O: Open> Link<O> {
                     (Some(sent @ (_, Ok(_))), _) => return sent,
                     // The hedge failed: what the first one says counts.
                     (_, Some(sent)) => return sent,
+                    // Asking again would not help, nor waiting on a connection in doubt.
+                    (Some(sent @ (_, Err(AskError::Failed(_)))), None) if live.is_doubted() => return sent,
+                    (Some((_, Err(AskError::Failed(_)))), None) => {}
                     // It found no connection, or a bad one: there may be another yet.
                     (_, None) => watch.may_hedge = true,
                 },

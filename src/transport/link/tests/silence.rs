@@ -338,6 +338,15 @@ async fn a_hedge_does_not_go_where_its_query_waits_already() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_final_on_a_hedge_is_final() {
+    let rig = rig([Dial::Open(vec![Act::Answer, Act::Hold]), Dial::Open(vec![Act::Fail])]);
+    rig.ask().await.unwrap();
+    let start = Instant::now();
+    assert_eq!(rig.ask().await.unwrap_err().detail, "not ours");
+    assert_eq!((start.elapsed(), rig.dialled()), (ms(250), 2));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_doubt_makes_all_look_again_who_wait_on_the_connection() {
     // The first is answered beside the second, which is slow then; the third puts the connection in doubt.
     let acts = vec![Act::Answer, Act::After(ms(30)), Act::Hold, Act::Hold];
