@@ -115,28 +115,10 @@ async fn t_silent_where_a_hedge_heard_nothing_the_query_goes_on_to_a_third_conne
     rig.ask().await.unwrap();
     let start = Instant::now();
     rig.ask().await.unwrap();
-    assert!(start.elapsed() <= ms(600), "{:?}", start.elapsed());
+    assert!(start.elapsed() <= ms(800), "{:?}", start.elapsed());
     let start = Instant::now();
     rig.ask().await.unwrap();
     assert_eq!(start.elapsed(), ms(0), "the next one is asked there at once");
-}
-
-/// The second one was asked for speed; that must not have been the last word.
-#[tokio::test(start_paused = true)]
-async fn t_silent_a_query_on_two_connections_that_die_together_goes_out_once_more() {
-    let rig = rig([Dial::Open(vec![Act::Answer, Act::Hold])]);
-    for _ in 0..3 {
-        rig.ask().await.unwrap();
-    }
-    sleep(ms(1)).await;
-    assert_eq!(rig.dialled(), 3, "one to ask and one to stand by");
-    for index in [1, 2] {
-        connection(&rig, index).acts.lock().unwrap().extend([Act::Hold; 9]);
-    }
-    let (start, sends) = (Instant::now(), rig.stats.hedged.value());
-    rig.ask().await.unwrap();
-    assert!(start.elapsed() < ms(600), "{:?}", start.elapsed());
-    assert_eq!(rig.stats.hedged.value() - sends, 2, "R9520-2: three sends in all");
 }
 
 /// Whatever dies: nobody sends a query a fourth time.
@@ -305,13 +287,14 @@ async fn t_silent_a_connection_that_stood_by_and_died_with_the_first_is_succeede
     for index in [1, 2] {
         connection(&rig, index).acts.lock().unwrap().extend([Act::Hold; 10]);
     }
-    let start = Instant::now();
+    let (start, hedged) = (Instant::now(), rig.stats.hedged.value());
     rig.ask().await.unwrap();
     assert_eq!(
         (start.elapsed(), rig.dialled()),
-        (ms(270), 4),
-        "hedged after 20 ms, 250 ms for that one"
+        (ms(520), 4),
+        "hedged after 20 ms, 500 ms for that one"
     );
+    assert_eq!(rig.stats.hedged.value() - hedged, 2, "R9520-2: three sends in all");
 }
 
 #[tokio::test(start_paused = true)]
