@@ -180,7 +180,8 @@ impl Run {
         let may_be_sent = u64::from(self.world.sends_of(query.number)) < MAX_SENDS_IN_ALL;
         let is_bound =
             self.is_calm(from, from + limit) && (!waited || (may_be_sent && from + limit < query.sent + PATIENCE));
-        let is_kept = query.at <= from + limit && (waited || query.result.is_ok());
+        let is_late = query.at > from + limit && query.at > from + limit + self.slowest_beside(query);
+        let is_kept = !is_late && (waited || query.result.is_ok());
         (is_bound && !is_kept).then(|| {
             let result = query.result.as_ref().map_err(|error| error.detail.as_str());
             let took = [query.at - query.sent, query.at - from, limit];
@@ -199,6 +200,15 @@ impl Run {
         let climate = self.world.climate;
         let doubts = query.patience * 2 + climate.max_rtt() * 2 + ms(250);
         ms(1_000).max(doubts) + climate.max_dial() + climate.max_rtt() + query.slow
+    }
+
+    /// A slow name may be the one that is asked for a proof that the network works again.
+    fn slowest_beside(&self, query: &Ended) -> Duration {
+        let beside = self
+            .ended
+            .iter()
+            .filter(|other| other.sent <= query.at && query.sent <= other.at);
+        beside.map(|other| other.slow).max().unwrap_or_default()
     }
 
     fn is_calm(&self, from: Instant, to: Instant) -> bool {
