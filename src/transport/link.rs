@@ -203,7 +203,7 @@ impl<O: Open> Link<O> {
         let first = self.ask(Arc::clone(live), question);
         let mut first = pin!(Some(first));
         let mut hedge = None;
-        let mut watch = Patience::new(live, &self.rtt, hedged.is_some());
+        let mut watch = Patience::new(live, &self.rtt);
         let mut outcome = None;
         loop {
             tokio::select! {

@@ -26,16 +26,9 @@ pub(super) struct Patience {
 }
 
 impl Patience {
-    pub(super) fn new<C: Carry>(live: &Live<C>, rtt: &Rtt, is_hedge: bool) -> Self {
+    pub(super) fn new<C: Carry>(live: &Live<C>, rtt: &Rtt) -> Self {
         let now = Instant::now();
-        // A name that is slow on one connection is slow on the next: a hedge is borne with for longer, or each slow name would cost
-        // a third connection.
-        let patience = if is_hedge {
-            rtt.stalled_after()
-        } else {
-            rtt.suspect_after()
-        };
-        let suspect_at = now + patience;
+        let suspect_at = now + rtt.suspect_after();
         Self {
             next: suspect_at.min(now + rtt.hedge_after()),
             suspect_at,

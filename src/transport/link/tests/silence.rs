@@ -291,8 +291,8 @@ async fn t_silent_a_connection_that_stood_by_and_died_with_the_first_is_succeede
     rig.ask().await.unwrap();
     assert_eq!(
         (start.elapsed(), rig.dialled()),
-        (ms(520), 4),
-        "hedged after 20 ms, 500 ms for that one"
+        (ms(270), 4),
+        "hedged after 20 ms, 250 ms for that one"
     );
     assert_eq!(rig.stats.hedged.value() - hedged, 2, "R9520-2: three sends in all");
 }
