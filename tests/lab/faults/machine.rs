@@ -186,13 +186,22 @@ async fn broken_file(rig: &mut Rig) {
     sleep(Duration::from_secs(1)).await;
 }
 
+/// For so long the queries of the ordinary load fit the socket's buffer: 10,000 do, at 50 a second.
+const FITS: Duration = Duration::from_secs(60);
+
 /// Stopped, the resolver closes its connections meanwhile, and continued.
 async fn stopped(rig: &mut Rig) {
     rig.subject.signal("STOP");
     sleep(Duration::from_millis(300)).await;
     rig.reset_once().await;
-    sleep(seconds("STOP_SECONDS", 4)).await;
+    let length = seconds("STOP_SECONDS", 4);
+    sleep(length).await;
     rig.subject.signal("CONT");
-    rig.book.excuse = Some(Excuse::Stopped(Instant::now()));
+    let now = Instant::now();
+    rig.book.excuse = Some(if length <= FITS {
+        Excuse::Stopped(now)
+    } else {
+        Excuse::StoppedForLong(now)
+    });
     rig.mark();
 }

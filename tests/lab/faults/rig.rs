@@ -69,6 +69,8 @@ pub(crate) enum Excuse {
     Killed(Instant),
     /// Stopped and continued: for what was sent before, the five seconds begin when it continues.
     Stopped(Instant),
+    /// The same, for so long that the kernel had to drop queries: only what was sent afterwards is counted.
+    StoppedForLong(Instant),
 }
 
 /// The numbers of one case over one transport.
@@ -227,9 +229,14 @@ fn count(asked: &[Asked], end: Instant, good: Option<Instant>, control: Duration
 }
 
 fn is_counted(asked: &Asked, excuse: Option<Excuse>, good: Option<Instant>) -> bool {
-    let Some(Excuse::Killed(at)) = excuse else { return true };
-    let answered_before = asked.answered.is_some_and(|(answered, _)| answered < at);
-    answered_before || good.is_some_and(|good| asked.sent >= good)
+    match excuse {
+        None | Some(Excuse::Stopped(_)) => true,
+        Some(Excuse::StoppedForLong(until)) => asked.sent >= until,
+        Some(Excuse::Killed(at)) => {
+            let answered_before = asked.answered.is_some_and(|(answered, _)| answered < at);
+            answered_before || good.is_some_and(|good| asked.sent >= good)
+        }
+    }
 }
 
 /// Relays in front of the resolver, and what the stub is told of them.
