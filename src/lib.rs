@@ -7,7 +7,7 @@
 //! ```text
 //! serve::udp, serve::tcp   a datagram or a frame comes in; one read of the clock a batch
 //!  wire::query             Query::parse          malformed: an error or silence, and no more work
-//!  resolve::answer_now     policy::verdict       ours to decide: synthesized here
+//!  resolve::answer_now     policy::verdict       ours to decide, or a name that stays home: synthesized here
 //!                          cache::get            fresh: copied and patched into the caller's buffer. A HIT ENDS HERE
 //!                                                ending: the same, sent, and then asked again behind it
 //!                                                past its end: given if no upstream works, or as below
@@ -19,6 +19,7 @@
 //!    transport             exchange              DoT or DoH; id and question matched; a connection that closes or falls
 //!                                                silent is succeeded by another, and its queries move there
 //!   wire::answer           Answer::check         only what answers the question is kept; read and written anew, once
+//!   policy::allows         rebind                a public name must not lead to a private place: withheld as NODATA
 //!   cache::put             lifetime              RFC 2308, RFC 9520
 //!  resolve::failure        RCODE and EDE         every failure, in one match
 //! serve                    Settled::write, sent
@@ -45,6 +46,7 @@
 //! - A hit allocates nothing, awaits nothing and takes no lock that is held across I/O.
 //! - Every query ends within 5 s as an answer or as RCODE and EDE.
 //! - Time is a value below floor 3; shells read [`tokio::time::Instant`] only; no test sleeps.
+//! - Names that stay home never reach a transport.
 //! - Query names and client addresses are in no log above `trace`, no metric, no file; `Debug` of what holds a name hides it.
 //! - Every table, queue, buffer and loop has a named limit with its reason beside it.
 //!
@@ -61,7 +63,7 @@
 //! - `Answer::check` refuses with `Unusable`, which keeps a resolver's own RCODE and EDE beside what is malformed, and the answer
 //!   carries the few facts that the cache needs, so that nothing is parsed twice.
 //! - Silence is answered with two reasons, EDE 22 and 23, as public resolvers do.
-//! - `ReadyThenRefresh` carries the outcome too; `policy::inspect` comes with the features that need it.
+//! - `ReadyThenRefresh` carries the outcome too; `policy::inspect` is `allows`, and what it does not allow is cached as NODATA.
 //! - The upstream engine is in `transport::link`: suspicion and hedges are of connections to one resolver, and only there are they
 //!   in sight. The pool above it decides between resolvers, and never hedges across them: that would show a name to two.
 //! - A connection lives 90 to 120 minutes, not 10 to 30: one handshake an hour of light browsing is the promise.

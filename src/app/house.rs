@@ -10,8 +10,11 @@ use super::StartError;
 use super::remembered::Remembered;
 use super::state::State;
 use crate::cache::{self, Cache};
-use crate::config::{AddressesFrom, Config, Strategy, UpstreamConfig};
+use crate::config::{AddressesFrom, Config, PolicyConfig, Strategy, UpstreamConfig};
+use crate::os::host::host_names;
 use crate::policy::Policy;
+use crate::policy::local::LocalNames;
+use crate::policy::rebind::Rebind;
 use crate::resolve::Resolver;
 use crate::transport::keyed::fresh_secret;
 use crate::transport::tls::{Dates, Trust};
@@ -54,12 +57,27 @@ impl House {
         let strategy = strategy(config, &state)?;
         let undated = undated(config, &built, &strategy, ttls);
         let pool = Pool::new(built, &strategy, ttls);
-        let resolver = Resolver::with_time_servers(Policy::default(), Arc::new(cache), pool, undated);
+        let resolver = Resolver::with_time_servers(policy(&config.policy), Arc::new(cache), pool, undated);
         Ok(Self {
             resolver: Arc::new(resolver),
             followers,
         })
     }
+}
+
+fn policy(config: &PolicyConfig) -> Policy {
+    let own = host_names();
+    let local = if config.local_names {
+        LocalNames::new(&config.let_out, own.iter().map(String::as_str))
+    } else {
+        LocalNames::none()
+    };
+    let rebind = if config.rebind_protection {
+        Rebind::on(config.rebind_allow.iter().map(String::as_str))
+    } else {
+        Rebind::off()
+    };
+    Policy::new(local, rebind)
 }
 
 /// One upstream alone is the first whatever the strategy: then no secret is made.

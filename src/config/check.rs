@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use super::draft::{Draft, DraftUpstream, default_listen};
+use super::draft::{Draft, DraftPolicy, DraftUpstream, default_listen};
 use super::problem::{Place, Problem, Sourced};
 use super::units::{ByteSize, TimeSpan};
-use super::{AddressesFrom, CacheConfig, ChosenBy, Config, Listen, UpstreamConfig, UpstreamFlag};
+use super::{AddressesFrom, CacheConfig, ChosenBy, Config, Listen, PolicyConfig, UpstreamConfig, UpstreamFlag};
 use crate::upstream::endpoint::Host;
 
 impl Draft {
@@ -16,6 +16,7 @@ impl Draft {
         self.check_listen(problems);
         self.check_upstreams(problems);
         self.check_cache(problems);
+        self.policy.check(problems);
         if self.time_servers.value.len() > MAX_TIME_SERVERS {
             let help = "a name stands for all names below it";
             problems.push(problem(&self.time_servers.place, "more than 32 time servers", help));
@@ -160,6 +161,7 @@ impl Draft {
             strategy: self.strategy.value,
             time_servers: self.time_servers.value.iter().map(|name| name.value.clone()).collect(),
             upstreams: upstreams.map(|(upstream, name)| upstream.to_config(name)).collect(),
+            policy: self.policy.to_config(),
             cache: CacheConfig {
                 max_bytes: self.max_bytes.value,
                 min_ttl: self.min_ttl.value,
@@ -169,6 +171,27 @@ impl Draft {
                 prefetch: self.prefetch.value,
             },
             stats: self.stats.value,
+        }
+    }
+}
+
+impl DraftPolicy {
+    fn to_config(&self) -> PolicyConfig {
+        let plain = |list: &Sourced<Vec<Sourced<String>>>| list.value.iter().map(|text| text.value.clone()).collect();
+        PolicyConfig {
+            local_names: self.local_names.value,
+            let_out: plain(&self.let_out),
+            rebind_protection: self.rebind_protection.value,
+            rebind_allow: plain(&self.rebind_allow),
+        }
+    }
+
+    fn check(&self, problems: &mut Vec<Problem>) {
+        for list in [&self.let_out, &self.rebind_allow] {
+            if list.value.len() > MAX_DOMAINS {
+                let help = "a domain stands for all names below it";
+                problems.push(problem(&list.place, "more than 256 names", help));
+            }
         }
     }
 }
@@ -310,6 +333,9 @@ const MAX_LISTEN: usize = 64;
 
 /// Each holds connections and a row of metrics.
 const MAX_UPSTREAMS: usize = 16;
+
+/// Compared one by one with the names of answers that have private addresses.
+const MAX_DOMAINS: usize = 256;
 
 /// Compared one by one, only while dates cannot be judged.
 const MAX_TIME_SERVERS: usize = 32;

@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use toml::Spanned;
 
-use super::file::{CacheSpec, FileSpec, Quantity, UpstreamSpec};
+use super::file::{CacheSpec, FileSpec, PolicySpec, Quantity, UpstreamSpec};
 use super::load::Flags;
 use super::problem::{Place, Problem, Source, Sourced};
 use super::units::{ByteSize, TimeSpan, UnitError};
 use super::values::{
-    Complaint, parse_address, parse_listen, parse_name, parse_pin, parse_roots, parse_stats, parse_strategy,
-    parse_time_server,
+    Complaint, parse_address, parse_domain, parse_let_out, parse_listen, parse_name, parse_pin, parse_roots,
+    parse_stats, parse_strategy,
 };
 use super::{Pin, Roots, Strategy};
 use crate::serve::{Network, NetworkError};
@@ -29,6 +29,7 @@ pub(super) struct Draft {
     pub(super) strategy: Sourced<Strategy>,
     pub(super) upstreams: Sourced<Vec<DraftUpstream>>,
     pub(super) time_servers: Sourced<Vec<Sourced<String>>>,
+    pub(super) policy: DraftPolicy,
     pub(super) max_bytes: Sourced<u64>,
     pub(super) min_ttl: Sourced<Duration>,
     pub(super) max_ttl: Sourced<Duration>,
@@ -36,6 +37,26 @@ pub(super) struct Draft {
     pub(super) serve_stale: Sourced<Duration>,
     pub(super) prefetch: Sourced<bool>,
     pub(super) stats: Sourced<Option<SocketAddr>>,
+}
+
+/// `[policy]` in the making.
+#[derive(Clone, Debug)]
+pub(super) struct DraftPolicy {
+    pub(super) local_names: Sourced<bool>,
+    pub(super) let_out: Sourced<Vec<Sourced<String>>>,
+    pub(super) rebind_protection: Sourced<bool>,
+    pub(super) rebind_allow: Sourced<Vec<Sourced<String>>>,
+}
+
+impl Default for DraftPolicy {
+    fn default() -> Self {
+        Self {
+            local_names: Sourced::default_value(true),
+            let_out: Sourced::default_value(Vec::new()),
+            rebind_protection: Sourced::default_value(true),
+            rebind_allow: Sourced::default_value(Vec::new()),
+        }
+    }
 }
 
 /// An upstream in the making; what is `None` follows from the endpoint.
@@ -61,6 +82,7 @@ impl Default for Draft {
             strategy: Sourced::default_value(Strategy::InOrder),
             upstreams: Sourced::default_value(upstreams.collect()),
             time_servers: Sourced::default_value(time_servers.collect()),
+            policy: DraftPolicy::default(),
             max_bytes: Sourced::default_value(64 << 20),
             min_ttl: Sourced::default_value(Duration::ZERO),
             max_ttl: Sourced::default_value(DAY),
@@ -112,12 +134,7 @@ impl Draft {
             };
         }
         reader.set(&mut self.strategy, spec.strategy, |_, text| parse_strategy(text));
-        if let Some(texts) = spec.time_servers {
-            self.time_servers = Sourced {
-                place: reader.place(&texts),
-                value: reader.each(texts.into_inner(), |_, text| parse_time_server(text)),
-            };
-        }
+        reader.set_list(&mut self.time_servers, spec.time_servers, parse_domain);
         if let Some(tables) = spec.upstream {
             let place = reader.place(&tables);
             reader.refuse_empty(&tables, "no upstream to ask", "leave the key out for the defaults");
@@ -130,6 +147,7 @@ impl Draft {
                 place,
             };
         }
+        self.policy.lay(spec.policy, &mut reader);
         self.lay_cache(spec.cache, &mut reader);
         reader.set(&mut self.stats, spec.stats.listen, |_, text| parse_stats(text));
     }
@@ -146,12 +164,7 @@ impl Draft {
             .serve_stale
             .map(|spanned| Spanned::new(spanned.span(), spanned.into_inner().0));
         reader.set_quantity(&mut self.serve_stale, serve_stale, time);
-        if let Some(prefetch) = spec.prefetch {
-            self.prefetch = Sourced {
-                place: reader.place(&prefetch),
-                value: prefetch.into_inner(),
-            };
-        }
+        reader.set_bool(&mut self.prefetch, spec.prefetch);
     }
 
     /// Lays the flags over everything.
@@ -216,6 +229,15 @@ impl Draft {
                 )),
             }),
         }
+    }
+}
+
+impl DraftPolicy {
+    fn lay(&mut self, spec: PolicySpec, reader: &mut Reader<'_>) {
+        reader.set_bool(&mut self.local_names, spec.local_names);
+        reader.set_bool(&mut self.rebind_protection, spec.rebind_protection);
+        reader.set_list(&mut self.let_out, spec.let_out, parse_let_out);
+        reader.set_list(&mut self.rebind_allow, spec.rebind_allow, parse_domain);
     }
 }
 
@@ -288,6 +310,27 @@ impl Reader<'_> {
     ) {
         if let Some(value) = text.and_then(|text| self.read(text, parse)) {
             *slot = value;
+        }
+    }
+
+    fn set_bool(&self, slot: &mut Sourced<bool>, value: Option<Spanned<bool>>) {
+        if let Some(value) = value {
+            let place = self.place(&value);
+            let value = value.into_inner();
+            *slot = Sourced { value, place };
+        }
+    }
+
+    fn set_list<T>(
+        &mut self,
+        slot: &mut Sourced<Vec<Sourced<T>>>,
+        texts: Option<Spanned<Vec<Spanned<String>>>>,
+        parse: impl Fn(&str) -> Result<T, Complaint>,
+    ) {
+        if let Some(texts) = texts {
+            let place = self.place(&texts);
+            let value = self.each(texts.into_inner(), |_, text| parse(text));
+            *slot = Sourced { value, place };
         }
     }
 

@@ -20,6 +20,8 @@ pub(super) struct FileSpec {
     pub(super) time_servers: Option<Spanned<Vec<Spanned<String>>>>,
     pub(super) upstream: Option<Spanned<Vec<Spanned<UpstreamSpec>>>>,
     #[serde(default)]
+    pub(super) policy: PolicySpec,
+    #[serde(default)]
     pub(super) cache: CacheSpec,
     #[serde(default)]
     pub(super) stats: StatsSpec,
@@ -35,6 +37,16 @@ pub(super) struct UpstreamSpec {
     pub(super) server_name: Option<Spanned<String>>,
     pub(super) roots: Option<Spanned<String>>,
     pub(super) pins: Option<Spanned<Vec<Spanned<String>>>>,
+}
+
+/// `[policy]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) struct PolicySpec {
+    pub(super) local_names: Option<Spanned<bool>>,
+    pub(super) let_out: Option<Spanned<Vec<Spanned<String>>>>,
+    pub(super) rebind_protection: Option<Spanned<bool>>,
+    pub(super) rebind_allow: Option<Spanned<Vec<Spanned<String>>>>,
 }
 
 /// `[cache]`.
@@ -156,6 +168,7 @@ fn plain_words(message: &str) -> String {
         )
         .replace("invalid type: sequence, expected", "found a list, expected")
         .replace("expected struct CacheSpec", "expected the table [cache]")
+        .replace("expected struct PolicySpec", "expected the table [policy]")
         .replace("expected struct StatsSpec", "expected the table [stats]")
         .replace("expected struct UpstreamSpec", "expected a table with at least `url`")
         .replace("expected i64", "expected a whole number")
@@ -164,7 +177,7 @@ fn plain_words(message: &str) -> String {
 }
 
 /// Keys of later versions. Accepting them would be a lie.
-const LATER: &[&str] = &["route", "policy", "portal", "guard"];
+const LATER: &[&str] = &["route", "portal", "guard", "block", "allow", "hosts", "records"];
 
 #[cfg(test)]
 mod tests {

@@ -36,6 +36,8 @@ pub struct Config {
     pub upstreams: Vec<UpstreamConfig>,
     /// Names, with all below them, that are asked without a look at the dates of certificates while a wrong clock has those refused.
     pub time_servers: Vec<String>,
+    /// What is decided here, before and after an upstream is asked.
+    pub policy: PolicyConfig,
     /// Bounds of the cache.
     pub cache: CacheConfig,
     /// Where the stats endpoint listens: a loopback address, or nowhere.
@@ -99,6 +101,19 @@ pub enum AddressesFrom {
     Table,
     /// Nobody yet: they are asked of a resolver that is reached by address.
     Nobody,
+}
+
+/// What is decided here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PolicyConfig {
+    /// Whether names that belong to this host or its network are answered here.
+    pub local_names: bool,
+    /// Those that are not: zones of the table, or sorts of names ([`crate::policy::local::SORTS`]).
+    pub let_out: Vec<String>,
+    /// Whether private addresses of public names are withheld.
+    pub rebind_protection: bool,
+    /// Domains that may have them.
+    pub rebind_allow: Vec<String>,
 }
 
 /// Bounds of the cache.

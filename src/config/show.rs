@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::check::names;
-use super::draft::{Draft, DraftUpstream};
+use super::draft::{Draft, DraftPolicy, DraftUpstream};
 use super::load::Loaded;
 use super::problem::{Place, Sourced};
 use super::units::{ByteSize, TimeSpan};
@@ -30,6 +30,7 @@ impl fmt::Display for Loaded {
         for (upstream, name) in draft.upstreams.value.iter().zip(names(&draft.upstreams.value)) {
             lines.upstream(upstream, &name);
         }
+        lines.policy(&draft.policy);
         lines.cache(draft);
         lines.table("[stats]");
         let stats = draft
@@ -101,6 +102,20 @@ impl Lines {
         );
         let pins = upstream.pins.value.iter().map(|pin| pin.value.to_string());
         self.value("pins", &list(pins), &upstream.pins.place);
+    }
+
+    fn policy(&mut self, policy: &DraftPolicy) {
+        self.table("[policy]");
+        let mut flag = |key, flag: &Sourced<bool>| self.value(key, &flag.value.to_string(), &flag.place);
+        flag("local-names", &policy.local_names);
+        flag("rebind-protection", &policy.rebind_protection);
+        for (key, names) in [("let-out", &policy.let_out), ("rebind-allow", &policy.rebind_allow)] {
+            self.value(
+                key,
+                &list(names.value.iter().map(|name| name.value.clone())),
+                &names.place,
+            );
+        }
     }
 
     fn cache(&mut self, draft: &Draft) {

@@ -7,6 +7,7 @@ use std::path::Path;
 use super::problem::{Place, Problem};
 use super::units::UnitError;
 use super::{Pin, Roots, Strategy, load};
+use crate::policy::local;
 use crate::transport::tls::PinError;
 use crate::upstream::endpoint::{EndpointError, Host};
 
@@ -86,11 +87,24 @@ pub(super) fn parse_strategy(text: &str) -> Result<Strategy, Complaint> {
     }
 }
 
-pub(super) fn parse_time_server(text: &str) -> Result<String, Complaint> {
+pub(super) fn parse_domain(text: &str) -> Result<String, Complaint> {
     match text.parse::<Host>() {
         Ok(Host::Name(name)) => Ok(name),
-        _ => Err(Complaint::new("not a host name", "write for example \"pool.ntp.org\"")),
+        _ => Err(Complaint::new("not a host name", "write for example \"home.example\"")),
     }
+}
+
+/// A zone that is answered here, or a sort of names.
+pub(super) fn parse_let_out(text: &str) -> Result<String, Complaint> {
+    let word = text.trim_end_matches('.').to_ascii_lowercase();
+    if local::is_known(&word) {
+        return Ok(word);
+    }
+    let sorts = local::SORTS.join(", ");
+    Err(Complaint::new(
+        "nothing of this name is answered here",
+        &format!("write a zone such as \"lan\" or \"168.192.in-addr.arpa\", or one of: {sorts}"),
+    ))
 }
 
 pub(super) fn parse_stats(text: &str) -> Result<Option<SocketAddr>, Complaint> {

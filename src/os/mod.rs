@@ -1,6 +1,7 @@
 //! What differs between operating systems: the only place of `unsafe` and `cfg(target_os)`.
 
 pub mod file;
+pub mod host;
 pub mod link;
 pub mod process;
 pub mod signal;

@@ -1,5 +1,12 @@
-//! Verdicts before anybody is asked. Pure: no clock, no I/O, no state that a query can change.
+//! Verdicts before anybody is asked, and on what comes back. Pure: no clock, no I/O, no state that a query can change.
 
+pub mod local;
+pub mod rebind;
+
+use local::LocalNames;
+use rebind::Rebind;
+
+use crate::wire::answer::Answer;
 use crate::wire::edns::Ede;
 use crate::wire::header::Rcode;
 use crate::wire::question::QuestionKey;
@@ -21,13 +28,39 @@ pub enum Synthesis {
     Any,
     /// A response without records.
     Error(Rcode, Ede),
+    /// NXDOMAIN or NODATA with the SOA of a zone of our own: where its name begins in QNAME.
+    Negative(Rcode, usize),
+    /// One record of QNAME's.
+    Record(RecordType, &'static [u8]),
+    /// The SOA of QNAME.
+    Soa,
 }
 
 /// The rules in force.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Policy {}
+#[derive(Clone, Debug)]
+pub struct Policy {
+    local: LocalNames,
+    rebind: Rebind,
+}
+
+impl Default for Policy {
+    /// Only what no upstream could answer stays here.
+    fn default() -> Self {
+        Self::new(LocalNames::none(), Rebind::off())
+    }
+}
 
 impl Policy {
+    /// Puts the rules together.
+    pub fn new(local: LocalNames, rebind: Rebind) -> Self {
+        Self { local, rebind }
+    }
+
+    /// Whether an answer from the public may be given for this question.
+    pub fn allows(&self, key: &QuestionKey, answer: &Answer) -> bool {
+        self.rebind.allows(key.qname(), answer)
+    }
+
     /// Decides on a question.
     ///
     /// Types that are no data (RFC 6895 section 3.1, RFC 9824) and classes other than IN never go out: an upstream could only
@@ -43,7 +76,10 @@ impl Policy {
             RecordType(0) | RecordType::OPT | RecordType::NXNAME | RecordType::TKEY | RecordType::TSIG => {
                 refuse(Rcode::FORMERR, Ede::INVALID_QUERY_TYPE)
             }
-            _ => Verdict::Ask,
+            qtype => self
+                .local
+                .verdict(key.qname(), qtype)
+                .map_or(Verdict::Ask, Verdict::Synthesize),
         }
     }
 }

@@ -25,6 +25,9 @@ use inflight::{Inflight, Joined, Landing, MAX_FLIGHTS, Ticket};
 /// A question ends this long before the first client that asked it gives up, so that the reason arrives, not just the end.
 const LANDING_TIME: Duration = Duration::from_millis(100);
 
+/// Seconds for which a withheld answer is kept: a site that mends its addresses need not wait long.
+const WITHHELD_TTL: u32 = 60;
+
 /// How long an answer past its end is held back for a newer one (RFC 8767 section 5: the client response timer, 1.8 s).
 const STALE_AFTER: Duration = Duration::from_millis(1800);
 
@@ -292,7 +295,14 @@ impl Parts {
             Found::Nothing | Found::Stale(_, None) => {}
         }
         match self.ask_upstream(key, deadline).await {
-            Ok(answered) => Settled::Answer(self.cache.put(key, answered.answer, answered.stored.into_std())),
+            Ok(Answered { answer, stored }) => {
+                let answer = if self.policy.allows(key, &answer) {
+                    answer
+                } else {
+                    answer.withheld(WITHHELD_TTL)
+                };
+                Settled::Answer(self.cache.put(key, answer, stored.into_std()))
+            }
             Err(error) => {
                 let failure = Failure::Upstream(error);
                 if let Some(origin) = failure.origin() {
@@ -332,6 +342,9 @@ fn write(synthesis: Synthesis, query: &Query<'_>, out: &mut [u8]) -> usize {
     match synthesis {
         Synthesis::Any => synth::write_any(query, out),
         Synthesis::Error(rcode, ede) => synth::write_error(query, rcode, Some(ede), out),
+        Synthesis::Negative(rcode, zone_at) => synth::write_negative(query, rcode, zone_at, out),
+        Synthesis::Record(rtype, rdata) => synth::write_record(query, rtype, rdata, out),
+        Synthesis::Soa => synth::write_soa(query, out),
     }
 }
 

@@ -3,8 +3,6 @@
 //! [`Answer::check`] is the only way in: what it gives back answers the question and holds nothing else. The response is read
 //! and written anew once, so that no octet layout of an upstream's making reaches a client; after that it is copied and patched.
 
-use std::net::IpAddr;
-
 use super::chain;
 use super::compress::{Compression, Writer};
 use super::edns::{Ede, Edns, MAX_OPT_LEN};
@@ -196,20 +194,38 @@ impl Answer {
         &self.octets
     }
 
-    /// The addresses in its A and AAAA records, in their order.
-    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+    /// Types and RDATA of the records, in their order.
+    pub(super) fn records(&self) -> impl Iterator<Item = (RecordType, &[u8])> {
         self.ttl_offsets.iter().filter_map(|ttl_at| {
             // TYPE and CLASS stand before the TTL, RDLENGTH and RDATA behind it; all was checked.
             let ttl_at = usize::from(*ttl_at);
             let rtype = RecordType(read_u16(&self.octets, ttl_at - 4).ok()?);
             let len = usize::from(read_u16(&self.octets, ttl_at + 4).ok()?);
-            let rdata = self.octets.get(ttl_at + 6..ttl_at + 6 + len)?;
-            match rtype {
-                RecordType::A => Some(<[u8; 4]>::try_from(rdata).ok()?.into()),
-                RecordType::AAAA => Some(<[u8; 16]>::try_from(rdata).ok()?.into()),
-                _ => None,
-            }
+            Some((rtype, self.octets.get(ttl_at + 6..ttl_at + 6 + len)?))
         })
+    }
+
+    /// The same question without its records, withheld by a rule: NODATA with EDE 15, for `ttl` seconds at most.
+    pub fn withheld(&self, ttl: u32) -> Self {
+        let end = HEADER_LEN + usize::from(self.question_len);
+        let mut octets: Box<[u8]> = self.octets[..end].into();
+        // NOERROR, one question and nothing else.
+        octets[3] &= 0xf0;
+        octets[6..HEADER_LEN].fill(0);
+        let ttl = self.facts.min_ttl.unwrap_or(ttl).min(ttl);
+        Self {
+            octets,
+            ttl_offsets: Box::default(),
+            question_len: self.question_len,
+            facts: Facts {
+                rcode: Rcode::NOERROR,
+                is_positive: false,
+                min_ttl: Some(ttl),
+                soa: Some(SoaTimes { ttl, minimum: ttl }),
+                authentic: false,
+                ede: Some(Ede::BLOCKED),
+            },
+        }
     }
 
     fn counts(&self) -> [u16; 2] {

@@ -174,6 +174,8 @@ impl Ede {
     pub const STALE_ANSWER: Self = Self(3);
     /// Cached error.
     pub const CACHED_ERROR: Self = Self(13);
+    /// Blocked: withheld by a rule of ours.
+    pub const BLOCKED: Self = Self(15);
     /// Prohibited: the client is not in the allow list.
     pub const PROHIBITED: Self = Self(18);
     /// Stale NXDOMAIN answer: like [`Ede::STALE_ANSWER`], for a name that did not exist.

@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+mod addresses;
 pub mod answer;
 mod chain;
 mod compress;

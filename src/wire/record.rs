@@ -17,6 +17,8 @@ impl RecordType {
     pub const CNAME: Self = Self(5);
     /// Start of authority.
     pub const SOA: Self = Self(6);
+    /// Name of an address.
+    pub const PTR: Self = Self(12);
     /// Host information; carries the answer to ANY (RFC 8482).
     pub const HINFO: Self = Self(13);
     /// IPv6 address.
@@ -29,6 +31,14 @@ impl RecordType {
     pub const RRSIG: Self = Self(46);
     /// Denial of existence (RFC 4034).
     pub const NSEC: Self = Self(47);
+    /// Service binding (RFC 9460).
+    pub const SVCB: Self = Self(64);
+    /// Service binding of HTTPS (RFC 9460).
+    pub const HTTPS: Self = Self(65);
+    /// Digest of a child's key (RFC 4034).
+    pub const DS: Self = Self(43);
+    /// Keys of a zone (RFC 4034).
+    pub const DNSKEY: Self = Self(48);
     /// Hashed denial of existence (RFC 5155).
     pub const NSEC3: Self = Self(50);
     /// NXNAME, only in bitmaps (RFC 9824).

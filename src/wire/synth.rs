@@ -8,6 +8,12 @@ use super::record::{CLASS_IN, RecordType};
 /// Seconds for which a client may keep our answer to ANY.
 const ANY_TTL: u32 = 3600;
 
+/// Seconds for which a client may keep what we say of our own zones (RFC 6303 section 3).
+const LOCAL_TTL: u32 = 10_800;
+
+/// An IPv6 address.
+const MAX_OWN_RDATA: usize = 16;
+
 /// HINFO as RFC 8482 section 4.2 proposes: CPU "RFC8482", OS empty.
 const ANY_RDATA: &[u8] = b"\x07RFC8482\x00";
 
@@ -82,22 +88,118 @@ pub fn write_any(query: &Query<'_>, out: &mut [u8]) -> usize {
     )
 }
 
+/// Writes NXDOMAIN or NODATA with the SOA of a zone of our own, whose name begins at `zone_at` in QNAME (RFC 2308 section 3).
+/// Returns its length.
+pub fn write_negative(query: &Query<'_>, rcode: Rcode, zone_at: usize, out: &mut [u8]) -> usize {
+    let records = Records {
+        authority: &soa(zone_at),
+        ..Records::default()
+    };
+    write_records(&query.echo(), rcode, [Some(Ede::SYNTHESIZED), None], records, out)
+}
+
+/// Writes an answer of one record of QNAME's, with at most [`MAX_OWN_RDATA`] octets of RDATA. Returns its length; 0 if it is longer.
+pub fn write_record(query: &Query<'_>, rtype: RecordType, rdata: &[u8], out: &mut [u8]) -> usize {
+    let mut record = [0; 12 + MAX_OWN_RDATA];
+    let Some(room) = record.get_mut(12..12 + rdata.len()) else {
+        return 0;
+    };
+    room.copy_from_slice(rdata);
+    record[..2].copy_from_slice(&owner(0));
+    record[2..4].copy_from_slice(&rtype.0.to_be_bytes());
+    record[4..6].copy_from_slice(&CLASS_IN.to_be_bytes());
+    record[6..10].copy_from_slice(&LOCAL_TTL.to_be_bytes());
+    record[10..12].copy_from_slice(&u16::try_from(rdata.len()).unwrap_or(0).to_be_bytes());
+    let records = Records {
+        answer: &record[..12 + rdata.len()],
+        ..Records::default()
+    };
+    write_records(
+        &query.echo(),
+        Rcode::NOERROR,
+        [Some(Ede::SYNTHESIZED), None],
+        records,
+        out,
+    )
+}
+
+/// Writes the SOA of QNAME as its answer. Returns its length.
+pub fn write_soa(query: &Query<'_>, out: &mut [u8]) -> usize {
+    let records = Records {
+        answer: &soa(0),
+        ..Records::default()
+    };
+    write_records(
+        &query.echo(),
+        Rcode::NOERROR,
+        [Some(Ede::SYNTHESIZED), None],
+        records,
+        out,
+    )
+}
+
+/// The SOA of an empty zone (RFC 6303 section 3).
+fn soa(zone_at: usize) -> [u8; 50] {
+    let mut record = [0; 50];
+    record[..2].copy_from_slice(&owner(zone_at));
+    record[2..4].copy_from_slice(&RecordType::SOA.0.to_be_bytes());
+    record[4..6].copy_from_slice(&CLASS_IN.to_be_bytes());
+    record[6..10].copy_from_slice(&LOCAL_TTL.to_be_bytes());
+    record[10..12].copy_from_slice(&38_u16.to_be_bytes());
+    record[12..14].copy_from_slice(&owner(zone_at));
+    record[14..30].copy_from_slice(b"\x06nobody\x07invalid\0");
+    for (field, value) in record[30..]
+        .as_chunks_mut::<4>()
+        .0
+        .iter_mut()
+        .zip([1, 3600, 1200, 604_800, LOCAL_TTL])
+    {
+        *field = value.to_be_bytes();
+    }
+    record
+}
+
+/// A pointer into the question's name, which stands behind the header.
+fn owner(at: usize) -> [u8; 2] {
+    let at = u16::try_from(HEADER_LEN + at).unwrap_or(0);
+    (0xc000 | at).to_be_bytes()
+}
+
 pub(super) fn write_empty(echo: &Echo<'_>, rcode: Rcode, ede: Option<Ede>, out: &mut [u8]) -> usize {
     write(echo, rcode, [ede, None], &[], out)
 }
 
-/// Header, question, at most one answer record, OPT; 0 if `out` is too small for that.
 fn write(echo: &Echo<'_>, rcode: Rcode, ede: [Option<Ede>; 2], answer: &[u8], out: &mut [u8]) -> usize {
+    let records = Records {
+        answer,
+        ..Records::default()
+    };
+    write_records(echo, rcode, ede, records, out)
+}
+
+/// At most one record in either section; an empty one is none.
+#[derive(Clone, Copy, Default)]
+struct Records<'a> {
+    answer: &'a [u8],
+    authority: &'a [u8],
+}
+
+/// Header, question, records, OPT; 0 if `out` is too small for that.
+fn write_records(echo: &Echo<'_>, rcode: Rcode, ede: [Option<Ede>; 2], records: Records<'_>, out: &mut [u8]) -> usize {
+    let Records { answer, authority } = records;
     let opt = echo.opt(rcode, ede);
     let question_end = HEADER_LEN + echo.question.len();
     let answer_end = question_end + answer.len();
-    let end = answer_end + opt.map_or(0, |opt| opt.encoded_len());
+    let records_end = answer_end + authority.len();
+    let end = records_end + opt.map_or(0, |opt| opt.encoded_len());
     let Some(out) = out.get_mut(..end) else { return 0 };
-    out[..HEADER_LEN].copy_from_slice(&echo.header(rcode, [u16::from(!answer.is_empty()), 0]).octets());
+    let counts = [answer, authority].map(|section| u16::from(!section.is_empty()));
+    out[..HEADER_LEN].copy_from_slice(&echo.header(rcode, counts).octets());
     out[HEADER_LEN..question_end].copy_from_slice(echo.question);
     out[question_end..answer_end].copy_from_slice(answer);
+    out[answer_end..records_end].copy_from_slice(authority);
     if let Some(opt) = opt {
-        opt.write(&mut out[answer_end..]);
+        opt.write(&mut out[records_end..]);
     }
     end
 }

@@ -30,6 +30,7 @@ const START_LIMIT: Duration = Duration::from_secs(15);
 pub(crate) struct Config {
     pub(crate) dns: SocketAddr,
     pub(crate) stats: SocketAddr,
+    also: Option<SocketAddr>,
     lines: String,
     tables: String,
     upstreams: String,
@@ -43,6 +44,7 @@ impl Config {
         Self {
             dns,
             stats,
+            also: None,
             lines: String::new(),
             tables: String::new(),
             upstreams: String::new(),
@@ -59,6 +61,12 @@ impl Config {
     /// A variable of the daemon's environment.
     pub(crate) fn variable(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// A second listen address.
+    pub(crate) fn also_at(mut self, address: SocketAddr) -> Self {
+        self.also = Some(address);
         self
     }
 
@@ -111,12 +119,16 @@ impl Config {
         let Self {
             dns,
             stats,
+            also,
             lines,
             tables,
             upstreams,
             environment: _,
         } = self;
-        format!("version = 1\nlisten = [\"{dns}\"]\n{lines}\n{upstreams}\n{tables}\n[stats]\nlisten = \"{stats}\"\n")
+        let also = also.map_or_else(String::new, |also| format!(", \"{also}\""));
+        format!(
+            "version = 1\nlisten = [\"{dns}\"{also}]\n{lines}\n{upstreams}\n{tables}\n[stats]\nlisten = \"{stats}\"\n"
+        )
     }
 
     /// Starts the daemon and waits until it answers.

@@ -110,7 +110,7 @@ fn r8467_2_every_query_is_padded_to_a_multiple_of_128() {
     let daemon = over_doh(&upstream);
     let label = "a".repeat(63);
     for name in [
-        "a".to_owned(),
+        "a.b".to_owned(),
         "x.example".to_owned(),
         format!("{label}.{label}"),
         format!("{label}.{label}.{label}.b"),
