@@ -98,7 +98,7 @@ pub fn write_negative(query: &Query<'_>, rcode: Rcode, zone_at: usize, out: &mut
     write_records(&query.echo(), rcode, [Some(Ede::SYNTHESIZED), None], records, out)
 }
 
-/// Writes an answer of one record of QNAME's, with at most [`MAX_OWN_RDATA`] octets of RDATA. Returns its length; 0 if it is longer.
+/// Writes an answer of one record of QNAME's, with at most 16 octets of RDATA. Returns its length; 0 if it is longer.
 pub fn write_record(query: &Query<'_>, rtype: RecordType, rdata: &[u8], out: &mut [u8]) -> usize {
     let mut record = [0; 12 + MAX_OWN_RDATA];
     let Some(room) = record.get_mut(12..12 + rdata.len()) else {
