@@ -58,13 +58,7 @@ impl Figures {
             },
             cache: self.cache(&queries),
             queries,
-            upstreams: self
-                .resolver
-                .pool()
-                .upstreams()
-                .iter()
-                .map(|one| upstream(one))
-                .collect(),
+            upstreams: self.resolver.upstreams().map(|one| upstream(one)).collect(),
         }
     }
 

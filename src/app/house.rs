@@ -15,7 +15,7 @@ use crate::os::host::host_names;
 use crate::policy::Policy;
 use crate::policy::local::LocalNames;
 use crate::policy::rebind::Rebind;
-use crate::resolve::Resolver;
+use crate::resolve::{Resolver, Road};
 use crate::transport::keyed::fresh_secret;
 use crate::transport::tls::{Dates, Trust};
 use crate::upstream::Upstream;
@@ -57,7 +57,8 @@ impl House {
         let strategy = strategy(config, &state)?;
         let undated = undated(config, &built, &strategy, ttls);
         let pool = Pool::new(built, &strategy, ttls);
-        let resolver = Resolver::with_time_servers(policy(&config.policy), Arc::new(cache), pool, undated);
+        let public = Road::new(Arc::new(cache), pool).with_time_servers(undated);
+        let resolver = Resolver::with_routes(policy(&config.policy), public, Vec::new());
         Ok(Self {
             resolver: Arc::new(resolver),
             followers,

@@ -206,6 +206,12 @@ impl Cache {
         self.failures.run_pending_tasks();
     }
 
+    /// Forgets everything, failures too.
+    pub fn forget_all(&self) {
+        self.answers.invalidate_all();
+        self.failures.invalidate_all();
+    }
+
     /// The settings.
     pub fn settings(&self) -> &Settings {
         &self.settings

@@ -17,6 +17,8 @@ use crate::wire::record::{CLASS_IN, RecordType};
 pub enum Verdict {
     /// Look in the cache, then ask an upstream.
     Ask,
+    /// The same by the route of this number, and by no other way.
+    Route(usize),
     /// Answer here and now.
     Synthesize(Synthesis),
 }

@@ -4,15 +4,15 @@
 
 mod failure;
 mod inflight;
+mod road;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::cache::{Cache, CachedFailure, Entry, Found};
 use crate::policy::{Policy, Synthesis, Verdict};
+use crate::upstream::Upstream;
 use crate::upstream::pool::Pool;
-use crate::upstream::undated::Undated;
-use crate::upstream::{Answered, AskError, Upstream};
 use crate::wire::edns::Ede;
 use crate::wire::header::Rcode;
 use crate::wire::query::Query;
@@ -20,18 +20,16 @@ use crate::wire::question::QuestionKey;
 use crate::wire::synth;
 
 pub use failure::Failure;
-use inflight::{Inflight, Joined, Landing, MAX_FLIGHTS, Ticket};
+use inflight::{Joined, Landing, Ticket};
+pub use road::Road;
 
 /// A question ends this long before the first client that asked it gives up, so that the reason arrives, not just the end.
 const LANDING_TIME: Duration = Duration::from_millis(100);
 
-/// Seconds for which a withheld answer is kept: a site that mends its addresses need not wait long.
-const WITHHELD_TTL: u32 = 60;
-
 /// How long an answer past its end is held back for a newer one (RFC 8767 section 5: the client response timer, 1.8 s).
 const STALE_AFTER: Duration = Duration::from_millis(1800);
 
-/// Policy, cache, in-flight table and upstream pool, behind two calls. Clones share everything.
+/// Policy and the roads that questions take, behind two calls. Clones share everything.
 #[derive(Clone, Debug)]
 pub struct Resolver {
     parts: Arc<Parts>,
@@ -40,10 +38,10 @@ pub struct Resolver {
 #[derive(Debug)]
 struct Parts {
     policy: Policy,
-    cache: Arc<Cache>,
-    pool: Pool,
-    undated: Option<Undated>,
-    inflight: Inflight<Settled>,
+    /// To the public; all names that no rule sends elsewhere.
+    public: Road,
+    /// Split DNS, by the numbers that the policy gives. Nothing that came by one is ever given for another.
+    routes: Vec<Road>,
 }
 
 /// What [`Resolver::answer_now`] could do without waiting.
@@ -75,6 +73,8 @@ pub enum Outcome {
 pub struct Pending {
     key: QuestionKey,
     held: Held,
+    /// The number of its route; `None` for the public.
+    route: Option<usize>,
 }
 
 /// What the cache holds of a pending question.
@@ -99,42 +99,35 @@ pub enum Settled {
 }
 
 impl Resolver {
-    /// Puts the parts together; nothing is asked without a look at the dates of certificates.
+    /// One road to the public, and nothing else.
     pub fn new(policy: Policy, cache: Arc<Cache>, pool: Pool) -> Self {
-        Self::with_time_servers(policy, cache, pool, None)
+        Self::with_routes(policy, Road::new(cache, pool), Vec::new())
     }
 
-    /// The same, with the way out for a host whose clock is wrong.
-    pub fn with_time_servers(policy: Policy, cache: Arc<Cache>, pool: Pool, undated: Option<Undated>) -> Self {
+    /// The road to the public, and those that the policy's routes lead to, by number.
+    pub fn with_routes(policy: Policy, public: Road, routes: Vec<Road>) -> Self {
         Self {
-            parts: Arc::new(Parts {
-                policy,
-                cache,
-                pool,
-                undated,
-                inflight: Inflight::new(MAX_FLIGHTS),
-            }),
+            parts: Arc::new(Parts { policy, public, routes }),
         }
     }
 
     /// Answers without waiting where that can be done: no heap, no await, no lock held across I/O on a hit.
     /// `out` is cut by the caller to the largest response the client takes; a longer answer is truncated with TC=1.
     pub fn answer_now(&self, query: &Query<'_>, now: Instant, out: &mut [u8]) -> Now {
-        let Parts {
-            policy, cache, pool, ..
-        } = &*self.parts;
         let asks = query.recursion_desired();
         let key = query.key();
-        match policy.verdict(&key) {
+        let route = match self.parts.policy.verdict(&key) {
             Verdict::Synthesize(synthesis) => return Now::Ready(write(synthesis, query, out), Outcome::Synthesized),
-            Verdict::Ask => {}
-        }
+            Verdict::Ask => None,
+            Verdict::Route(number) => Some(number),
+        };
+        let Road { cache, pool, .. } = self.parts.road(route);
         match cache.get(&key, now, pool.recoveries()) {
             Found::Fresh(entry) => {
                 let len = entry.write(query, now, out);
                 if asks && cache.wants_renewal(&entry, now) {
                     let held = Held::Ending;
-                    Now::ReadyThenRefresh(len, Outcome::Hit, Pending { key, held })
+                    Now::ReadyThenRefresh(len, Outcome::Hit, Pending { key, held, route })
                 } else {
                     Now::Ready(len, Outcome::Hit)
                 }
@@ -148,17 +141,22 @@ impl Resolver {
             Found::Nothing => Now::Wait(Pending {
                 key,
                 held: Held::Nothing,
+                route,
             }),
-            Found::Stale(entry, Some(_)) => Now::Ready(self.write_old(&entry, query, out), Outcome::Hit),
+            Found::Stale(entry, Some(_)) => Now::Ready(write_old(cache, &entry, query, out), Outcome::Hit),
             Found::Stale(entry, None) if pool.has_hope(tokio::time::Instant::from_std(now)) => {
                 let due = tokio::time::Instant::from_std(now + STALE_AFTER);
                 let held = Held::Stale(entry, due);
-                Now::Wait(Pending { key, held })
+                Now::Wait(Pending { key, held, route })
             }
             // Nobody but real questions finds out that an upstream is back.
             Found::Stale(entry, None) => {
                 let held = Held::Nothing;
-                Now::ReadyThenRefresh(self.write_old(&entry, query, out), Outcome::Hit, Pending { key, held })
+                Now::ReadyThenRefresh(
+                    write_old(cache, &entry, query, out),
+                    Outcome::Hit,
+                    Pending { key, held, route },
+                )
             }
         }
     }
@@ -174,10 +172,12 @@ impl Resolver {
     ) -> impl Future<Output = Settled> + Send + use<> {
         let now = tokio::time::Instant::now();
         let shed = Settled::Failure(Failure::Shed);
-        let (landing, begun) = match self.parts.inflight.join(&pending.key, now, shed) {
+        let route = pending.route;
+        let joined = self.parts.road(route).inflight.join(&pending.key, now, shed);
+        let (landing, begun) = match joined {
             Joined::Follower(landing, begun) => (landing, begun),
             Joined::Leader(ticket, landing) => {
-                self.launch(pending.key, ticket, deadline, Purpose::Answer);
+                self.launch(pending.key, route, ticket, deadline, Purpose::Answer);
                 (landing, now)
             }
         };
@@ -191,7 +191,7 @@ impl Resolver {
             let landed = tokio::time::timeout_at(until, landed(landing)).await;
             match (landed.unwrap_or(Settled::Failure(Failure::Deadline)), stale) {
                 (Settled::Failure(failure), Some((entry, _, parts))) if !failure.is_final() => {
-                    parts.cache.stats().stale_hits.increment();
+                    parts.road(route).cache.stats().stale_hits.increment();
                     Settled::Stale(entry)
                 }
                 (settled, _) => settled,
@@ -201,14 +201,21 @@ impl Resolver {
 
     /// The network may have changed: see [`Pool::network_changed`].
     pub fn network_changed(&self) {
-        self.parts.pool.network_changed();
+        self.parts.roads().for_each(|road| road.pool.network_changed());
+    }
+
+    /// The link of a route is gone: what came by it is forgotten.
+    pub fn route_is_down(&self, number: usize) {
+        if let Some(road) = self.parts.routes.get(number) {
+            road.cache.forget_all();
+        }
     }
 
     /// Answers a pending query that there is no room for to wait: with the answer past its end if there is one, else with
     /// SERVFAIL. Nobody is asked.
     pub fn answer_shed(&self, pending: &Pending, query: &Query<'_>, out: &mut [u8]) -> usize {
         match &pending.held {
-            Held::Stale(entry, _) => self.write_old(entry, query, out),
+            Held::Stale(entry, _) => write_old(&self.parts.road(pending.route).cache, entry, query, out),
             Held::Nothing | Held::Ending => synth::write_error(query, Rcode::SERVFAIL, Some(Ede::OTHER), out),
         }
     }
@@ -216,59 +223,77 @@ impl Resolver {
     /// Asks the upstream at once, for the cache and nobody else; the question ends by `deadline`. Does nothing if the same
     /// question is under way, or if so many are that somebody would have to give way. Needs a tokio runtime around it.
     pub fn refresh(&self, pending: Pending, deadline: tokio::time::Instant) {
-        let Some(ticket) = self.parts.inflight.start(&pending.key, tokio::time::Instant::now()) else {
+        let road = self.parts.road(pending.route);
+        let Some(ticket) = road.inflight.start(&pending.key, tokio::time::Instant::now()) else {
             return;
         };
         let purpose = match pending.held {
             Held::Ending => {
-                self.parts.cache.stats().prefetches.increment();
+                road.cache.stats().prefetches.increment();
                 Purpose::Renewal
             }
             Held::Nothing | Held::Stale(..) => Purpose::Answer,
         };
-        self.launch(pending.key, ticket, deadline, purpose);
+        self.launch(pending.key, pending.route, ticket, deadline, purpose);
     }
 
-    /// The upstreams.
-    pub fn pool(&self) -> &Pool {
-        &self.parts.pool
+    /// The road to the public.
+    pub fn public(&self) -> &Road {
+        &self.parts.public
     }
 
-    /// The cache.
+    /// The upstreams of all roads, the public ones first.
+    pub fn upstreams(&self) -> impl Iterator<Item = &Arc<Upstream>> {
+        self.parts.roads().flat_map(|road| road.pool.upstreams())
+    }
+
+    /// The roads of split DNS.
+    pub fn routes(&self) -> &[Road] {
+        &self.parts.routes
+    }
+
+    /// The cache of public names.
     pub fn cache(&self) -> &Cache {
-        &self.parts.cache
+        &self.parts.public.cache
     }
 
     /// Questions under way at upstreams.
     pub fn inflight(&self) -> usize {
-        self.parts.inflight.len()
+        self.parts.roads().map(|road| road.inflight.len()).sum()
     }
 
     /// Questions that had to give way to newer ones.
     pub fn shed(&self) -> u64 {
-        self.parts.inflight.shed()
+        self.parts.roads().map(|road| road.inflight.shed()).sum()
     }
 
     /// Questions whose task died of a panic: always a bug of ours.
     pub fn panics(&self) -> u64 {
-        self.parts.inflight.panics()
-    }
-
-    fn write_old(&self, entry: &Entry, query: &Query<'_>, out: &mut [u8]) -> usize {
-        self.parts.cache.stats().stale_hits.increment();
-        entry.write_stale(query, out)
+        self.parts.roads().map(|road| road.inflight.panics()).sum()
     }
 
     /// Runs a question in a task of its own, so that it goes on whoever leaves. Who waits for it waits until `deadline`.
-    fn launch(&self, key: QuestionKey, ticket: Ticket<Settled>, deadline: tokio::time::Instant, purpose: Purpose) {
+    fn launch(
+        &self,
+        key: QuestionKey,
+        route: Option<usize>,
+        ticket: Ticket<Settled>,
+        deadline: tokio::time::Instant,
+        purpose: Purpose,
+    ) {
         let question_ends = deadline.checked_sub(LANDING_TIME).unwrap_or(deadline);
         let parts = Arc::clone(&self.parts);
         let (name, number) = (key.clone(), ticket.number());
         let task = tokio::spawn(async move {
-            let settled = parts.ask(&key, question_ends, purpose).await;
+            let road = parts.road(route);
+            let policy = route.is_none().then_some(&parts.policy);
+            let settled = road.ask(policy, &key, question_ends, purpose).await;
             ticket.land(settled);
         });
-        self.parts.inflight.runs_in(&name, number, task.abort_handle());
+        self.parts
+            .road(route)
+            .inflight
+            .runs_in(&name, number, task.abort_handle());
     }
 }
 
@@ -282,52 +307,19 @@ enum Purpose {
 }
 
 impl Parts {
-    async fn ask(&self, key: &QuestionKey, deadline: tokio::time::Instant, purpose: Purpose) -> Settled {
-        let now = tokio::time::Instant::now().into_std();
-        let roads = self.pool.recoveries();
-        // Between the asker's own look into the cache and its turn here, the same question may have been answered.
-        match self.cache.get(key, now, roads) {
-            Found::Fresh(entry) if purpose == Purpose::Renewal && entry.is_ending(now) => {}
-            Found::Fresh(entry) => return Settled::Answer(entry),
-            Found::Failure(failure) | Found::Stale(_, Some(failure)) => {
-                return Settled::Failure(Failure::Cached(failure.ede));
-            }
-            Found::Nothing | Found::Stale(_, None) => {}
-        }
-        match self.ask_upstream(key, deadline).await {
-            Ok(Answered { answer, stored }) => {
-                let answer = if self.policy.allows(key, &answer) {
-                    answer
-                } else {
-                    answer.withheld(WITHHELD_TTL)
-                };
-                Settled::Answer(self.cache.put(key, answer, stored.into_std()))
-            }
-            Err(error) => {
-                let failure = Failure::Upstream(error);
-                if let Some(origin) = failure.origin() {
-                    let now = tokio::time::Instant::now().into_std();
-                    self.cache.put_failure(key, origin, failure.response().1[0], now, roads);
-                }
-                Settled::Failure(failure)
-            }
-        }
+    /// `number` comes from the policy, which has as many routes.
+    fn road(&self, number: Option<usize>) -> &Road {
+        number.map_or(&self.public, |number| &self.routes[number])
+    }
+
+    fn roads(&self) -> impl Iterator<Item = &Road> {
+        std::iter::once(&self.public).chain(&self.routes)
     }
 }
 
-impl Parts {
-    async fn ask_upstream(&self, key: &QuestionKey, deadline: tokio::time::Instant) -> Result<Answered, AskError> {
-        let asked = self.pool.ask(key, deadline).await;
-        match &self.undated {
-            Some(undated) if self.must_ignore_dates(&asked) && undated.is_for(key) => undated.ask(key, deadline).await,
-            _ => asked,
-        }
-    }
-
-    fn must_ignore_dates(&self, asked: &Result<Answered, AskError>) -> bool {
-        let refused = |upstream: &Arc<Upstream>| upstream.is_refused_for_dates();
-        matches!(asked, Err(AskError::Network)) && self.pool.upstreams().iter().any(refused)
-    }
+fn write_old(cache: &Cache, entry: &Entry, query: &Query<'_>, out: &mut [u8]) -> usize {
+    cache.stats().stale_hits.increment();
+    entry.write_stale(query, out)
 }
 
 /// How the question ends; a closed channel means that its task died.

@@ -165,7 +165,7 @@ async fn r8767_1_without_hope_the_old_answer_goes_first_and_the_question_behind_
     let (resolver, fake) = past_its_end(Behaviour::Answer).await;
     fake.behave(Behaviour::Broken);
     exchange(&resolver, &with_opt("other.example")).await;
-    assert!(!resolver.pool().has_hope(Instant::now()));
+    assert!(!resolver.public().pool().has_hope(Instant::now()));
     let (response, outcome, time) = timed(&resolver, &with_opt(NAME)).await;
     assert_eq!(
         (edes(&response), outcome, time),
@@ -185,7 +185,7 @@ async fn r8767_1_the_question_behind_finds_an_upstream_that_is_back() {
     assert_eq!(asked(&resolver).await, stale(0));
     rest().await;
     assert_eq!(asked(&resolver).await, (ResponseCode::NoError, vec![], vec![60], 0));
-    assert!(resolver.pool().has_hope(Instant::now()));
+    assert!(resolver.public().pool().has_hope(Instant::now()));
 }
 
 #[tokio::test(start_paused = true)]

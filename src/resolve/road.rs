@@ -1,0 +1,107 @@
+//! One way for questions to take: the upstreams of one name space, what they have answered, and what they are being asked.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::inflight::{Inflight, MAX_FLIGHTS};
+use super::{Failure, Purpose, Settled};
+use crate::cache::{Cache, Found};
+use crate::policy::Policy;
+use crate::upstream::pool::Pool;
+use crate::upstream::undated::Undated;
+use crate::upstream::{Answered, AskError, Upstream};
+use crate::wire::question::QuestionKey;
+
+/// Seconds for which a withheld answer is kept: a site that mends its addresses need not wait long.
+const WITHHELD_TTL: u32 = 60;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Road {
+    pub(super) cache: Arc<Cache>,
+    pub(super) pool: Pool,
+    undated: Option<Undated>,
+    pub(super) inflight: Inflight<Settled>,
+}
+
+impl Road {
+    /// A road over these upstreams, with a cache of its own.
+    pub fn new(cache: Arc<Cache>, pool: Pool) -> Self {
+        Self {
+            cache,
+            pool,
+            undated: None,
+            inflight: Inflight::new(MAX_FLIGHTS),
+        }
+    }
+
+    /// The same, with the way out for a host whose clock is wrong.
+    #[must_use]
+    pub fn with_time_servers(self, undated: Option<Undated>) -> Self {
+        Self { undated, ..self }
+    }
+
+    /// Its upstreams.
+    pub fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
+    /// What they have answered.
+    pub fn cache(&self) -> &Cache {
+        &self.cache
+    }
+
+    /// Asks, unless the answer has come meanwhile. `policy` has a word on what comes back from the public.
+    pub(super) async fn ask(
+        &self,
+        policy: Option<&Policy>,
+        key: &QuestionKey,
+        deadline: Instant,
+        purpose: Purpose,
+    ) -> Settled {
+        let now = Instant::now().into_std();
+        let roads = self.pool.recoveries();
+        // Between the asker's own look into the cache and its turn here, the same question may have been answered.
+        match self.cache.get(key, now, roads) {
+            Found::Fresh(entry) if purpose == Purpose::Renewal && entry.is_ending(now) => {}
+            Found::Fresh(entry) => return Settled::Answer(entry),
+            Found::Failure(failure) | Found::Stale(_, Some(failure)) => {
+                return Settled::Failure(Failure::Cached(failure.ede));
+            }
+            Found::Nothing | Found::Stale(_, None) => {}
+        }
+        match self.ask_upstream(key, deadline).await {
+            Ok(Answered { answer, stored }) => {
+                let is_allowed = policy.is_none_or(|policy| policy.allows(key, &answer));
+                let answer = if is_allowed {
+                    answer
+                } else {
+                    answer.withheld(WITHHELD_TTL)
+                };
+                Settled::Answer(self.cache.put(key, answer, stored.into_std()))
+            }
+            Err(error) => {
+                let failure = Failure::Upstream(error);
+                if let Some(origin) = failure.origin() {
+                    let now = Instant::now().into_std();
+                    self.cache.put_failure(key, origin, failure.response().1[0], now, roads);
+                }
+                Settled::Failure(failure)
+            }
+        }
+    }
+
+    async fn ask_upstream(&self, key: &QuestionKey, deadline: Instant) -> Result<Answered, AskError> {
+        let asked = self.pool.ask(key, deadline).await;
+        match &self.undated {
+            Some(undated) if self.must_ignore_dates(&asked) && undated.is_for(key) => undated.ask(key, deadline).await,
+            _ => asked,
+        }
+    }
+
+    fn must_ignore_dates(&self, asked: &Result<Answered, AskError>) -> bool {
+        let refused = |upstream: &Arc<Upstream>| upstream.is_refused_for_dates();
+        matches!(asked, Err(AskError::Network)) && self.pool.upstreams().iter().any(refused)
+    }
+}
