@@ -231,7 +231,8 @@ fn count(asked: &[Asked], end: Instant, good: Option<Instant>, control: Duration
 fn is_counted(asked: &Asked, excuse: Option<Excuse>, good: Option<Instant>) -> bool {
     match excuse {
         None | Some(Excuse::Stopped(_)) => true,
-        Some(Excuse::StoppedForLong(until)) => asked.sent >= until,
+        // The full buffer is read within this time.
+        Some(Excuse::StoppedForLong(until)) => asked.sent >= until + Duration::from_millis(200),
         Some(Excuse::Killed(at)) => {
             let answered_before = asked.answered.is_some_and(|(answered, _)| answered < at);
             answered_before || good.is_some_and(|good| asked.sent >= good)
