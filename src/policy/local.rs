@@ -73,6 +73,15 @@ impl LocalNames {
         }
     }
 
+    /// Whether a name must not even be asked of a resolver of one's own: this host's, and those that mean "not DNS" (R7686-1).
+    pub(super) fn is_never_asked(&self, qname: &[u8]) -> bool {
+        let last = Labels::of(qname).last();
+        last.is_some_and(|top| {
+            matches!(top.octets, b"localhost" | b"onion" | b"invalid" | b"alt")
+                && self.zones.contains_key(&qname[top.at..])
+        })
+    }
+
     /// What is said here about a canonical name in wire form; `None` if it may be asked. Allocates nothing.
     pub(super) fn verdict(&self, qname: &[u8], qtype: RecordType) -> Option<Synthesis> {
         let mut labels = Labels::of(qname);
@@ -209,20 +218,20 @@ fn wire(name: &str) -> Box<[u8]> {
 
 /// One label of a name in wire form.
 #[derive(Clone, Copy)]
-struct Label<'a> {
+pub(super) struct Label<'a> {
     /// Where its length octet stands.
-    at: usize,
+    pub(super) at: usize,
     octets: &'a [u8],
 }
 
 /// The labels of a name, from the left, without the root.
-struct Labels<'a> {
+pub(super) struct Labels<'a> {
     name: &'a [u8],
     at: usize,
 }
 
 impl<'a> Labels<'a> {
-    fn of(name: &'a [u8]) -> Self {
+    pub(super) fn of(name: &'a [u8]) -> Self {
         Self { name, at: 0 }
     }
 }

@@ -2,9 +2,11 @@
 
 pub mod local;
 pub mod rebind;
+pub mod routes;
 
 use local::LocalNames;
 use rebind::Rebind;
+use routes::Routes;
 
 use crate::wire::answer::Answer;
 use crate::wire::edns::Ede;
@@ -42,6 +44,7 @@ pub enum Synthesis {
 #[derive(Clone, Debug)]
 pub struct Policy {
     local: LocalNames,
+    routes: Routes,
     rebind: Rebind,
 }
 
@@ -55,7 +58,17 @@ impl Default for Policy {
 impl Policy {
     /// Puts the rules together.
     pub fn new(local: LocalNames, rebind: Rebind) -> Self {
-        Self { local, rebind }
+        Self {
+            local,
+            routes: Routes::default(),
+            rebind,
+        }
+    }
+
+    /// The same with split DNS: names of a route go there, those that otherwise stay home too.
+    #[must_use]
+    pub fn with_routes(self, routes: Routes) -> Self {
+        Self { routes, ..self }
     }
 
     /// Whether an answer from the public may be given for this question.
@@ -78,9 +91,16 @@ impl Policy {
             RecordType(0) | RecordType::OPT | RecordType::NXNAME | RecordType::TKEY | RecordType::TSIG => {
                 refuse(Rcode::FORMERR, Ede::INVALID_QUERY_TYPE)
             }
-            qtype => self
+            qtype => self.of_name(key.qname(), qtype),
+        }
+    }
+
+    fn of_name(&self, qname: &[u8], qtype: RecordType) -> Verdict {
+        match self.routes.find(qname) {
+            Some(number) if !self.local.is_never_asked(qname) => Verdict::Route(number),
+            _ => self
                 .local
-                .verdict(key.qname(), qtype)
+                .verdict(qname, qtype)
                 .map_or(Verdict::Ask, Verdict::Synthesize),
         }
     }

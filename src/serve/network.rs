@@ -24,6 +24,37 @@ impl Network {
         }
     }
 
+    /// The zones that the reverse names of its addresses are in, cut where reverse names have labels (RFC 1035 section 3.5, RFC
+    /// 3596 section 2.5): at most 256, because a prefix may end within a label.
+    pub fn reverse_zones(&self) -> Vec<String> {
+        let (digits, width, top) = match self.address {
+            IpAddr::V4(own) => (own.octets().map(u32::from).to_vec(), 8, "in-addr.arpa"),
+            IpAddr::V6(own) => {
+                let nibbles = own.octets().into_iter().flat_map(|octet| [octet >> 4, octet & 15]);
+                (nibbles.map(u32::from).collect(), 4, "ip6.arpa")
+            }
+        };
+        let (whole, rest) = (
+            usize::from(self.prefix_len) / width,
+            usize::from(self.prefix_len) % width,
+        );
+        let label = |digit: u32| {
+            if width == 8 {
+                digit.to_string()
+            } else {
+                format!("{digit:x}")
+            }
+        };
+        let zone = |last: Option<u32>| {
+            let labels = last.into_iter().chain(digits[..whole].iter().rev().copied()).map(label);
+            labels.chain([top.to_owned()]).collect::<Vec<_>>().join(".")
+        };
+        match digits.get(whole) {
+            Some(first) if rest > 0 => (0..1 << (width - rest)).map(|more| zone(Some(first + more))).collect(),
+            _ => vec![zone(None)],
+        }
+    }
+
     /// The address with all bits behind the prefix cleared.
     fn first(&self) -> IpAddr {
         let prefix_len = u32::from(self.prefix_len);
@@ -126,6 +157,26 @@ fn same_prefix(one: u128, other: u128, width: u8, prefix_len: u8) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn reverse_zones_end_where_labels_do() {
+        let zones = |network: &str| network.parse::<Network>().unwrap().reverse_zones();
+        assert_eq!(zones("10.0.0.0/8"), ["10.in-addr.arpa"]);
+        assert_eq!(zones("10.8.3.0/24"), ["3.8.10.in-addr.arpa"]);
+        assert_eq!(zones("10.8.3.7"), ["7.3.8.10.in-addr.arpa"]);
+        let cut = zones("172.16.0.0/12");
+        assert_eq!(
+            (cut.len(), cut[0].as_str(), cut[15].as_str()),
+            (16, "16.172.in-addr.arpa", "31.172.in-addr.arpa")
+        );
+        assert_eq!(zones("fd00::/8"), ["d.f.ip6.arpa"]);
+        assert_eq!(
+            zones("fe80::/10"),
+            ["8.e.f.ip6.arpa", "9.e.f.ip6.arpa", "a.e.f.ip6.arpa", "b.e.f.ip6.arpa"]
+        );
+        assert_eq!(zones("0.0.0.0/1").len(), 128);
+        assert_eq!(zones("0.0.0.0/0"), ["in-addr.arpa"]);
+    }
 
     fn network(text: &str) -> Network {
         text.parse().unwrap()
