@@ -432,7 +432,7 @@ pub(super) fn prepare(socket: &UdpSocket, local: SocketAddr) -> io::Result<()> {
     Ok(())
 }
 
-fn set_option(socket: RawFd, level: c_int, name: c_int, value: c_int) -> io::Result<()> {
+pub(super) fn set_option(socket: RawFd, level: c_int, name: c_int, value: c_int) -> io::Result<()> {
     let len = socklen_t::try_from(size_of::<c_int>()).expect("four octets");
     // SAFETY: the value is alive during the call and has the length given.
     let failed = unsafe { libc::setsockopt(socket, level, name, (&raw const value).cast(), len) } != 0;

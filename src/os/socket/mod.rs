@@ -1,5 +1,5 @@
 //! Listening sockets: binding them, moving datagrams in batches, waking a thread that waits in one, saying who
-//! holds a port that we did not get, and by which way packets would leave.
+//! holds a port that we did not get, and by which way packets would leave. Sockets to one server, bound to an interface if need be.
 //!
 //! Knows nothing of DNS but the size of its datagrams. Never resolves a name and never sends anything but replies.
 
@@ -11,9 +11,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use socket2::{Domain, Protocol, Socket, Type};
 
 #[cfg(target_os = "linux")]
+mod device;
+#[cfg(target_os = "linux")]
 mod linux;
 #[cfg(target_os = "linux")]
 pub(super) mod netlink;
+mod outgoing;
 mod owner;
 mod path;
 #[cfg(any(test, not(target_os = "linux")))]
@@ -28,8 +31,11 @@ mod tests;
 #[cfg(target_os = "linux")]
 use linux as system;
 #[cfg(not(target_os = "linux"))]
+use portable as device;
+#[cfg(not(target_os = "linux"))]
 use portable as system;
 
+pub use outgoing::{Interface, InterfaceError, LinkState, MAX_INTERFACE_LEN, datagrams_to, stream_to};
 pub use owner::PortOwner;
 pub use path::{Path, path_to};
 pub use sending::Sent;

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use socket2::{SockRef, Socket};
 
+use super::outgoing::{Interface, LinkState};
 use super::sending::{Sent, send_all};
 use super::{AcceptFailure, Datagram, MAX_DATAGRAM_LEN, MAX_REPLY_LEN, ReturnPath, UdpListener};
 
@@ -144,6 +145,22 @@ pub(super) fn sort_accept_error(error: &io::Error) -> AcceptFailure {
         _ => AcceptFailure::Listener,
     }
 }
+
+/// IP_BOUND_IF and IP_UNICAST_IF would do it on macOS and Windows; nobody has tried them here, and a socket that only seems to be bound
+/// shows names to another network.
+pub(super) fn bind(_socket: &Socket, _interface: &Interface) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+pub(super) fn state(_interface: &Interface) -> io::Result<LinkState> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// Not every system can; a question fits every link.
+pub(super) fn forbid_fragments(_socket: &Socket, _is_v6: bool) {}
+
+/// Not every system takes a port at a UDP `connect`.
+pub(super) const CONNECT_BINDS: bool = false;
 
 fn is_quiet(error: &io::Error) -> bool {
     matches!(

@@ -1,0 +1,178 @@
+//! Interfaces as Linux knows them: one question to rtnetlink (RTM_GETLINK), and SO_BINDTODEVICE.
+//!
+//! Not read from /sys: that shows the network namespace in which it was mounted, which need not be ours.
+
+use std::io;
+use std::os::fd::AsRawFd;
+use std::time::Duration;
+
+use super::linux::set_option;
+use super::netlink::{HEADER_LEN, Message, Messages, NLMSG_ERROR, Socket, u32_at};
+use super::outgoing::{Interface, LinkState};
+
+pub(super) fn state(interface: &Interface) -> io::Result<LinkState> {
+    let socket = Socket::new()?;
+    socket.set_read_timeout(TIMEOUT)?;
+    socket.send(&request(interface.name()))?;
+    let mut buffer = vec![0; BUFFER_LEN];
+    for _ in 0..MAX_DATAGRAMS {
+        let len = socket.receive(&mut buffer)?;
+        let mut messages = Messages::new(&buffer[..len]);
+        if let Some(answer) = messages.find(|message| message.sequence == SEQUENCE) {
+            return read(answer);
+        }
+    }
+    Err(io::Error::other(
+        "the kernel did not answer the question for an interface",
+    ))
+}
+
+/// `struct nlmsghdr`, an empty `struct ifinfomsg`, and the name with its NUL.
+fn request(name: &str) -> Vec<u8> {
+    let mut body = vec![0; IFINFOMSG_LEN];
+    let attribute_len = u16::try_from(4 + name.len() + 1).unwrap_or(0);
+    body.extend(attribute_len.to_ne_bytes());
+    body.extend(libc::IFLA_IFNAME.to_ne_bytes());
+    body.extend(name.as_bytes());
+    body.push(0);
+    body.resize(body.len().next_multiple_of(4), 0);
+    let len = u32::try_from(HEADER_LEN + body.len()).unwrap_or(0);
+    let header = [
+        &len.to_ne_bytes()[..],
+        &libc::RTM_GETLINK.to_ne_bytes(),
+        &NLM_F_REQUEST.to_ne_bytes(),
+        &SEQUENCE.to_ne_bytes(),
+        &[0; 4],
+    ];
+    [&header.concat()[..], &body].concat()
+}
+
+/// `struct ifinfomsg`: family, padding, type, index at 4, flags at 8.
+fn read(answer: Message<'_>) -> io::Result<LinkState> {
+    let malformed = || io::Error::new(io::ErrorKind::InvalidData, "the kernel's answer cannot be read");
+    match answer.kind {
+        NLMSG_ERROR => match u32_at(answer.body, 0).map_or(0, u32::cast_signed).checked_neg() {
+            Some(libc::ENODEV) => Ok(LinkState::Absent),
+            Some(code) if code > 0 => Err(io::Error::from_raw_os_error(code)),
+            _ => Err(malformed()),
+        },
+        libc::RTM_NEWLINK => {
+            let index = u32_at(answer.body, 4).ok_or_else(malformed)?;
+            let flags = u32_at(answer.body, 8).ok_or_else(malformed)?;
+            Ok(if flags & UP == UP {
+                LinkState::Up { index }
+            } else {
+                LinkState::Down
+            })
+        }
+        _ => Err(malformed()),
+    }
+}
+
+/// Binds a socket that is bound to no interface yet, which needs no right since Linux 5.7. From then on its packets leave and come by this
+/// interface, whatever the routes say; when the interface goes, they do not leave at all.
+pub(super) fn bind(socket: &socket2::Socket, interface: &Interface) -> io::Result<()> {
+    let bound = socket.bind_device(Some(interface.name().as_bytes()));
+    bound.map_err(|error| match error.raw_os_error() {
+        Some(libc::ENODEV) => io::ErrorKind::NotFound.into(),
+        _ => error,
+    })
+}
+
+/// DF is set, and forged "fragmentation needed" messages (Herzberg and Shulman 2013) neither make us fragment nor stop us: what we send fits
+/// every link. Kernels without the option have nothing to set.
+pub(super) fn forbid_fragments(socket: &socket2::Socket, is_v6: bool) {
+    let (level, option, value) = if is_v6 {
+        (libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IPV6_PMTUDISC_PROBE)
+    } else {
+        (libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_PROBE)
+    };
+    let _ = set_option(socket.as_raw_fd(), level, option, value);
+}
+
+/// Connecting takes a random port (`inet_autobind`), and after the address is known: binding first would take one that is free on all.
+pub(super) const CONNECT_BINDS: bool = true;
+
+/// Switched on, with a carrier. Not IFF_RUNNING, which follows the carrier up to a second later.
+const UP: u32 = (libc::IFF_UP | libc::IFF_LOWER_UP) as u32;
+
+/// `struct ifinfomsg`.
+const IFINFOMSG_LEN: usize = 16;
+
+/// A question, and no list.
+const NLM_F_REQUEST: u16 = 1;
+
+/// Any number: the socket carries one question.
+const SEQUENCE: u32 = 1;
+
+/// The kernel answers within the call that asks; this is for the day it does not.
+const TIMEOUT: Duration = Duration::from_secs(1);
+
+/// An interface's description is some two kibibytes; what netlink(7) asks readers to have is eight.
+const BUFFER_LEN: usize = 16 * 1024;
+
+/// One is the answer; a stranger's before it would be a kernel's fault.
+const MAX_DATAGRAMS: usize = 4;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::os::socket::netlink::attribute;
+
+    fn answer(kind: u16, body: &[u8]) -> io::Result<LinkState> {
+        read(Message {
+            kind,
+            sequence: SEQUENCE,
+            body,
+        })
+    }
+
+    fn link(index: u32, flags: u32) -> Vec<u8> {
+        [[0; 4], index.to_ne_bytes(), flags.to_ne_bytes(), [0; 4]].concat()
+    }
+
+    #[test]
+    fn flags_say_whether_it_is_up() {
+        for (flags, expected) in [
+            // A tunnel, a veth, the loopback.
+            (0x110d1, LinkState::Up { index: 7 }),
+            (0x11043, LinkState::Up { index: 7 }),
+            (0x10049, LinkState::Up { index: 7 }),
+            // Switched off; no carrier; a tunnel whose program is gone.
+            (0x1002, LinkState::Down),
+            (0x1003, LinkState::Down),
+            (0x10d1 & !0x40, LinkState::Down),
+            (0x10000, LinkState::Down),
+        ] {
+            let state = answer(libc::RTM_NEWLINK, &link(7, flags)).unwrap();
+            assert_eq!(state, expected, "{flags:#x}");
+        }
+    }
+
+    #[test]
+    fn refusals_and_broken_answers() {
+        let refusal = |code: i32| answer(NLMSG_ERROR, &code.to_ne_bytes());
+        assert_eq!(refusal(-libc::ENODEV).unwrap(), LinkState::Absent);
+        assert_eq!(refusal(-libc::EPERM).unwrap_err().raw_os_error(), Some(libc::EPERM));
+        for code in [0, 5, i32::MIN] {
+            assert_eq!(refusal(code).unwrap_err().kind(), io::ErrorKind::InvalidData, "{code}");
+        }
+        let whole = link(7, 0x11043);
+        for cut in 0..12 {
+            let cut = answer(libc::RTM_NEWLINK, &whole[..cut]).unwrap_err();
+            assert_eq!(cut.kind(), io::ErrorKind::InvalidData);
+        }
+        assert!(answer(libc::RTM_NEWROUTE, &whole).is_err());
+    }
+
+    #[test]
+    fn the_question_is_whole_for_every_length_of_name() {
+        for len in 1..=15 {
+            let request = request(&"x".repeat(len));
+            assert_eq!(request.len() % 4, 0);
+            let message = Messages::new(&request).next().unwrap();
+            let name = attribute(&message.body[IFINFOMSG_LEN..], libc::IFLA_IFNAME);
+            assert_eq!(name.map(<[u8]>::len), Some(len + 1));
+        }
+    }
+}
