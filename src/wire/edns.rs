@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::header::{HEADER_LEN, Header, Rcode};
+use super::question::{Keepalive, PADDING_BLOCK};
 use super::record::{Record, RecordType};
 use super::{ParseError, name};
 
@@ -139,14 +140,20 @@ impl ResponseOpt {
 }
 
 /// Writes the OPT of an upstream query at the end of a message of `at` octets: DO, an empty keepalive option over DoT
-/// (RFC 7828), and zeros up to a multiple of `block` octets (RFC 7830, RFC 8467). Returns the message's new length.
-pub(super) fn write_query_opt(out: &mut [u8], at: usize, dnssec_ok: bool, keepalive: bool, block: usize) -> usize {
+/// (RFC 7828), and zeros up to a multiple of [`PADDING_BLOCK`] octets (RFC 7830, RFC 8467) unless they hide nothing. Returns the
+/// message's new length.
+pub(super) fn write_query_opt(out: &mut [u8], at: usize, dnssec_ok: bool, keepalive: Keepalive) -> usize {
     let options_at = at + OPT_LEN;
-    let padding_at = options_at + if keepalive { 4 } else { 0 };
-    let end = (padding_at + 4).next_multiple_of(block);
+    let flags = if dnssec_ok { DNSSEC_OK } else { 0 };
+    if keepalive == Keepalive::Bare {
+        write_opt_head(&mut out[at..options_at], flags, 0);
+        return options_at;
+    }
+    let padding_at = options_at + if keepalive == Keepalive::Ask { 4 } else { 0 };
+    let end = (padding_at + 4).next_multiple_of(PADDING_BLOCK);
     out[at..end].fill(0);
-    write_opt_head(&mut out[at..], if dnssec_ok { DNSSEC_OK } else { 0 }, end - options_at);
-    if keepalive {
+    write_opt_head(&mut out[at..], flags, end - options_at);
+    if keepalive == Keepalive::Ask {
         out[options_at..options_at + 2].copy_from_slice(&OPTION_KEEPALIVE.to_be_bytes());
     }
     out[padding_at..padding_at + 2].copy_from_slice(&OPTION_PADDING.to_be_bytes());

@@ -105,7 +105,7 @@ impl QuestionKey {
     }
 
     /// Writes the upstream query for this key: ID 0, RD and AD set, EDNS with our own payload size, padded with zeros to a
-    /// multiple of 128 octets (RFC 8467). Returns its length. `out` needs [`MAX_QUERY_LEN`] octets.
+    /// multiple of 128 octets (RFC 8467) unless it is [`Keepalive::Bare`]. Returns its length. `out` needs [`MAX_QUERY_LEN`] octets.
     ///
     /// AD asks for the AD bit without DNSSEC records (RFC 6840 section 5.7); it is always set, so it tells nobody apart.
     pub fn write_query(&self, keepalive: Keepalive, out: &mut [u8; MAX_QUERY_LEN]) -> usize {
@@ -121,7 +121,7 @@ impl QuestionKey {
         );
         let end = HEADER_LEN + self.question().len();
         out[HEADER_LEN..end].copy_from_slice(self.question());
-        edns::write_query_opt(out, end, self.dnssec_ok(), keepalive == Keepalive::Ask, PADDING_BLOCK)
+        edns::write_query_opt(out, end, self.dnssec_ok(), keepalive)
     }
 
     fn flags(&self) -> u8 {
@@ -158,13 +158,15 @@ impl std::fmt::Debug for QuestionKey {
     }
 }
 
-/// Whether an upstream query carries an empty keepalive option (RFC 7828: DoT does, DoH must not).
+/// Whether an upstream query carries an empty keepalive option (RFC 7828: DoT does, DoH must not), and whether it is padded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Keepalive {
     /// DoT.
     Ask,
     /// DoH.
     Omit,
+    /// Classic DNS: no option at all. Padding hides nothing in clear text, and some server might send it back (RFC 8467).
+    Bare,
 }
 
 /// The one question of a message: QNAME, QTYPE and QCLASS in wire form.
@@ -234,6 +236,19 @@ mod tests {
         assert!(expected.len() < 128);
         expected.resize(128, 0);
         assert_eq!(out[..len], expected);
+    }
+
+    #[test]
+    fn r8467_1_a_query_in_clear_text_has_no_option() {
+        let mut out = [0xff; MAX_QUERY_LEN];
+        let key = QuestionKey::new(QUESTION, false, true).unwrap();
+        let len = key.write_query(Keepalive::Bare, &mut out);
+        let question = b"\x03www\x07example\x00\x00\x41\x00\x01";
+        let opt = b"\x00\x00\x29\x04\xd0\x00\x00\x00\x00\x00\x00";
+        assert_eq!(
+            out[..len],
+            [b"\0\0\x01\x30\0\x01\0\0\0\0\0\x01".as_slice(), question, opt].concat()
+        );
     }
 
     #[test]
