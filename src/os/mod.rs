@@ -6,3 +6,7 @@ pub mod link;
 pub mod process;
 pub mod signal;
 pub mod socket;
+
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+pub(crate) mod testing;

@@ -153,11 +153,10 @@ async fn the_portable_twin_is_whole() {
 
 #[cfg(target_os = "linux")]
 mod linux {
-    use std::process::Command;
-
     use super::*;
     use crate::os::link::netlink::Sieve;
     use crate::os::socket::path_to;
+    use crate::os::testing::{in_own_network, ip};
 
     /// A message of this type with the body's octets.
     fn message(kind: u16, body: &[u8]) -> Vec<u8> {
@@ -235,24 +234,6 @@ mod linux {
     #[tokio::test]
     async fn the_kernel_lets_anybody_listen() {
         assert!(matches!(Watcher::new().unwrap().source, Source::System(_)));
-    }
-
-    fn ip(arguments: &str) {
-        let status = Command::new("ip").args(arguments.split(' ')).status().unwrap();
-        assert!(status.success(), "ip {arguments}");
-    }
-
-    /// Runs the future in a thread with a network of its own, which ends with the thread: nothing is left to clean up.
-    fn in_own_network<F: Future<Output = ()>>(test: impl FnOnce() -> F + Send + 'static) {
-        let thread = std::thread::spawn(move || {
-            #[allow(unsafe_code, reason = "std cannot leave a namespace")]
-            // SAFETY: no pointers. Moves this thread alone.
-            let moved = unsafe { libc::unshare(libc::CLONE_NEWNET) };
-            assert_eq!(moved, 0, "{}", io::Error::last_os_error());
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            runtime.unwrap().block_on(test());
-        });
-        thread.join().unwrap();
     }
 
     /// What the kernel does on its own after the last command, such as the check for duplicate addresses, is over.
