@@ -1,5 +1,5 @@
-//! Encrypted roads to a resolver: DoT and DoH. Takes addresses only; nothing here can resolve a name or send classic
-//! DNS, and nothing falls back to less than a checked certificate.
+//! Encrypted roads to a resolver: DoT and DoH. Takes addresses only; nothing here can resolve a name, and nothing falls back to less
+//! than a checked certificate. The one that sends classic DNS, [`plain`], asks nothing but the names of a route's own zones.
 
 mod addresses;
 mod dial;
@@ -12,6 +12,7 @@ pub mod keyed;
 mod link;
 mod metered;
 mod pipeline;
+pub mod plain;
 mod prompt;
 mod random_ids;
 mod redial;
@@ -37,7 +38,7 @@ pub use addresses::Addresses;
 /// A boxed future, the price of one trait object.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// One question over an encrypted transport. The one trait object of the house: every transport is behind it, and
+/// One question over a transport, encrypted unless it is a route's own. The one trait object of the house: every transport is behind it, and
 /// tests put a fake resolver there.
 pub trait Exchange: Send + Sync {
     /// Sends `query` (ID 0, at most 384 octets) and gives back the response with ID 0, after a check that it carries
@@ -186,8 +187,10 @@ pub struct Stats {
     pub reconnects: Counter,
     /// Dials that ended without a connection.
     pub dial_failures: Counter,
-    /// Messages over DoT that answered no question of ours, and responses over DoH to another question.
+    /// Messages over DoT and in clear text that answered no question of ours, and responses over DoH to another question.
     pub violations: Counter,
+    /// Questions sent in clear text, to the server of a route: datagrams, and messages over TCP.
+    pub clear_packets: Counter,
     /// Writes to a DoT connection; `queries / writes` is the batch size. h2 keeps its own count to itself.
     pub writes: Counter,
 }
