@@ -8,11 +8,15 @@ use rustls::pki_types::ServerName;
 
 use super::Upstream;
 use super::endpoint::{Endpoint, Host, Transport};
+use super::route_endpoint::PlainEndpoint;
 use crate::transport::doh::{Doh, Template, TemplateError, Verb};
 use crate::transport::dot::Dot;
+use crate::transport::plain::{Plain, PlainTarget};
 use crate::transport::tls::{Alpn, RootsError, Tls, Trust};
 use crate::transport::{self, Addresses, Exchange, Target};
 use crate::wire::question::Keepalive;
+
+pub use crate::transport::plain::{Interface, InterfaceError, RouteOnly, RouteOnlyError};
 
 /// One upstream as its user wants it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,6 +73,39 @@ pub fn connect(settings: Settings) -> Result<Upstream, ConnectError> {
     })
 }
 
+/// A route's server of classic DNS, as its user wants it.
+#[derive(Clone, Debug)]
+pub struct PlainSettings {
+    /// Its name in stats and logs.
+    pub name: String,
+    /// Protocol, address and port.
+    pub endpoint: PlainEndpoint,
+    /// The only interface by which it may be asked, if there is such a one.
+    pub interface: Option<Interface>,
+    /// The names it may be asked: those of its route.
+    pub only: RouteOnly,
+}
+
+/// Builds the upstream of a route that is asked in clear text. In whatever pool it stands: it asks for the names of `settings.only` and fails
+/// for every other one (promise 1).
+pub fn connect_plain(settings: PlainSettings) -> Upstream {
+    let road = Arc::<transport::Stats>::default();
+    let PlainEndpoint { protocol, server } = settings.endpoint;
+    let target = PlainTarget {
+        protocol,
+        server,
+        interface: settings.interface,
+        only: settings.only,
+    };
+    let exchange = Arc::new(Plain::new(target, Arc::clone(&road)));
+    Upstream {
+        transport: protocol.word(),
+        road,
+        addresses: Arc::new(Addresses::new(vec![server])),
+        ..Upstream::new(settings.name, exchange, Keepalive::Bare)
+    }
+}
+
 /// The bare transport to a resolver, for one question of a user's.
 ///
 /// # Errors
@@ -110,4 +147,62 @@ fn target(settings: &Settings) -> Result<Target, ConnectError> {
         server_name,
         tls: Arc::new(tls),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::net::UdpSocket;
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::transport::plain::Protocol;
+    use crate::upstream::AskError;
+    use crate::wire::answer::TtlLimits;
+    use crate::wire::question::QuestionKey;
+    use crate::wire::record::RecordType;
+
+    const TTLS: TtlLimits = TtlLimits {
+        min: 0,
+        max: 86_400,
+        max_negative: 3_600,
+    };
+
+    #[tokio::test]
+    async fn p1_an_upstream_in_clear_text_knows_its_route_and_nothing_else() {
+        let socket = UdpSocket::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
+        let server = socket.local_addr().unwrap();
+        let upstream = connect_plain(PlainSettings {
+            name: "office".to_owned(),
+            endpoint: PlainEndpoint {
+                protocol: Protocol::Udp,
+                server,
+            },
+            interface: None,
+            only: RouteOnly::for_zones(["corp.example"]).unwrap(),
+        });
+        assert_eq!((upstream.transport(), upstream.addresses()), ("udp", vec![server.ip()]));
+        let ask = async |name: &str| {
+            let key = QuestionKey::of_host(name, RecordType::A).unwrap();
+            let deadline = Instant::now() + Duration::from_secs(2);
+            upstream.ask(&key, deadline, &TTLS).await.map(drop)
+        };
+        assert_eq!(ask("www.example.com").await, Err(AskError::Network));
+        assert_eq!(upstream.road().clear_packets.value(), 0);
+        let serving = tokio::spawn(async move {
+            let mut buffer = [0; 512];
+            let (len, client) = socket.recv_from(&mut buffer).await.unwrap();
+            let query = buffer[..len].to_vec();
+            buffer[2] |= 0x80;
+            buffer[3] |= 3;
+            socket.send_to(&buffer[..len], client).await.unwrap();
+            query
+        });
+        assert_eq!(ask("www.corp.example").await, Ok(()));
+        let query = serving.await.unwrap();
+        // A header, the question and an empty OPT: no padding (R8467-1).
+        assert_eq!(query.len(), 12 + 18 + 4 + 11);
+        assert_eq!(upstream.road().clear_packets.value(), 1);
+    }
 }

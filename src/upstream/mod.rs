@@ -10,6 +10,7 @@ pub mod iana;
 pub mod pool;
 pub mod presentation;
 pub mod records;
+pub mod route_endpoint;
 pub mod select;
 pub mod undated;
 mod well_known;
@@ -144,7 +145,7 @@ impl Upstream {
         &self.name
     }
 
-    /// `dot` or `doh`.
+    /// `dot` or `doh`; `udp` or `tcp` for a route's server of classic DNS.
     pub fn transport(&self) -> &'static str {
         self.transport
     }
