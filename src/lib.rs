@@ -17,7 +17,8 @@
 //!   upstream::pool         ask                   select: in order, the fastest, or spread by domain; the next one when the first
 //!                                                fails or takes long
 //!    transport             exchange              DoT or DoH; id and question matched; a connection that closes or falls
-//!                                                silent is succeeded by another, and its queries move there
+//!                                                silent is succeeded by another, and its queries move there;
+//!                                                or, for the zones of a route, classic DNS to the route's own server
 //!   wire::answer           Answer::check         only what answers the question is kept; read and written anew, once
 //!   policy::allows         rebind                a public name must not lead to a private place: withheld as NODATA
 //!   cache::put             lifetime              RFC 2308, RFC 9520
@@ -39,7 +40,11 @@
 //! ```
 //!
 //! # Invariants, each with a test
-//! - No code path can send classic DNS: the transport takes addresses only, and name look-ups are `disallowed-methods`.
+//! - No code path outside a route can send classic DNS: the transport takes addresses only, and name look-ups are
+//!   `disallowed-methods`. [`transport::plain`] alone sends it: there is no `Plain` without a [`transport::plain::RouteOnly`], which only
+//!   what reads a `[[route]]` makes, and which holds its zones. A name outside them is refused before a socket is opened, in
+//!   whatever pool the upstream stands; and each question in clear text is counted.
+//! - A question that is bound to an interface leaves by that one or fails at once.
 //! - An upstream query is made of the [`wire::question::QuestionKey`] alone, padded to 128 octets.
 //! - [`wire::answer::Answer::check`] is the only way for upstream data to come in.
 //! - An answer past its end is marked as such, and never takes the place of a failed validation.
@@ -71,6 +76,9 @@
 //! - After a change of network the two best upstreams are connected to, but a name is not raced: it would be shown to two.
 //! - `spread` needs a keyed hash, `upstream` gets it from `transport::keyed`, so that `ring` stays there.
 //! - What outlives a run (`spread`'s secret, addresses that were learned) is in `app::state`, written by `os::file`.
+//! - A `RouteOnly` is leave for zones and never for the root: `udp://` for all names is refused, even in a route.
+//! - One question for a *name* is in flight at a classic server, though different types could be asked at once without a birthday: a
+//!   forged response fits one type. The promise is easier to test this way and costs a round trip inside a tunnel.
 //! - A failed road is remembered for a flat second, only what a resolver said grows (RFC 9520): roads come back.
 
 pub mod admin;

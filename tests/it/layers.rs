@@ -25,7 +25,7 @@ const FLOORS: [(&str, u8); 16] = [
 ];
 
 /// What may stand only in some files: (text, file prefixes, why).
-const PLACES: [(&str, &[&str], &str); 10] = [
+const PLACES: [(&str, &[&str], &str); 14] = [
     ("unsafe ", &["os/"], "unsafe only at the edge of the OS"),
     ("cfg(target_os", &["os/"], "no OS leaks upward"),
     (
@@ -46,6 +46,26 @@ const PLACES: [(&str, &[&str], &str); 10] = [
     ),
     ("os::link", &["app/"], "one watcher of the network, in the app"),
     ("h2::", &["transport/", "cli/demo/"], "HTTP/2 belongs to the transport"),
+    (
+        "UdpSocket",
+        &["os/", "transport/plain/", "cli/demo/", "cli/query/ask.rs"],
+        "promise 1: no datagram but to a client or to a route's server",
+    ),
+    (
+        "datagrams_to",
+        &["os/socket/", "transport/plain/udp.rs"],
+        "promise 1: only a route's server is sent datagrams",
+    ),
+    (
+        "transport::plain",
+        &["transport/plain", "upstream/connect.rs", "upstream/route_endpoint.rs"],
+        "promise 1: classic DNS is for routes alone",
+    ),
+    (
+        "RouteOnly",
+        &["transport/plain", "upstream/connect.rs", "config/", "app/"],
+        "promise 1: only what reads a `[[route]]` gives leave for classic DNS",
+    ),
     ("std::time::Instant::now", &[], "time is a value"),
     ("tokio::net::lookup_host", &[], "promise 1"),
 ];
@@ -271,6 +291,16 @@ fn the_places_are_enforced() {
         "use ring::rand::SystemRandom;",
         Some("cryptography"),
     );
+    check("upstream/pool.rs", "use tokio::net::UdpSocket;", Some("promise 1"));
+    check("transport/dial.rs", "use tokio::net::UdpSocket;", Some("promise 1"));
+    check(
+        "upstream/bootstrap.rs",
+        "use crate::transport::plain::Plain;",
+        Some("for routes alone"),
+    );
+    check("transport/dot.rs", "use super::plain::RouteOnly;", Some("gives leave"));
+    check("transport/plain/udp.rs", "use tokio::net::UdpSocket;", None);
+    check("config/route.rs", "    RouteOnly::for_zones(zones)", None);
     check(
         "serve/udp.rs",
         "    let now = std::time::Instant::now();",
