@@ -5,7 +5,7 @@
 //!
 //! Who is on the path can read and forge all of this. Against those who are not (T-POI-4): each question has a fresh socket, connected, on a
 //! random port, and a random ID; a response must carry ID and question, or the wait goes on; one question for a name is in flight; after
-//! [`MAX_MISMATCHES`] wrong responses it is asked over TCP. Bound to an interface, it leaves by that one or fails at once: there is no
+//! three wrong responses it is asked over TCP. Bound to an interface, it leaves by that one or fails at once: there is no
 //! second way.
 
 mod names;
