@@ -7,7 +7,7 @@
 //! ```text
 //! serve::udp, serve::tcp   a datagram or a frame comes in; one read of the clock a batch
 //!  wire::query             Query::parse          malformed: an error or silence, and no more work
-//!  resolve::answer_now     policy::verdict       ours to decide, or a name that stays home: synthesized here
+//!  resolve::answer_now     policy::verdict       ours to decide, or a name that stays home: synthesized here; or it has a route
 //!                          cache::get            fresh: copied and patched into the caller's buffer. A HIT ENDS HERE
 //!                                                ending: the same, sent, and then asked again behind it
 //!                                                past its end: given if no upstream works, or as below

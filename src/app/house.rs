@@ -10,22 +10,26 @@ use super::StartError;
 use super::remembered::Remembered;
 use super::state::State;
 use crate::cache::{self, Cache};
-use crate::config::{AddressesFrom, Config, PolicyConfig, Strategy, UpstreamConfig};
+use crate::config::{AddressesFrom, Config, PolicyConfig, RouteConfig, Strategy, UpstreamConfig};
 use crate::os::host::host_names;
 use crate::policy::Policy;
 use crate::policy::local::LocalNames;
 use crate::policy::rebind::Rebind;
+use crate::policy::routes::Routes;
 use crate::resolve::{Resolver, Road};
 use crate::transport::keyed::fresh_secret;
 use crate::transport::tls::{Dates, Trust};
 use crate::upstream::Upstream;
 use crate::upstream::bootstrap::{Bootstrap, First};
-use crate::upstream::connect;
+use crate::upstream::connect::{self, PlainSettings, RouteOnly};
 use crate::upstream::endpoint::Host;
 use crate::upstream::pool::Pool;
+use crate::upstream::route_endpoint::RouteEndpoint;
 use crate::upstream::select;
 use crate::upstream::undated::Undated;
 use crate::wire::answer::TtlLimits;
+use crate::wire::question::QuestionKey;
+use crate::wire::record::RecordType;
 
 /// Keeps the addresses of one upstream; to be run as long as that is in use. Never ends by itself.
 type Follower = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -58,7 +62,8 @@ impl House {
         let undated = undated(config, &built, &strategy, ttls);
         let pool = Pool::new(built, &strategy, ttls);
         let public = Road::new(Arc::new(cache), pool).with_time_servers(undated);
-        let resolver = Resolver::with_routes(policy(&config.policy), public, Vec::new());
+        let policy = policy(&config.policy).with_routes(zones(&config.routes));
+        let resolver = Resolver::with_routes(policy, public, roads(&config.routes, ttls)?);
         Ok(Self {
             resolver: Arc::new(resolver),
             followers,
@@ -80,6 +85,68 @@ fn policy(config: &PolicyConfig) -> Policy {
     };
     Policy::new(local, rebind)
 }
+
+/// The zones of all routes, by the route's number.
+fn zones(routes: &[RouteConfig]) -> Routes {
+    let zones = routes.iter().enumerate().flat_map(|(number, route)| {
+        let zones = route
+            .zones
+            .iter()
+            .filter_map(|zone| QuestionKey::of_host(zone, RecordType::A));
+        zones.map(move |key| (key.qname().into(), number))
+    });
+    Routes::new(zones)
+}
+
+/// The roads of split DNS, by number. Nothing past its end is given there: a name space that is gone is gone.
+fn roads(routes: &[RouteConfig], ttls: TtlLimits) -> Result<Vec<Road>, StartError> {
+    let road = |(number, route): (usize, &RouteConfig)| {
+        let upstreams = route
+            .upstreams
+            .iter()
+            .map(|upstream| route_upstream(number, route, upstream));
+        let pool = Pool::new(upstreams.collect::<Result<_, _>>()?, &select::Strategy::InOrder, ttls);
+        let cache = Cache::new(cache::Settings {
+            max_bytes: ROUTE_CACHE,
+            ttls,
+            serve_stale: Duration::ZERO,
+            prefetch: true,
+        });
+        Ok(Road::new(Arc::new(cache), pool))
+    };
+    routes.iter().enumerate().map(road).collect()
+}
+
+fn route_upstream(number: usize, route: &RouteConfig, endpoint: &RouteEndpoint) -> Result<Arc<Upstream>, StartError> {
+    let name = format!("route {}: {endpoint}", number + 1);
+    let endpoint = match endpoint {
+        RouteEndpoint::Encrypted(endpoint) => endpoint.clone(),
+        RouteEndpoint::Plain(endpoint) => {
+            let only = RouteOnly::for_zones(route.zones.iter().map(String::as_str)).map_err(StartError::Route)?;
+            return Ok(Arc::new(connect::connect_plain(PlainSettings {
+                name,
+                endpoint: *endpoint,
+                interface: route.interface.clone(),
+                only,
+            })));
+        }
+    };
+    let settings = connect::Settings {
+        name: name.clone(),
+        addresses: endpoint.built_in_addresses(),
+        server_name: endpoint.host.clone(),
+        endpoint,
+        trust: Trust {
+            roots: route.roots.clone(),
+            ..Trust::default()
+        },
+    };
+    let refused = |error| StartError::Upstream { name, error };
+    connect::connect(settings).map(Arc::new).map_err(refused)
+}
+
+/// Octets of memory for the answers of one route: a company has some thousand names.
+const ROUTE_CACHE: u64 = 4 << 20;
 
 /// One upstream alone is the first whatever the strategy: then no secret is made.
 fn strategy(config: &Config, state: &State) -> Result<select::Strategy, StartError> {

@@ -24,9 +24,10 @@ use crate::resolve::Resolver;
 use crate::serve::{self, BindCause, BindError, Bound};
 use crate::shutdown::Shutdown;
 use crate::transport::tls;
-use crate::upstream::connect::ConnectError;
+use crate::upstream::connect::{ConnectError, RouteOnlyError};
 use figures::Figures;
 use house::House;
+use network::RouteLinks;
 
 /// How long the stop waits for answers that are under way: a little more than a query's life.
 const GRACE: Duration = Duration::from_secs(5);
@@ -76,7 +77,8 @@ impl App {
                 }
             });
         }
-        shutdown.spawn(network::watch(published, Arc::clone(&figures), shutdown.clone()));
+        let links = RouteLinks::new(config.routes.iter().map(|route| route.interface.clone()));
+        shutdown.spawn(network::watch(published, links, Arc::clone(&figures), shutdown.clone()));
         Ok(Self {
             addresses,
             stats_address,
@@ -163,6 +165,8 @@ pub enum StartError {
         /// Why.
         error: ConnectError,
     },
+    /// A route cannot be used.
+    Route(RouteOnlyError),
     /// The system gave no thread or no socket.
     Serve(io::Error),
 }
@@ -179,6 +183,7 @@ impl fmt::Display for StartError {
                 }
             }
             Self::Upstream { name, error } => write!(f, "upstream {name:?}: {error}"),
+            Self::Route(error) => write!(f, "a route: {error}"),
             Self::Serve(error) => write!(f, "cannot begin to serve: {error}"),
         }
     }

@@ -58,7 +58,11 @@ fn summary(loaded: &Loaded) -> String {
         Strategy::Fastest => format!("asks the fastest of {}", upstreams.join(", ")),
         Strategy::Spread => format!("spreads domains over {}", upstreams.join(", ")),
     };
-    format!("ok: {files}: listens on {}, {asks}\n", listen.join(" and "))
+    let routes = match config.routes.len() {
+        0 => String::new(),
+        routes => format!(", {} besides", count(routes, "route")),
+    };
+    format!("ok: {files}: listens on {}, {asks}{routes}\n", listen.join(" and "))
 }
 
 /// An upstream's name, and what should be known of it.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::draft::{Draft, DraftPolicy, DraftUpstream, default_listen};
 use super::problem::{Place, Problem, Sourced};
+use super::route;
 use super::units::{ByteSize, TimeSpan};
 use super::{AddressesFrom, CacheConfig, ChosenBy, Config, Listen, PolicyConfig, UpstreamConfig, UpstreamFlag};
 use crate::upstream::endpoint::Host;
@@ -17,6 +18,7 @@ impl Draft {
         self.check_upstreams(problems);
         self.check_cache(problems);
         self.policy.check(problems);
+        route::check(&self.routes, problems);
         if self.time_servers.value.len() > MAX_TIME_SERVERS {
             let help = "a name stands for all names below it";
             problems.push(problem(&self.time_servers.place, "more than 32 time servers", help));
@@ -161,6 +163,7 @@ impl Draft {
             strategy: self.strategy.value,
             time_servers: self.time_servers.value.iter().map(|name| name.value.clone()).collect(),
             upstreams: upstreams.map(|(upstream, name)| upstream.to_config(name)).collect(),
+            routes: route::to_config(&self.routes.value),
             policy: self.policy.to_config(),
             cache: CacheConfig {
                 max_bytes: self.max_bytes.value,
@@ -320,7 +323,7 @@ fn collide(a: SocketAddr, b: SocketAddr) -> bool {
     a.is_ipv4() == b.is_ipv4() && same_address && a.port() == b.port() && a.port() != 0
 }
 
-fn problem(place: &Place, message: &str, help: &str) -> Problem {
+pub(super) fn problem(place: &Place, message: &str, help: &str) -> Problem {
     Problem {
         place: place.clone(),
         message: message.to_owned(),

@@ -11,6 +11,7 @@ use toml::Spanned;
 use super::file::{CacheSpec, FileSpec, PolicySpec, Quantity, UpstreamSpec};
 use super::load::Flags;
 use super::problem::{Place, Problem, Source, Sourced};
+use super::route::DraftRoute;
 use super::units::{ByteSize, TimeSpan, UnitError};
 use super::values::{
     Complaint, parse_address, parse_domain, parse_let_out, parse_listen, parse_name, parse_pin, parse_roots,
@@ -29,6 +30,7 @@ pub(super) struct Draft {
     pub(super) strategy: Sourced<Strategy>,
     pub(super) upstreams: Sourced<Vec<DraftUpstream>>,
     pub(super) time_servers: Sourced<Vec<Sourced<String>>>,
+    pub(super) routes: Sourced<Vec<DraftRoute>>,
     pub(super) policy: DraftPolicy,
     pub(super) max_bytes: Sourced<u64>,
     pub(super) min_ttl: Sourced<Duration>,
@@ -82,6 +84,7 @@ impl Default for Draft {
             strategy: Sourced::default_value(Strategy::InOrder),
             upstreams: Sourced::default_value(upstreams.collect()),
             time_servers: Sourced::default_value(time_servers.collect()),
+            routes: Sourced::default_value(Vec::new()),
             policy: DraftPolicy::default(),
             max_bytes: Sourced::default_value(64 << 20),
             min_ttl: Sourced::default_value(Duration::ZERO),
@@ -144,6 +147,17 @@ impl Draft {
                 .filter_map(|table| reader.upstream(table.into_inner()));
             self.upstreams = Sourced {
                 value: upstreams.collect(),
+                place,
+            };
+        }
+        if let Some(tables) = spec.route {
+            let place = reader.place(&tables);
+            let routes = tables
+                .into_inner()
+                .into_iter()
+                .map(|table| DraftRoute::read(table, &mut reader));
+            self.routes = Sourced {
+                value: routes.collect(),
                 place,
             };
         }
@@ -257,13 +271,13 @@ impl DraftUpstream {
 }
 
 /// Reads one file's values and knows where each stands.
-struct Reader<'a> {
+pub(super) struct Reader<'a> {
     source: &'a Arc<Source>,
     problems: &'a mut Vec<Problem>,
 }
 
 impl Reader<'_> {
-    fn place<T>(&self, spanned: &Spanned<T>) -> Place {
+    pub(super) fn place<T>(&self, spanned: &Spanned<T>) -> Place {
         Place::At {
             source: Arc::clone(self.source),
             span: spanned.span(),
@@ -286,7 +300,7 @@ impl Reader<'_> {
     }
 
     /// Reads a text; a wrong one is reported where it stands.
-    fn read<T>(
+    pub(super) fn read<T>(
         &mut self,
         text: Spanned<String>,
         parse: impl FnOnce(&Path, &str) -> Result<T, Complaint>,
@@ -302,7 +316,7 @@ impl Reader<'_> {
         }
     }
 
-    fn set<T>(
+    pub(super) fn set<T>(
         &mut self,
         slot: &mut Sourced<T>,
         text: Option<Spanned<String>>,
@@ -321,7 +335,7 @@ impl Reader<'_> {
         }
     }
 
-    fn set_list<T>(
+    pub(super) fn set_list<T>(
         &mut self,
         slot: &mut Sourced<Vec<Sourced<T>>>,
         texts: Option<Spanned<Vec<Spanned<String>>>>,

@@ -19,6 +19,7 @@ pub(super) struct FileSpec {
     pub(super) strategy: Option<Spanned<String>>,
     pub(super) time_servers: Option<Spanned<Vec<Spanned<String>>>>,
     pub(super) upstream: Option<Spanned<Vec<Spanned<UpstreamSpec>>>>,
+    pub(super) route: Option<Spanned<Vec<Spanned<RouteSpec>>>>,
     #[serde(default)]
     pub(super) policy: PolicySpec,
     #[serde(default)]
@@ -37,6 +38,17 @@ pub(super) struct UpstreamSpec {
     pub(super) server_name: Option<Spanned<String>>,
     pub(super) roots: Option<Spanned<String>>,
     pub(super) pins: Option<Spanned<Vec<Spanned<String>>>>,
+}
+
+/// `[[route]]`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) struct RouteSpec {
+    pub(super) zones: Option<Spanned<Vec<Spanned<String>>>>,
+    pub(super) networks: Option<Spanned<Vec<Spanned<String>>>>,
+    pub(super) upstream: Option<Spanned<Vec<Spanned<String>>>>,
+    pub(super) interface: Option<Spanned<String>>,
+    pub(super) roots: Option<Spanned<String>>,
 }
 
 /// `[policy]`.
@@ -177,7 +189,7 @@ fn plain_words(message: &str) -> String {
 }
 
 /// Keys of later versions. Accepting them would be a lie.
-const LATER: &[&str] = &["route", "portal", "guard", "block", "allow", "hosts", "records"];
+const LATER: &[&str] = &["portal", "guard", "block", "allow", "hosts", "records"];
 
 #[cfg(test)]
 mod tests {
@@ -217,7 +229,7 @@ mod tests {
 
     #[test]
     fn a_key_of_a_later_version_is_refused_and_says_so() {
-        assert!(error("[[route]]\nzones = []\n").contains("`route` comes with a later version"));
+        assert!(error("[portal]\nopen = true\n").contains("`portal` comes with a later version"));
         assert!(error("[guard]\nmode = \"off\"\n").contains("`guard` comes with a later version"));
     }
 }

@@ -8,6 +8,7 @@ mod draft;
 mod file;
 mod load;
 pub mod problem;
+mod route;
 mod show;
 pub mod units;
 mod values;
@@ -17,7 +18,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use crate::serve::Network;
+use crate::upstream::connect::Interface;
 use crate::upstream::endpoint::{Endpoint, Host};
+use crate::upstream::route_endpoint::RouteEndpoint;
 
 pub use crate::transport::tls::{Pin, Roots};
 pub use load::{DEFAULT_PATH, Flags, Loaded, UpstreamFlag, load, upstream_from_flags};
@@ -36,6 +39,8 @@ pub struct Config {
     pub upstreams: Vec<UpstreamConfig>,
     /// Names, with all below them, that are asked without a look at the dates of certificates while a wrong clock has those refused.
     pub time_servers: Vec<String>,
+    /// Names that go to resolvers of their own, and nowhere else.
+    pub routes: Vec<RouteConfig>,
     /// What is decided here, before and after an upstream is asked.
     pub policy: PolicyConfig,
     /// Bounds of the cache.
@@ -101,6 +106,19 @@ pub enum AddressesFrom {
     Table,
     /// Nobody yet: they are asked of a resolver that is reached by address.
     Nobody,
+}
+
+/// Split DNS: names that go to resolvers of their own, and nowhere else.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RouteConfig {
+    /// At least one; no other route has it.
+    pub zones: Vec<String>,
+    /// At least one; asked in this order. The only place where classic DNS may stand.
+    pub upstreams: Vec<RouteEndpoint>,
+    /// By which all packets to plain ones leave.
+    pub interface: Option<Interface>,
+    /// Which authorities may have signed the certificates of encrypted ones.
+    pub roots: Roots,
 }
 
 /// What is decided here.

@@ -30,6 +30,7 @@ impl fmt::Display for Loaded {
         for (upstream, name) in draft.upstreams.value.iter().zip(names(&draft.upstreams.value)) {
             lines.upstream(upstream, &name);
         }
+        draft.routes.value.iter().for_each(|route| route.show(&mut lines));
         lines.policy(&draft.policy);
         lines.cache(draft);
         lines.table("[stats]");
@@ -42,7 +43,7 @@ impl fmt::Display for Loaded {
     }
 }
 
-struct Line {
+pub(super) struct Line {
     text: String,
     origin: Option<String>,
 }
@@ -56,14 +57,14 @@ impl Line {
     }
 }
 
-struct Lines(Vec<Line>);
+pub(super) struct Lines(Vec<Line>);
 
 impl Lines {
-    fn table(&mut self, header: &str) {
+    pub(super) fn table(&mut self, header: &str) {
         self.0.extend([Line::bare(""), Line::bare(header)]);
     }
 
-    fn value(&mut self, key: &str, value: &str, place: &Place) {
+    pub(super) fn value(&mut self, key: &str, value: &str, place: &Place) {
         self.0.push(Line {
             text: format!("{key} = {value}"),
             origin: Some(place.to_string()),
@@ -156,11 +157,11 @@ impl fmt::Display for Lines {
     }
 }
 
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     toml::Value::from(text).to_string()
 }
 
-fn list(items: impl Iterator<Item = String>) -> String {
+pub(super) fn list(items: impl Iterator<Item = String>) -> String {
     toml::Value::Array(items.map(toml::Value::from).collect()).to_string()
 }
 

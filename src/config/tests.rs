@@ -411,4 +411,5 @@ proptest! {
 
 mod pins;
 
+mod routes;
 mod upstreams;

@@ -30,6 +30,7 @@ mod ordeal;
 mod peers;
 mod privacy;
 mod raw;
+mod routes;
 mod script;
 mod stale;
 mod strategy;

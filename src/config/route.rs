@@ -1,0 +1,194 @@
+//! `[[route]]`: split DNS, as written, checked and shown.
+
+use toml::Spanned;
+
+use super::check::problem;
+use super::draft::Reader;
+use super::file::RouteSpec;
+use super::problem::{Place, Problem, Sourced};
+use super::show::{Lines, list, quoted};
+use super::values::{Complaint, parse_domain, parse_roots};
+use super::{Roots, RouteConfig};
+use crate::serve::{Network, NetworkError};
+use crate::upstream::connect::Interface;
+use crate::upstream::endpoint::Host;
+use crate::upstream::route_endpoint::{RouteEndpoint, RouteEndpointError};
+
+/// A route in the making.
+#[derive(Clone, Debug)]
+pub(super) struct DraftRoute {
+    place: Place,
+    zones: Sourced<Vec<Sourced<String>>>,
+    networks: Sourced<Vec<Sourced<Network>>>,
+    upstreams: Sourced<Vec<Sourced<RouteEndpoint>>>,
+    interface: Option<Sourced<Interface>>,
+    roots: Sourced<Roots>,
+}
+
+impl DraftRoute {
+    /// What can be read of a `[[route]]`; the rest is reported.
+    pub(super) fn read(spec: Spanned<RouteSpec>, reader: &mut Reader<'_>) -> Self {
+        let mut route = Self {
+            place: reader.place(&spec),
+            zones: Sourced::default_value(Vec::new()),
+            networks: Sourced::default_value(Vec::new()),
+            upstreams: Sourced::default_value(Vec::new()),
+            interface: None,
+            roots: Sourced::default_value(Roots::Bundled),
+        };
+        let spec = spec.into_inner();
+        reader.set_list(&mut route.zones, spec.zones, parse_domain);
+        reader.set_list(&mut route.networks, spec.networks, |text| {
+            text.parse()
+                .map_err(|error: NetworkError| Complaint::from(error.to_string()))
+        });
+        reader.set_list(&mut route.upstreams, spec.upstream, parse_upstream);
+        route.interface = spec
+            .interface
+            .and_then(|text| reader.read(text, |_, text| parse_interface(text)));
+        reader.set(&mut route.roots, spec.roots, |directory, text| {
+            parse_roots(text, directory)
+        });
+        route
+    }
+
+    /// Those written and those of the networks.
+    fn all_zones(&self) -> impl Iterator<Item = (String, &Place)> {
+        let written = self.zones.value.iter().map(|zone| (zone.value.clone(), &zone.place));
+        let reverse = self.networks.value.iter().flat_map(|network| {
+            let zones = network.value.reverse_zones();
+            zones.into_iter().map(|zone| (zone, &network.place))
+        });
+        written.chain(reverse)
+    }
+
+    fn check(&self, problems: &mut Vec<Problem>) {
+        if self.zones.value.is_empty() && self.networks.value.is_empty() {
+            let help = "write for example zones = [\"corp.example\"]";
+            problems.push(problem(&self.place, "a route without names", help));
+        }
+        if self.upstreams.value.is_empty() {
+            let help = "write for example upstream = [\"udp://10.8.0.1\"]";
+            problems.push(problem(&self.place, "a route without a resolver", help));
+        }
+        if self.upstreams.value.len() > MAX_UPSTREAMS {
+            problems.push(problem(
+                &self.upstreams.place,
+                "more than 8 resolvers of one route",
+                "keep the nearest",
+            ));
+        }
+        for upstream in &self.upstreams.value {
+            let RouteEndpoint::Encrypted(endpoint) = &upstream.value else {
+                continue;
+            };
+            if let Host::Name(host) = &endpoint.host
+                && endpoint.built_in_addresses().is_empty()
+            {
+                let message = format!("where `{host}` is would have to be asked of somebody else");
+                problems.push(problem(
+                    &upstream.place,
+                    &message,
+                    "write its address, as in \"tls://10.8.0.1\"",
+                ));
+            }
+            if let Some(interface) = &self.interface {
+                let message = "an encrypted upstream is not bound to an interface in this version";
+                problems.push(problem(
+                    &interface.place,
+                    message,
+                    "leave the interface out: TLS proves who answers",
+                ));
+            }
+        }
+    }
+
+    fn to_config(&self) -> RouteConfig {
+        RouteConfig {
+            zones: self.all_zones().map(|(zone, _)| zone).collect(),
+            upstreams: self
+                .upstreams
+                .value
+                .iter()
+                .map(|upstream| upstream.value.clone())
+                .collect(),
+            interface: self.interface.as_ref().map(|interface| interface.value.clone()),
+            roots: self.roots.value.clone(),
+        }
+    }
+
+    pub(super) fn show(&self, lines: &mut Lines) {
+        lines.table("[[route]]");
+        lines.value(
+            "zones",
+            &list(self.zones.value.iter().map(|zone| zone.value.clone())),
+            &self.zones.place,
+        );
+        let networks = self.networks.value.iter().map(|network| network.value.to_string());
+        lines.value("networks", &list(networks), &self.networks.place);
+        let upstreams = self.upstreams.value.iter().map(|upstream| upstream.value.to_string());
+        lines.value("upstream", &list(upstreams), &self.upstreams.place);
+        if let Some(interface) = &self.interface {
+            lines.value("interface", &quoted(&interface.value.to_string()), &interface.place);
+        }
+        lines.value("roots", &quoted(&self.roots.value.to_string()), &self.roots.place);
+    }
+}
+
+/// Reports what does not fit together in the routes.
+pub(super) fn check(routes: &Sourced<Vec<DraftRoute>>, problems: &mut Vec<Problem>) {
+    if routes.value.len() > MAX_ROUTES {
+        problems.push(problem(
+            &routes.place,
+            "more than 32 routes",
+            "one route may have many zones",
+        ));
+    }
+    let mut seen: Vec<String> = Vec::new();
+    for route in &routes.value {
+        route.check(problems);
+        for (zone, place) in route.all_zones() {
+            if seen.contains(&zone) {
+                let message = format!("`{zone}` has a route already");
+                problems.push(problem(
+                    place,
+                    &message,
+                    "a name goes one way: leave one of the two out",
+                ));
+            } else {
+                seen.push(zone);
+            }
+        }
+    }
+    if seen.len() > MAX_ZONES {
+        problems.push(problem(
+            &routes.place,
+            "more than 1024 zones in all routes",
+            "a zone stands for all below it",
+        ));
+    }
+}
+
+/// The routes, in order. Sound only after [`check`] found nothing.
+pub(super) fn to_config(routes: &[DraftRoute]) -> Vec<RouteConfig> {
+    routes.iter().map(DraftRoute::to_config).collect()
+}
+
+fn parse_upstream(text: &str) -> Result<RouteEndpoint, Complaint> {
+    text.parse()
+        .map_err(|error: RouteEndpointError| error.to_string().into())
+}
+
+fn parse_interface(text: &str) -> Result<Interface, Complaint> {
+    let wrong = |_| Complaint::new("not the name of an interface", "write for example \"tun0\"");
+    text.parse().map_err(wrong)
+}
+
+/// Each has a cache and sockets of its own.
+const MAX_ROUTES: usize = 32;
+
+/// Tried one after the other within one deadline.
+const MAX_UPSTREAMS: usize = 8;
+
+/// Compared one by one here; looked up by hash later.
+const MAX_ZONES: usize = 1024;

@@ -1,0 +1,93 @@
+//! What a `[[route]]` may say.
+
+use super::*;
+use crate::policy::local;
+
+const ROUTE: &str = "[[route]]\nzones = [\"Corp.Example\"]\nnetworks = [\"10.8.0.0/16\"]\nupstream = [\"udp://10.8.0.1\", \"tls://10.8.0.2\"]\n";
+
+#[test]
+fn a_route_is_read_and_shown() {
+    let loaded = read(ROUTE).unwrap();
+    let route = &loaded.config.routes[0];
+    assert_eq!(route.zones, ["corp.example", "8.10.in-addr.arpa"]);
+    assert_eq!(
+        route.upstreams.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        ["udp://10.8.0.1", "tls://10.8.0.2"]
+    );
+    assert_eq!(config(&loaded.to_string()), loaded.config, "what is shown loads again");
+    let bound = config(&format!(
+        "{}interface = \"tun0\"\n",
+        ROUTE.replace(", \"tls://10.8.0.2\"", "")
+    ));
+    assert_eq!(
+        bound.routes[0].interface.as_ref().map(ToString::to_string).as_deref(),
+        Some("tun0")
+    );
+    assert!(config("").routes.is_empty());
+}
+
+#[test]
+fn routes_that_cannot_be_used() {
+    for (text, position, words) in [
+        (
+            "[[route]]\nupstream = [\"udp://10.8.0.1\"]\n",
+            "1:1",
+            "a route without names",
+        ),
+        (
+            "[[route]]\nzones = [\"corp.example\"]\n",
+            "1:1",
+            "a route without a resolver",
+        ),
+        (
+            "[[route]]\nzones = [\".\"]\nupstream = [\"udp://10.8.0.1\"]\n",
+            "2:10",
+            "not a host name",
+        ),
+        (
+            "[[route]]\nzones = [\"a.example\"]\nupstream = [\"udp://dns.example\"]\n",
+            "3:13",
+            "address",
+        ),
+        (
+            "[[route]]\nzones = [\"a.example\"]\nupstream = [\"tls://dns.example\"]\n",
+            "3:13",
+            "write its address",
+        ),
+        (
+            "[[route]]\nzones = [\"a.example\", \"A.example.\"]\nupstream = [\"udp://10.8.0.1\"]\n",
+            "2:23",
+            "has a route already",
+        ),
+        (
+            "[[route]]\nzones = [\"a.example\"]\nupstream = [\"tls://10.8.0.1\"]\ninterface = \"tun0\"\n",
+            "4:13",
+            "not bound to an interface",
+        ),
+    ] {
+        let problems = problems(text);
+        let expected = format!("t.toml:{position}: ");
+        let is_told = |problem: &String| problem.starts_with(&expected) && problem.contains(words);
+        assert!(problems.iter().any(is_told), "{text}\n{problems:#?}");
+    }
+    check(
+        &format!("{ROUTE}interface = \"a/b\"\n"),
+        "5:13",
+        "not the name of an interface",
+    );
+}
+
+#[test]
+fn names_that_may_be_let_out() {
+    for word in local::SORTS.iter().chain(&["lan", "168.192.in-addr.arpa", "Test."]) {
+        let config = config(&format!("[policy]\nlet-out = [\"{word}\"]\n"));
+        assert_eq!(config.policy.let_out.len(), 1, "{word}");
+    }
+    check(
+        "[policy]\nlet-out = [\"example\"]\n",
+        "2:12",
+        "single-labels, private-reverse",
+    );
+    check("[policy]\nrebind-allow = [\"a b\"]\n", "2:17", "not a host name");
+    check("[policy]\nblock = []\n", "2:1", "comes with a later version");
+}

@@ -1,0 +1,244 @@
+//! Split DNS: names of a route go to its resolver and nowhere else.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::client::{A, Ask, NXDOMAIN, SERVFAIL, framed, tick};
+use crate::daemon::{Config, Daemon};
+use crate::script::{Heard, soa};
+use crate::upstream::Upstream;
+
+/// A company's resolver in classic DNS, on UDP and TCP.
+struct Company {
+    address: SocketAddr,
+    heard: Arc<Mutex<Vec<(String, bool)>>>,
+}
+
+/// What it does with a query that came over UDP.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Manner {
+    Answer,
+    Silence,
+    Truncate,
+}
+
+impl Company {
+    fn start(manner: Manner) -> Self {
+        let udp = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let address = udp.local_addr().unwrap();
+        let tcp = TcpListener::bind(address).unwrap();
+        let heard = Arc::<Mutex<Vec<_>>>::default();
+        let (over_udp, over_tcp) = (Arc::clone(&heard), Arc::clone(&heard));
+        std::thread::spawn(move || {
+            let mut buffer = [0; 2048];
+            while let Ok((len, client)) = udp.recv_from(&mut buffer) {
+                let query = note(&over_udp, &buffer[..len], false);
+                let mut answer = answer(&query);
+                match manner {
+                    Manner::Silence => continue,
+                    Manner::Truncate => {
+                        answer.truncate(12 + query.question().len());
+                        answer[2] |= 2;
+                        answer[6..12].fill(0);
+                    }
+                    Manner::Answer => {}
+                }
+                udp.send_to(&answer, client).unwrap();
+            }
+        });
+        std::thread::spawn(move || {
+            for stream in tcp.incoming() {
+                let Ok(mut stream) = stream else { return };
+                let over_tcp = Arc::clone(&over_tcp);
+                std::thread::spawn(move || {
+                    let mut len = [0; 2];
+                    while stream.read_exact(&mut len).is_ok() {
+                        let mut query = vec![0; u16::from_be_bytes(len).into()];
+                        stream.read_exact(&mut query).unwrap();
+                        let answer = answer(&note(&over_tcp, &query, true));
+                        if stream.write_all(&framed(&answer)).is_err() {
+                            return;
+                        }
+                    }
+                });
+            }
+        });
+        Self { address, heard }
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.heard
+            .lock()
+            .unwrap()
+            .iter()
+            .map(|(name, _)| name.clone())
+            .collect()
+    }
+}
+
+fn note(heard: &Mutex<Vec<(String, bool)>>, octets: &[u8], is_tcp: bool) -> Heard {
+    let query = Heard::read(octets.to_vec(), Vec::new(), String::new());
+    heard.lock().unwrap().push((query.name.clone(), is_tcp));
+    query
+}
+
+/// A private address for everything but what begins with `nx`.
+fn answer(query: &Heard) -> Vec<u8> {
+    if query.name.starts_with("nx") {
+        let negative = query.response().rcode(3).authority("example", 6, 60, &soa(60));
+        return negative.octets();
+    }
+    query.answer(60, &[&[10, 1, 2, 3]]).octets()
+}
+
+fn start(upstream: &Upstream, route: &str) -> Daemon {
+    Config::new()
+        .dot(upstream)
+        .table(&format!("[[route]]\n{route}"))
+        .start()
+}
+
+fn route_to(company: &Company) -> String {
+    let zones = "zones = [\"corp.example\", \"home.arpa\", \"lan\"]\nnetworks = [\"10.1.0.0/16\"]";
+    format!("{zones}\nupstream = [\"udp://{}\"]\n", company.address)
+}
+
+#[test]
+fn names_of_a_route_are_asked_at_its_resolver_and_nowhere_else() {
+    let (upstream, company) = (Upstream::honest(), Company::start(Manner::Answer));
+    let daemon = start(&upstream, &route_to(&company));
+    let names = [
+        "wiki.corp.example",
+        "a.b.corp.example",
+        "nas.home.arpa",
+        "printer.lan",
+        "3.2.1.10.in-addr.arpa",
+    ];
+    for name in names {
+        for _ in 0..3 {
+            let response = Ask::new(name, A).edns().udp(daemon.dns);
+            assert_eq!(
+                (response.rcode(), response.answers().len()),
+                (0, 1),
+                "{name}: {:?}",
+                response.ede()
+            );
+        }
+    }
+    assert_eq!(
+        company.names(),
+        names,
+        "once each, then from the cache; private addresses are what it is for"
+    );
+    assert_eq!(Ask::new("nx.corp.example", A).udp(daemon.dns).rcode(), NXDOMAIN);
+    assert!(upstream.heard().is_empty());
+    for name in ["corp.example.com", "xcorp.example", "www.example"] {
+        assert_eq!(Ask::new(name, A).udp(daemon.dns).rcode(), 0);
+        assert_eq!(upstream.count(name), 1, "{name} is public");
+    }
+    for name in ["x.onion", "localhost", "4.3.2.10.in-addr.arpa"] {
+        Ask::new(name, A).udp(daemon.dns);
+    }
+    assert_eq!(company.names().len(), names.len() + 1);
+}
+
+#[test]
+fn t_poi_4_queries_in_clear_carry_the_question_and_fresh_numbers() {
+    let (upstream, company) = (Upstream::honest(), Company::start(Manner::Answer));
+    let daemon = start(&upstream, &route_to(&company));
+    for n in 0..20 {
+        let cookie: (u16, &[u8]) = (10, b"COOKIEJR");
+        Ask::new(&format!("N{n}.Corp.Example"), A)
+            .opt(4096, 0, &[cookie])
+            .udp(daemon.dns);
+    }
+    let names = company.names();
+    assert!(names.iter().all(|name| *name == name.to_ascii_lowercase()), "{names:?}");
+    assert_eq!(names.len(), 20);
+}
+
+#[test]
+fn r2181_1_a_truncated_answer_is_asked_for_over_tcp() {
+    let (upstream, company) = (Upstream::honest(), Company::start(Manner::Truncate));
+    let daemon = start(&upstream, &route_to(&company));
+    assert_eq!(Ask::new("www.corp.example", A).udp(daemon.dns).answers().len(), 1);
+    let over: Vec<_> = company
+        .heard
+        .lock()
+        .unwrap()
+        .iter()
+        .map(|(_, is_tcp)| *is_tcp)
+        .collect();
+    assert_eq!(over, [false, true]);
+}
+
+#[test]
+fn a_silent_resolver_of_a_route_is_servfail_and_no_other_resolver_hears_the_name() {
+    let (upstream, company) = (Upstream::honest(), Company::start(Manner::Silence));
+    let daemon = start(&upstream, &route_to(&company));
+    let begin = Instant::now();
+    let response = Ask::new("www.corp.example", A).edns().udp(daemon.dns);
+    assert_eq!(response.rcode(), SERVFAIL);
+    assert!(matches!(response.ede(), Some(22 | 23)), "{:?}", response.ede());
+    assert!(begin.elapsed() < Duration::from_millis(5_500), "{:?}", begin.elapsed());
+    assert!(upstream.heard().is_empty());
+    assert_eq!(
+        Ask::new("www.example", A).udp(daemon.dns).rcode(),
+        0,
+        "the public is not concerned"
+    );
+}
+
+#[test]
+fn an_interface_that_is_not_there_is_servfail_at_once_and_no_other_way_out() {
+    let (upstream, company) = (Upstream::honest(), Company::start(Manner::Answer));
+    let route = format!("{}interface = \"tun-none\"\n", route_to(&company));
+    let daemon = start(&upstream, &route);
+    let begin = Instant::now();
+    let response = Ask::new("www.corp.example", A).edns().udp(daemon.dns);
+    assert_eq!((response.rcode(), response.ede()), (SERVFAIL, Some(23)));
+    assert!(begin.elapsed() < Duration::from_secs(1), "{:?}", begin.elapsed());
+    assert!(company.names().is_empty() && upstream.heard().is_empty());
+    let errors = daemon.stats()["upstreams"].to_string();
+    assert!(errors.contains("tun-none"), "{errors}");
+}
+
+#[test]
+#[ignore = "needs root and network namespaces, tcpdump, dig, python3"]
+fn t_poi_3_names_of_a_vpn_are_asked_nowhere_when_its_link_is_gone() {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/lab/route.sh");
+    let output = Command::new(script)
+        .arg(env!("CARGO_BIN_EXE_tacenda"))
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success(),
+        "{said}\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+#[test]
+fn an_encrypted_resolver_may_have_a_route_too() {
+    let (upstream, company) = (Upstream::honest(), Upstream::honest());
+    let url = format!("tls://127.0.0.1:{}", company.dot.port());
+    let route = format!(
+        "zones = [\"corp.example\"]\nupstream = [\"{url}\"]\nroots = \"{}\"\n",
+        crate::daemon::CA
+    );
+    let daemon = start(&upstream, &route);
+    assert_eq!(
+        Ask::new("www.corp.example", A).udp(daemon.dns).rcode(),
+        0,
+        "{}",
+        daemon.stats()["upstreams"]
+    );
+    assert_eq!((company.count("www.corp.example"), upstream.heard().len()), (1, 0));
+    tick();
+}
