@@ -1,8 +1,10 @@
 //! Verdicts before anybody is asked, and on what comes back. Pure: no clock, no I/O, no state that a query can change.
 
+pub mod list;
 pub mod local;
 pub mod rebind;
 pub mod routes;
+pub mod rules;
 
 use local::LocalNames;
 use rebind::Rebind;
