@@ -2,17 +2,21 @@
 
 use std::io;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::StartError;
+use super::lists::{self, ListPath};
 use super::remembered::Remembered;
 use super::state::State;
 use crate::cache::{self, Cache};
 use crate::config::{AddressesFrom, Config, PolicyConfig, RouteConfig, Strategy, UpstreamConfig};
 use crate::os::host::host_names;
 use crate::policy::Policy;
+use crate::policy::blocking::Blocking;
+use crate::policy::list::Action;
 use crate::policy::local::LocalNames;
 use crate::policy::rebind::Rebind;
 use crate::policy::routes::Routes;
@@ -31,7 +35,7 @@ use crate::wire::answer::TtlLimits;
 use crate::wire::question::QuestionKey;
 use crate::wire::record::RecordType;
 
-/// Keeps the addresses of one upstream; to be run as long as that is in use. Never ends by itself.
+/// Keeps the addresses of one upstream, or the lists; to be run as long as that is in use. Never ends by itself.
 type Follower = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// What is made of one configuration.
@@ -51,7 +55,7 @@ impl House {
             max_negative: seconds(config.cache.max_negative_ttl),
         };
         let built: Vec<_> = config.upstreams.iter().map(connect).collect::<Result<_, _>>()?;
-        let followers = followers(&config.upstreams, &built, &state)?;
+        let mut followers = followers(&config.upstreams, &built, &state)?;
         let cache = Cache::new(cache::Settings {
             max_bytes: config.cache.max_bytes,
             ttls,
@@ -62,7 +66,11 @@ impl House {
         let undated = undated(config, &built, &strategy, ttls);
         let pool = Pool::new(built, &strategy, ttls);
         let public = Road::new(Arc::new(cache), pool).with_time_servers(undated);
-        let policy = policy(&config.policy).with_routes(zones(&config.routes));
+        let blocking = Blocking::new(config.policy.block_answer);
+        followers.extend(keeper(&config.policy, &blocking));
+        let policy = policy(&config.policy)
+            .with_routes(zones(&config.routes))
+            .with_blocking(blocking);
         let resolver = Resolver::with_routes(policy, public, roads(&config.routes, ttls)?);
         Ok(Self {
             resolver: Arc::new(resolver),
@@ -84,6 +92,20 @@ fn policy(config: &PolicyConfig) -> Policy {
         Rebind::off()
     };
     Policy::new(local, rebind)
+}
+
+/// Who keeps the lists in force, if there are any.
+fn keeper(config: &PolicyConfig, blocking: &Blocking) -> Option<Follower> {
+    let list = |action: Action| {
+        move |path: &PathBuf| ListPath {
+            path: path.clone(),
+            action,
+        }
+    };
+    let blocked = config.block.iter().map(list(Action::Block));
+    let paths: Vec<_> = blocked.chain(config.allow.iter().map(list(Action::Allow))).collect();
+    let keeper: Follower = Box::pin(lists::keep(paths, blocking.clone()));
+    (!config.block.is_empty()).then_some(keeper)
 }
 
 /// The zones of all routes, by the route's number.

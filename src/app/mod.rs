@@ -2,6 +2,7 @@
 
 mod figures;
 mod house;
+mod lists;
 mod network;
 mod remembered;
 mod state;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::draft::{Draft, DraftPolicy, DraftUpstream, default_listen};
@@ -181,11 +182,15 @@ impl Draft {
 impl DraftPolicy {
     fn to_config(&self) -> PolicyConfig {
         let plain = |list: &Sourced<Vec<Sourced<String>>>| list.value.iter().map(|text| text.value.clone()).collect();
+        let paths = |list: &Sourced<Vec<Sourced<PathBuf>>>| list.value.iter().map(|path| path.value.clone()).collect();
         PolicyConfig {
             local_names: self.local_names.value,
             let_out: plain(&self.let_out),
             rebind_protection: self.rebind_protection.value,
             rebind_allow: plain(&self.rebind_allow),
+            block: paths(&self.block),
+            allow: paths(&self.allow),
+            block_answer: self.block_answer.value,
         }
     }
 

@@ -2,7 +2,7 @@
 //! they mean together is judged in `check`.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,10 +14,10 @@ use super::problem::{Place, Problem, Source, Sourced};
 use super::route::DraftRoute;
 use super::units::{ByteSize, TimeSpan, UnitError};
 use super::values::{
-    Complaint, parse_address, parse_domain, parse_let_out, parse_listen, parse_name, parse_pin, parse_roots,
-    parse_stats, parse_strategy,
+    Complaint, parse_address, parse_block_answer, parse_domain, parse_let_out, parse_list_path, parse_listen,
+    parse_name, parse_pin, parse_roots, parse_stats, parse_strategy,
 };
-use super::{Pin, Roots, Strategy};
+use super::{BlockAnswer, Pin, Roots, Strategy};
 use crate::serve::{Network, NetworkError};
 use crate::upstream::endpoint::{Endpoint, Host};
 
@@ -48,6 +48,9 @@ pub(super) struct DraftPolicy {
     pub(super) let_out: Sourced<Vec<Sourced<String>>>,
     pub(super) rebind_protection: Sourced<bool>,
     pub(super) rebind_allow: Sourced<Vec<Sourced<String>>>,
+    pub(super) block: Sourced<Vec<Sourced<PathBuf>>>,
+    pub(super) allow: Sourced<Vec<Sourced<PathBuf>>>,
+    pub(super) block_answer: Sourced<BlockAnswer>,
 }
 
 impl Default for DraftPolicy {
@@ -57,6 +60,9 @@ impl Default for DraftPolicy {
             let_out: Sourced::default_value(Vec::new()),
             rebind_protection: Sourced::default_value(true),
             rebind_allow: Sourced::default_value(Vec::new()),
+            block: Sourced::default_value(Vec::new()),
+            allow: Sourced::default_value(Vec::new()),
+            block_answer: Sourced::default_value(BlockAnswer::Null),
         }
     }
 }
@@ -252,6 +258,11 @@ impl DraftPolicy {
         reader.set_bool(&mut self.rebind_protection, spec.rebind_protection);
         reader.set_list(&mut self.let_out, spec.let_out, parse_let_out);
         reader.set_list(&mut self.rebind_allow, spec.rebind_allow, parse_domain);
+        reader.set_paths(&mut self.block, spec.block);
+        reader.set_paths(&mut self.allow, spec.allow);
+        reader.set(&mut self.block_answer, spec.block_answer, |_, text| {
+            parse_block_answer(text)
+        });
     }
 }
 
@@ -344,6 +355,15 @@ impl Reader<'_> {
         if let Some(texts) = texts {
             let place = self.place(&texts);
             let value = self.each(texts.into_inner(), |_, text| parse(text));
+            *slot = Sourced { value, place };
+        }
+    }
+
+    /// Files and folders that are there.
+    fn set_paths(&mut self, slot: &mut Sourced<Vec<Sourced<PathBuf>>>, texts: Option<Spanned<Vec<Spanned<String>>>>) {
+        if let Some(texts) = texts {
+            let place = self.place(&texts);
+            let value = self.each(texts.into_inner(), |directory, text| parse_list_path(text, directory));
             *slot = Sourced { value, place };
         }
     }

@@ -59,6 +59,9 @@ pub(super) struct PolicySpec {
     pub(super) let_out: Option<Spanned<Vec<Spanned<String>>>>,
     pub(super) rebind_protection: Option<Spanned<bool>>,
     pub(super) rebind_allow: Option<Spanned<Vec<Spanned<String>>>>,
+    pub(super) block: Option<Spanned<Vec<Spanned<String>>>>,
+    pub(super) allow: Option<Spanned<Vec<Spanned<String>>>>,
+    pub(super) block_answer: Option<Spanned<String>>,
 }
 
 /// `[cache]`.
@@ -189,7 +192,7 @@ fn plain_words(message: &str) -> String {
 }
 
 /// Keys of later versions. Accepting them would be a lie.
-const LATER: &[&str] = &["portal", "guard", "block", "allow", "hosts", "records"];
+const LATER: &[&str] = &["portal", "guard", "hosts", "records"];
 
 #[cfg(test)]
 mod tests {

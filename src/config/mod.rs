@@ -15,6 +15,7 @@ mod values;
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::serve::Network;
@@ -22,6 +23,7 @@ use crate::upstream::connect::Interface;
 use crate::upstream::endpoint::{Endpoint, Host};
 use crate::upstream::route_endpoint::RouteEndpoint;
 
+pub use crate::policy::blocking::BlockAnswer;
 pub use crate::transport::tls::{Pin, Roots};
 pub use load::{DEFAULT_PATH, Flags, Loaded, UpstreamFlag, load, upstream_from_flags};
 use problem::Problem;
@@ -132,6 +134,12 @@ pub struct PolicyConfig {
     pub rebind_protection: bool,
     /// Domains that may have them.
     pub rebind_allow: Vec<String>,
+    /// Files and folders with names to block, and with names that are not blocked whatever those say.
+    pub block: Vec<PathBuf>,
+    /// See `block`.
+    pub allow: Vec<PathBuf>,
+    /// What is answered for a name that is blocked.
+    pub block_answer: BlockAnswer,
 }
 
 /// Bounds of the cache.

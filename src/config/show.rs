@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::BlockAnswer;
 use super::check::names;
 use super::draft::{Draft, DraftPolicy, DraftUpstream};
 use super::load::Loaded;
@@ -117,6 +118,15 @@ impl Lines {
                 &names.place,
             );
         }
+        for (key, paths) in [("block", &policy.block), ("allow", &policy.allow)] {
+            let shown = paths.value.iter().map(|path| path.value.display().to_string());
+            self.value(key, &list(shown), &paths.place);
+        }
+        let answer = match policy.block_answer.value {
+            BlockAnswer::Null => "null",
+            BlockAnswer::NxDomain => "nxdomain",
+        };
+        self.value("block-answer", &quoted(answer), &policy.block_answer.place);
     }
 
     fn cache(&mut self, draft: &Draft) {

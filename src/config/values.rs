@@ -2,11 +2,11 @@
 //! `check`.
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::problem::{Place, Problem};
 use super::units::UnitError;
-use super::{Pin, Roots, Strategy, load};
+use super::{BlockAnswer, Pin, Roots, Strategy, load};
 use crate::policy::local;
 use crate::transport::tls::PinError;
 use crate::upstream::endpoint::{EndpointError, Host};
@@ -91,6 +91,26 @@ pub(super) fn parse_domain(text: &str) -> Result<String, Complaint> {
     match text.parse::<Host>() {
         Ok(Host::Name(name)) => Ok(name),
         _ => Err(Complaint::new("not a host name", "write for example \"home.example\"")),
+    }
+}
+
+/// A relative path counts from the file that says it.
+pub(super) fn parse_list_path(text: &str, directory: &Path) -> Result<PathBuf, Complaint> {
+    let path = directory.join(text);
+    match std::fs::metadata(&path) {
+        Ok(_) => Ok(path),
+        Err(error) => Err(Complaint::new(
+            &format!("cannot read {}: {error}", path.display()),
+            "lists are files with one domain a line, hosts files, adblock's ||domain^, or a folder of those",
+        )),
+    }
+}
+
+pub(super) fn parse_block_answer(text: &str) -> Result<BlockAnswer, Complaint> {
+    match text {
+        "null" => Ok(BlockAnswer::Null),
+        "nxdomain" => Ok(BlockAnswer::NxDomain),
+        _ => Err(Complaint::new("unknown answer", "write \"null\" or \"nxdomain\"")),
     }
 }
 

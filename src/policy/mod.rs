@@ -1,11 +1,14 @@
 //! Verdicts before anybody is asked, and on what comes back. Pure: no clock, no I/O, no state that a query can change.
 
+pub mod blocking;
 pub mod list;
 pub mod local;
 pub mod rebind;
 pub mod routes;
 pub mod rules;
 
+use blocking::{BlockAnswer, Blocking};
+use list::Action;
 use local::LocalNames;
 use rebind::Rebind;
 use routes::Routes;
@@ -40,6 +43,8 @@ pub enum Synthesis {
     Record(RecordType, &'static [u8]),
     /// The SOA of QNAME.
     Soa,
+    /// What the user wants to hear of a name that a list blocks, asked for with this type.
+    Blocked(BlockAnswer, RecordType),
 }
 
 /// The rules in force.
@@ -47,6 +52,7 @@ pub enum Synthesis {
 pub struct Policy {
     local: LocalNames,
     routes: Routes,
+    blocking: Blocking,
     rebind: Rebind,
 }
 
@@ -63,6 +69,7 @@ impl Policy {
         Self {
             local,
             routes: Routes::default(),
+            blocking: Blocking::default(),
             rebind,
         }
     }
@@ -73,9 +80,23 @@ impl Policy {
         Self { routes, ..self }
     }
 
-    /// Whether an answer from the public may be given for this question.
+    /// The same with lists of names that are blocked.
+    #[must_use]
+    pub fn with_blocking(self, blocking: Blocking) -> Self {
+        Self { blocking, ..self }
+    }
+
+    /// Whether an answer from the public may be given for this question: it leads to no private place, and its aliases to no name
+    /// that is blocked (what is hidden behind a site's own name would be found there).
     pub fn allows(&self, key: &QuestionKey, answer: &Answer) -> bool {
-        self.rebind.allows(key.qname(), answer)
+        self.rebind.allows(key.qname(), answer) && !self.leads_to_what_is_blocked(key.qname(), answer)
+    }
+
+    fn leads_to_what_is_blocked(&self, qname: &[u8], answer: &Answer) -> bool {
+        let blocked = |name: &Vec<u8>| self.blocking.decide(name) == Some(Action::Block);
+        self.blocking.count() > 0
+            && self.blocking.decide(qname) != Some(Action::Allow)
+            && answer.aliases().iter().any(blocked)
     }
 
     /// Decides on a question.
@@ -100,10 +121,13 @@ impl Policy {
     fn of_name(&self, qname: &[u8], qtype: RecordType) -> Verdict {
         match self.routes.find(qname) {
             Some(number) if !self.local.is_never_asked(qname) => Verdict::Route(number),
-            _ => self
-                .local
-                .verdict(qname, qtype)
-                .map_or(Verdict::Ask, Verdict::Synthesize),
+            _ => match self.local.verdict(qname, qtype) {
+                Some(said) => Verdict::Synthesize(said),
+                None if self.blocking.decide(qname) == Some(Action::Block) => {
+                    Verdict::Synthesize(Synthesis::Blocked(self.blocking.answer(), qtype))
+                }
+                None => Verdict::Ask,
+            },
         }
     }
 }

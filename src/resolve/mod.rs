@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::cache::{Cache, CachedFailure, Entry, Found};
+use crate::policy::blocking::BlockAnswer;
 use crate::policy::{Policy, Synthesis, Verdict};
 use crate::upstream::Upstream;
 use crate::upstream::pool::Pool;
@@ -337,6 +338,7 @@ fn write(synthesis: Synthesis, query: &Query<'_>, out: &mut [u8]) -> usize {
         Synthesis::Negative(rcode, zone_at) => synth::write_negative(query, rcode, zone_at, out),
         Synthesis::Record(rtype, rdata) => synth::write_record(query, rtype, rdata, out),
         Synthesis::Soa => synth::write_soa(query, out),
+        Synthesis::Blocked(answer, qtype) => synth::write_blocked(query, qtype, answer == BlockAnswer::Null, out),
     }
 }
 

@@ -1,8 +1,9 @@
-//! The addresses that an answer leads to: in A and AAAA records, and as hints of service bindings.
+//! Where an answer leads: addresses in A and AAAA records and as hints of service bindings, and the targets of aliases.
 
 use std::net::IpAddr;
 
 use super::answer::Answer;
+use super::name::{MAX_POINTERS, Name};
 use super::record::RecordType;
 use super::{name, read_u16};
 
@@ -19,6 +20,20 @@ impl Answer {
             RecordType::HTTPS | RecordType::SVCB => hints(rdata),
             _ => Vec::new(),
         })
+    }
+}
+
+/// Names that an answer goes on to.
+impl Answer {
+    /// The targets of its CNAMEs, canonical, in wire form.
+    pub fn aliases(&self) -> Vec<Vec<u8>> {
+        let targets = self.records_at().filter(|(rtype, _)| *rtype == RecordType::CNAME);
+        let canonical = |at: usize| {
+            let mut pointers = MAX_POINTERS;
+            let (name, _) = Name::read(self.message(), at, &mut pointers).ok()?;
+            Some(name.octets().to_ascii_lowercase())
+        };
+        targets.filter_map(|(_, at)| canonical(at)).collect()
     }
 }
 

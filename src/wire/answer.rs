@@ -196,12 +196,20 @@ impl Answer {
 
     /// Types and RDATA of the records, in their order.
     pub(super) fn records(&self) -> impl Iterator<Item = (RecordType, &[u8])> {
+        self.records_at().filter_map(|(rtype, at)| {
+            // RDLENGTH stands before RDATA; all was checked.
+            let len = usize::from(read_u16(&self.octets, at - 2).ok()?);
+            Some((rtype, self.octets.get(at..at + len)?))
+        })
+    }
+
+    /// Types of the records, and where their RDATA begin, in their order.
+    pub(super) fn records_at(&self) -> impl Iterator<Item = (RecordType, usize)> {
         self.ttl_offsets.iter().filter_map(|ttl_at| {
-            // TYPE and CLASS stand before the TTL, RDLENGTH and RDATA behind it; all was checked.
+            // TYPE and CLASS stand before the TTL, RDLENGTH behind it.
             let ttl_at = usize::from(*ttl_at);
-            let rtype = RecordType(read_u16(&self.octets, ttl_at - 4).ok()?);
-            let len = usize::from(read_u16(&self.octets, ttl_at + 4).ok()?);
-            Some((rtype, self.octets.get(ttl_at + 6..ttl_at + 6 + len)?))
+            let rtype = read_u16(&self.octets, ttl_at.checked_sub(4)?).ok()?;
+            Some((RecordType(rtype), ttl_at + 6))
         })
     }
 

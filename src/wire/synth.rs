@@ -91,15 +91,51 @@ pub fn write_any(query: &Query<'_>, out: &mut [u8]) -> usize {
 /// Writes NXDOMAIN or NODATA with the SOA of a zone of our own, whose name begins at `zone_at` in QNAME (RFC 2308 section 3).
 /// Returns its length.
 pub fn write_negative(query: &Query<'_>, rcode: Rcode, zone_at: usize, out: &mut [u8]) -> usize {
+    negative(query, rcode, zone_at, OURS, out)
+}
+
+/// Writes the answer for a name that a list blocks: addresses that lead nowhere if `is_null`, else NXDOMAIN; EDE 15. Returns its length.
+pub fn write_blocked(query: &Query<'_>, qtype: RecordType, is_null: bool, out: &mut [u8]) -> usize {
+    match qtype {
+        _ if !is_null => negative(query, Rcode::NXDOMAIN, 0, BLOCKED, out),
+        RecordType::A => positive(query, qtype, &[0; 4], BLOCKED, out),
+        RecordType::AAAA => positive(query, qtype, &[0; 16], BLOCKED, out),
+        _ => negative(query, Rcode::NOERROR, 0, BLOCKED, out),
+    }
+}
+
+/// How long a response of our own may be kept, and why it is one.
+#[derive(Clone, Copy)]
+struct Reason {
+    ttl: u32,
+    ede: Ede,
+}
+
+const OURS: Reason = Reason {
+    ttl: LOCAL_TTL,
+    ede: Ede::SYNTHESIZED,
+};
+
+/// A minute: who takes a name off the list wants to see it.
+const BLOCKED: Reason = Reason {
+    ttl: 60,
+    ede: Ede::BLOCKED,
+};
+
+fn negative(query: &Query<'_>, rcode: Rcode, zone_at: usize, why: Reason, out: &mut [u8]) -> usize {
     let records = Records {
-        authority: &soa(zone_at),
+        authority: &soa(zone_at, why.ttl),
         ..Records::default()
     };
-    write_records(&query.echo(), rcode, [Some(Ede::SYNTHESIZED), None], records, out)
+    write_records(&query.echo(), rcode, [Some(why.ede), None], records, out)
 }
 
 /// Writes an answer of one record of QNAME's, with at most 16 octets of RDATA. Returns its length; 0 if it is longer.
 pub fn write_record(query: &Query<'_>, rtype: RecordType, rdata: &[u8], out: &mut [u8]) -> usize {
+    positive(query, rtype, rdata, OURS, out)
+}
+
+fn positive(query: &Query<'_>, rtype: RecordType, rdata: &[u8], why: Reason, out: &mut [u8]) -> usize {
     let mut record = [0; 12 + MAX_OWN_RDATA];
     let Some(room) = record.get_mut(12..12 + rdata.len()) else {
         return 0;
@@ -108,25 +144,19 @@ pub fn write_record(query: &Query<'_>, rtype: RecordType, rdata: &[u8], out: &mu
     record[..2].copy_from_slice(&owner(0));
     record[2..4].copy_from_slice(&rtype.0.to_be_bytes());
     record[4..6].copy_from_slice(&CLASS_IN.to_be_bytes());
-    record[6..10].copy_from_slice(&LOCAL_TTL.to_be_bytes());
+    record[6..10].copy_from_slice(&why.ttl.to_be_bytes());
     record[10..12].copy_from_slice(&u16::try_from(rdata.len()).unwrap_or(0).to_be_bytes());
     let records = Records {
         answer: &record[..12 + rdata.len()],
         ..Records::default()
     };
-    write_records(
-        &query.echo(),
-        Rcode::NOERROR,
-        [Some(Ede::SYNTHESIZED), None],
-        records,
-        out,
-    )
+    write_records(&query.echo(), Rcode::NOERROR, [Some(why.ede), None], records, out)
 }
 
 /// Writes the SOA of QNAME as its answer. Returns its length.
 pub fn write_soa(query: &Query<'_>, out: &mut [u8]) -> usize {
     let records = Records {
-        answer: &soa(0),
+        answer: &soa(0, LOCAL_TTL),
         ..Records::default()
     };
     write_records(
@@ -139,12 +169,12 @@ pub fn write_soa(query: &Query<'_>, out: &mut [u8]) -> usize {
 }
 
 /// The SOA of an empty zone (RFC 6303 section 3).
-fn soa(zone_at: usize) -> [u8; 50] {
+fn soa(zone_at: usize, ttl: u32) -> [u8; 50] {
     let mut record = [0; 50];
     record[..2].copy_from_slice(&owner(zone_at));
     record[2..4].copy_from_slice(&RecordType::SOA.0.to_be_bytes());
     record[4..6].copy_from_slice(&CLASS_IN.to_be_bytes());
-    record[6..10].copy_from_slice(&LOCAL_TTL.to_be_bytes());
+    record[6..10].copy_from_slice(&ttl.to_be_bytes());
     record[10..12].copy_from_slice(&38_u16.to_be_bytes());
     record[12..14].copy_from_slice(&owner(zone_at));
     record[14..30].copy_from_slice(b"\x06nobody\x07invalid\0");
@@ -152,7 +182,7 @@ fn soa(zone_at: usize) -> [u8; 50] {
         .as_chunks_mut::<4>()
         .0
         .iter_mut()
-        .zip([1, 3600, 1200, 604_800, LOCAL_TTL])
+        .zip([1, 3600, 1200, 604_800, ttl])
     {
         *field = value.to_be_bytes();
     }

@@ -23,6 +23,7 @@ mod hostile_h2;
 mod hostile_http;
 mod hostile_silence;
 mod layers;
+mod lists;
 mod local;
 mod message;
 mod network;
