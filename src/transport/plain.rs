@@ -8,6 +8,7 @@
 //! three wrong responses it is asked over TCP. Bound to an interface, it leaves by that one or fails at once: there is no
 //! second way.
 
+mod deaf;
 mod names;
 mod only;
 mod reply;
@@ -27,6 +28,7 @@ use super::way::Way;
 use super::{BoxFuture, Exchange, ExchangeError, Response, Stats};
 use crate::os::socket::LinkState;
 use crate::wire::question::read_question;
+use deaf::Deaf;
 use names::Names;
 use udp::Told;
 
@@ -70,6 +72,7 @@ pub struct Plain {
     target: PlainTarget,
     names: Names,
     sockets: Semaphore,
+    deaf: Deaf,
     ids: Mutex<RandomIds>,
     /// Tells the questions in flight that the network may have changed.
     changes: watch::Sender<()>,
@@ -83,6 +86,7 @@ impl Plain {
             target,
             names: Names::default(),
             sockets: Semaphore::new(MAX_SOCKETS),
+            deaf: Deaf::default(),
             ids: Mutex::default(),
             changes: watch::Sender::new(()),
             stats,

@@ -1,10 +1,12 @@
 //! One question over UDP: sent, and sent again on a fresh socket under a fresh ID when nothing comes.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::net::UdpSocket;
 use tokio::time::{Instant, timeout_at};
 
+use super::deaf::Deaf;
 use super::reply::{Reply, sort};
 use super::{Exit, MAX_MISMATCHES, Plain};
 use crate::os::socket::datagrams_to;
@@ -19,16 +21,28 @@ pub(super) enum Told {
 }
 
 /// A question that was sent.
-struct Sent {
-    socket: UdpSocket,
+struct Sent<'a> {
+    socket: Option<UdpSocket>,
     id: u16,
     exit: Exit,
+    is_answered: AtomicBool,
+    deaf: &'a Deaf,
+}
+
+impl Drop for Sent<'_> {
+    fn drop(&mut self) {
+        let may_be_answered = !*self.is_answered.get_mut();
+        if let (Exit::Bound(_), true, Some(socket)) = (&self.exit, may_be_answered, self.socket.take()) {
+            self.deaf.keep(socket, Instant::now());
+        }
+    }
 }
 
 impl Plain {
-    /// Asks over UDP. A socket is closed before the next one is opened: two open ones were two questions for a forger to hit. An answer that
+    /// Asks over UDP. A socket is left before the next one is opened: to listen on two were two questions for a forger to hit. An answer that
     /// comes after that is lost, so the second wait is longer than the first.
     pub(super) async fn over_udp(&self, query: &[u8], deadline: Instant) -> Result<Told, ExchangeError> {
+        self.deaf.close_old(Instant::now());
         let mut mismatches = 0;
         for (number, wait) in WAITS.into_iter().enumerate() {
             let mut changes = self.changes.subscribe();
@@ -46,7 +60,7 @@ impl Plain {
         Err(ExchangeError::silent("no answer in time"))
     }
 
-    async fn send(&self, query: &[u8], deadline: Instant, is_first: bool) -> Result<Sent, ExchangeError> {
+    async fn send(&self, query: &[u8], deadline: Instant, is_first: bool) -> Result<Sent<'_>, ExchangeError> {
         let exit = self.exit()?;
         let failed = |error| self.failed("send to", &error);
         let socket = datagrams_to(self.target.server, self.target.interface.as_ref()).map_err(failed)?;
@@ -56,17 +70,29 @@ impl Plain {
             Err(_) => return Err(ExchangeError::network("no room to send in time")),
         }
         self.count_sent(is_first);
-        Ok(Sent { socket, id, exit })
+        Ok(Sent {
+            socket: Some(socket),
+            id,
+            exit,
+            is_answered: AtomicBool::new(false),
+            deaf: &self.deaf,
+        })
     }
 
     /// Waits for the answer; what is none is dropped, and the wait goes on.
-    async fn hear(&self, sent: &Sent, query: &[u8], mismatches: &mut u32) -> Result<Told, ExchangeError> {
+    async fn hear(&self, sent: &Sent<'_>, query: &[u8], mismatches: &mut u32) -> Result<Told, ExchangeError> {
         let mut buffer = vec![0; BUFFER_LEN];
+        // Only its end takes the socket away.
+        let Some(socket) = &sent.socket else {
+            return Err(ExchangeError::network("the socket is closed"));
+        };
         loop {
             // A connected socket reports here that nobody listens at the server's port (ICMP).
-            let received = sent.socket.recv(&mut buffer).await;
+            let received = socket.recv(&mut buffer).await;
             let len = received.map_err(|error| self.failed("ask", &error))?;
-            match sort(query, sent.id, &buffer[..len]) {
+            let reply = sort(query, sent.id, &buffer[..len]);
+            sent.is_answered.store(reply != Reply::Stranger, Ordering::Relaxed);
+            match reply {
                 Reply::Answer => {
                     buffer.truncate(len);
                     buffer[..2].fill(0);
