@@ -114,7 +114,7 @@ impl Tally {
         self.rules == 0 && self.skipped > 0
     }
 
-    fn skip(&mut self, line: u32, why: Skip) {
+    pub(super) fn skip(&mut self, line: u32, why: Skip) {
         self.skipped = self.skipped.saturating_add(1);
         if self.first_skipped.len() < MAX_REMEMBERED {
             self.first_skipped.push((line, why));
@@ -222,7 +222,10 @@ fn covers(rule: &Rule<'_>, qname: &[u8]) -> bool {
 
 /// Hands over line after line, without its end, while `each` wants more. One line is held at a time, and no more than
 /// [`MAX_LINE_LEN`] octets of it.
-fn for_each_line(reader: impl BufRead, mut each: impl FnMut(u32, Result<&[u8], Skip>) -> bool) -> io::Result<()> {
+pub(super) fn for_each_line(
+    reader: impl BufRead,
+    mut each: impl FnMut(u32, Result<&[u8], Skip>) -> bool,
+) -> io::Result<()> {
     let mut reader = reader.take(MAX_FILE_LEN + 1);
     let mut line = Vec::new();
     for number in 1.. {
@@ -338,7 +341,7 @@ pub(super) fn read_address(word: &[u8]) -> Option<IpAddr> {
 }
 
 /// What stands before a comment, which is set off by a blank.
-fn without_comment(line: &[u8]) -> &[u8] {
+pub(super) fn without_comment(line: &[u8]) -> &[u8] {
     let is_comment = |pair: &[u8]| pair[0].is_ascii_whitespace() && pair[1] == b'#';
     let end = line.windows(2).position(is_comment).unwrap_or(line.len());
     line[..end].trim_ascii_end()
@@ -367,7 +370,7 @@ fn give(
 
 /// Writes a name in canonical wire form and returns its length. Host names and underscores only: whatever else stands in a list was
 /// meant for somebody else.
-fn write_name(text: &[u8], octets: &mut [u8; MAX_NAME_LEN]) -> Result<usize, Skip> {
+pub(super) fn write_name(text: &[u8], octets: &mut [u8; MAX_NAME_LEN]) -> Result<usize, Skip> {
     let text = text.strip_suffix(b".").unwrap_or(text);
     // One octet more before and one behind the text.
     let len = text.len() + 2;

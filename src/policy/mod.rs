@@ -4,6 +4,7 @@ pub mod blocking;
 pub mod list;
 pub mod local;
 pub mod rebind;
+pub mod records;
 pub mod routes;
 pub mod rules;
 
