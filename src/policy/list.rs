@@ -286,12 +286,11 @@ fn read_adblock(text: &[u8], action: Action, each: &mut impl FnMut(Rule<'_>)) ->
     let end = text.iter().position(|octet| *octet == b'^').ok_or(Skip::Form)?;
     let (domain, rest) = text.split_at(end);
     // The end of the address, which is the end of the name for us.
-    let rest = rest.strip_prefix(b"^|").unwrap_or(&rest[1..]);
-    match rest.split_first() {
-        None => {}
-        Some((b'$', options)) if options.split(|octet| *octet == b',').all(is_harmless) => {}
-        Some((b'$', _)) => return Err(Skip::Option),
-        Some(_) => return Err(Skip::Form),
+    match rest.strip_prefix(b"^|").or_else(|| rest.strip_prefix(b"^")) {
+        Some([]) => {}
+        Some([b'$', options @ ..]) if options.split(|octet| *octet == b',').all(is_harmless) => {}
+        Some([b'$', ..]) => return Err(Skip::Option),
+        _ => return Err(Skip::Form),
     }
     match domain.strip_prefix(b"*.") {
         Some(domain) => give(domain, STAR, false, action, each),
@@ -320,7 +319,8 @@ fn read_hosts_line<'a>(
         if !is_nowhere {
             return Err(Skip::Elsewhere);
         }
-        read = read.and(give(name, Scope::Name, false, action, each));
+        let given = give(name, Scope::Name, false, action, each);
+        read = read.and(given);
     }
     if is_alone { Err(Skip::Address) } else { read }
 }
@@ -333,7 +333,7 @@ pub(super) fn is_house_name(name: &[u8]) -> bool {
 /// An address, with or without the zone of a link-local one.
 pub(super) fn read_address(word: &[u8]) -> Option<IpAddr> {
     // Most words are names: told apart without a try.
-    if !word.iter().any(|octet| *octet == b':') && !word.last()?.is_ascii_digit() {
+    if !word.contains(&b':') && !word.last()?.is_ascii_digit() {
         return None;
     }
     let word = std::str::from_utf8(word).ok()?;

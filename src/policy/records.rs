@@ -151,8 +151,8 @@ impl Builder {
         let records = Records { owners };
         let mut errors: Vec<_> = records
             .owners
-            .iter()
-            .filter_map(|(owner, _)| records.chain_error(owner))
+            .keys()
+            .filter_map(|owner| records.chain_error(owner))
             .collect();
         errors.sort_by_key(|error| (error.source, error.line));
         errors.truncate(MAX_ERRORS);
@@ -212,11 +212,12 @@ impl Builder {
         // Addresses beyond what an answer can hold are left out.
         let _ = add_rdata(set_of(sets, rtype, DEFAULT_TTL, source, line), rdata);
         // Nobody is at 0.0.0.0, and many names may be said to be.
-        if is_first && !address.is_unspecified() {
-            if let Entry::Vacant(vacant) = self.hosts.entry(parse::reverse_name(address)) {
-                let sets = vacant.insert(Vec::new());
-                let _ = add_rdata(set_of(sets, RecordType::PTR, DEFAULT_TTL, source, line), name.into());
-            }
+        if is_first
+            && !address.is_unspecified()
+            && let Entry::Vacant(vacant) = self.hosts.entry(parse::reverse_name(address))
+        {
+            let sets = vacant.insert(Vec::new());
+            let _ = add_rdata(set_of(sets, RecordType::PTR, DEFAULT_TTL, source, line), name.into());
         }
     }
 }

@@ -1,12 +1,19 @@
 //! What must hold for any octets at all: the fuzz targets look for octets that break it, and `cargo test` replays the corpora.
 #![allow(dead_code, reason = "each fuzz target uses one of the checks")]
 
+use std::io::BufReader;
+
+use tacenda::policy::list::{self, Action, Scope};
+use tacenda::policy::records;
+use tacenda::policy::rules;
 use tacenda::wire::answer::{Answer, TtlLimits};
 use tacenda::wire::edns::keepalive_timeout;
 use tacenda::wire::frame::{FrameReader, write_frame};
 use tacenda::wire::header::{HEADER_LEN, Rcode};
+use tacenda::wire::name::uncompressed_len;
 use tacenda::wire::query::{Query, Reject};
 use tacenda::wire::question::{Keepalive, MAX_QUERY_LEN, read_question, same_question};
+use tacenda::wire::record::RecordType;
 use tacenda::wire::synth::write_error;
 
 /// Octets from a client: a query is read, keyed, rewritten for upstream and refused without a panic, and what we write of
@@ -81,6 +88,81 @@ pub fn frame(octets: &[u8]) {
         write_frame(message, &mut written).expect("a message that was read fits a frame");
     }
     assert!(stream.starts_with(&written));
+}
+
+/// A list of a stranger: however it is cut into reads, the same is found; every rule is about a name that a query can have, the
+/// table decides on that name, and the line that decided is found again.
+pub fn list(octets: &[u8]) {
+    for action in [Action::Block, Action::Allow] {
+        let mut names = Vec::new();
+        let tally = list::read(octets, action, |line, rule| {
+            assert_eq!(uncompressed_len(rule.name, 0), Ok(rule.name.len()));
+            assert!(!rule.name.iter().any(u8::is_ascii_uppercase));
+            names.push((line, rule.name.to_vec(), rule.scope));
+            true
+        })
+        .expect("memory can be read");
+        assert_eq!(tally.rules as usize, names.len());
+        let mut builder = rules::Builder::new();
+        let pieces = BufReader::with_capacity(7, octets);
+        assert_eq!(builder.read(0, action, pieces).expect("memory can be read"), tally);
+        let table = builder.build();
+        assert!(table.len() <= names.len());
+        // The first rules only: each is looked for in the whole list.
+        for (line, name, scope) in names.iter().take(8) {
+            let asked = match scope {
+                Scope::Name | Scope::Domain => name.clone(),
+                Scope::Subdomains => [b"\x01x", name.as_slice()].concat(),
+            };
+            if asked.len() > 255 {
+                continue;
+            }
+            let decision = table.decide(&asked).expect("the name of a rule is decided on");
+            let found = list::find_line(octets, action, &asked).expect("memory can be read");
+            let (found, text) = found.expect("what decided is there");
+            assert!(text.is_ascii() && !text.contains(|c: char| c.is_ascii_control()));
+            assert!(action == Action::Block || decision.action == Action::Allow);
+            assert!(found <= *line || usize::from(decision.labels) >= labels(name));
+        }
+    }
+}
+
+/// Labels of a name that was checked before.
+fn labels(name: &[u8]) -> usize {
+    let (mut at, mut count) = (0, 0);
+    while name[at] != 0 {
+        at += 1 + usize::from(name[at]);
+        count += 1;
+    }
+    count
+}
+
+/// A user's records, and the same octets as a hosts file: read or refused with a place that exists, and what is in the table can be
+/// found.
+pub fn records(octets: &[u8]) {
+    let text = String::from_utf8_lossy(octets);
+    let mut builder = records::Builder::new();
+    if let Err(errors) = builder.read_records(0, &text) {
+        for error in &errors {
+            let line = text.lines().nth(error.line as usize - 1).expect("a line of the text");
+            assert!((1..=line.chars().count() + 1).contains(&(error.column as usize)));
+        }
+    }
+    let _ = builder.read_hosts(1, octets);
+    let Ok(table) = builder.build() else { return };
+    for qname in [&b"\x01a\x07example\0"[..], b"\x03www\x07example\0", b"\0", b"", octets] {
+        for qtype in [1, 5, 12, 15, 16, 28, 33, 65] {
+            let Some(found) = table.find(qname, RecordType(qtype)) else {
+                continue;
+            };
+            assert!(found.sets().count() <= records::MAX_CHAIN + 1);
+            for (owner, set) in found.sets() {
+                assert_eq!(uncompressed_len(owner, 0), Ok(owner.len()));
+                let len: usize = set.rdatas.iter().map(|rdata| rdata.len()).sum();
+                assert!(!set.rdatas.is_empty() && len <= records::MAX_SET_LEN);
+            }
+        }
+    }
 }
 
 /// Pushes a stream in pieces and collects what comes out.

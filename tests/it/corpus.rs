@@ -52,6 +52,22 @@ fn the_answer_corpus_is_replayed() {
     }
 }
 
+#[test]
+fn the_list_corpus_is_replayed() {
+    for (path, octets) in corpus("list") {
+        eprintln!("{}", path.display());
+        checks::list(&octets);
+    }
+}
+
+#[test]
+fn the_records_corpus_is_replayed() {
+    for (path, octets) in corpus("records") {
+        eprintln!("{}", path.display());
+        checks::records(&octets);
+    }
+}
+
 /// Seeds, one file each, named for what they are.
 #[test]
 #[ignore = "writes: makes the seed corpora anew in tests/fuzz/corpus"]
@@ -81,9 +97,54 @@ fn write_the_seed_corpora() {
     for (name, octets) in responses() {
         write("answer", name, &octets);
     }
+    for (name, octets) in LISTS {
+        write("list", name, octets);
+    }
+    for (name, octets) in RECORDS {
+        write("records", name, octets);
+    }
     write("frame", "empty-frames", &[1, 0, 0, 0, 0, 0, 1, 9]);
     write("frame", "longest", &[&[255, 0xff, 0xff][..], &[7; 300]].concat());
 }
+
+/// Lists in the formats that strangers write.
+const LISTS: &[(&str, &[u8])] = &[
+    (
+        "hosts",
+        b"# hosts\r\n127.0.0.1 localhost\r\n0.0.0.0 a.example b.example # both\r\n::1 c.example\r\n192.0.2.1 d.example\r\n",
+    ),
+    (
+        "domains",
+        b"\xef\xbb\xbfads.example\n.b.example\n*.c.example\nA.Example.\nexample\n1.2.3.4\n",
+    ),
+    (
+        "adblock",
+        b"[Adblock Plus 2.0]\n! Title\n||ads.example^\n||b.example^$important\n||c.example^$popup\n@@||ok.ads.example^|\n##.x\n",
+    ),
+    ("page", b"<!DOCTYPE html>\n<html><h1>Not found</h1>\n</html>"),
+    ("unicode", b"b\xc3\xbccher.example\n\xff\xfea\0.\0b\0\n0.0.0.0 \xe4.example x.example #\x1b[1m\n"),
+    ("twice", b"||a.example^\n@@||a.example^\n*.a.example\n0.0.0.0 a.example\n||a.example^\n"),
+];
+
+/// Records and hosts files of users.
+const RECORDS: &[(&str, &[u8])] = &[
+    (
+        "types",
+        b"a.example 60 IN A 192.0.2.1\na.example AAAA 2001:db8::1\na.example MX 10 m.example\n_s._tcp.example SRV 1 2 3 a.example\n",
+    ),
+    ("text", b"a.example TXT \"a b\" c\\;d \"\\\"\\007\" ; why\nwww.example TXT \"\"\n"),
+    (
+        "aliases",
+        b"www.example CNAME a.example\na.example CNAME b.example.\nb.example A 192.0.2.1\nx.example CNAME outside.test\n",
+    ),
+    ("circle", b"a.example CNAME www.example\nwww.example CNAME a.example\n"),
+    ("reverse", b"192.0.2.1 PTR a.example\n2001:db8::1 PTR a.example\n"),
+    ("hosts", b"127.0.0.1 localhost\n192.0.2.1 a.example www.example # both\nfe80::1%eth0 a.example\n"),
+    (
+        "mistakes",
+        b"a.example\n@ A 192.0.2.1\n*.a A 1.2.3\n$TTL 3\na..b A 1.2.3.4\nb\xc3\xbc A 1.2.3.4\na TXT \"open\na ( A 1.2.3.4 )\n",
+    ),
+];
 
 /// Queries of every sort.
 fn queries() -> Vec<(&'static str, Ask)> {

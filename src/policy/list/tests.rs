@@ -157,8 +157,9 @@ fn what_is_no_rule_is_counted_by_its_reason() {
     assert_eq!(name(&longest).len(), MAX_NAME_LEN);
     check(longest.as_bytes(), &[&format!("{longest}.")], None);
     check(&[longest.as_bytes(), b"d"].concat(), &[], Some(Skip::Name));
-    check(&vec![b'a'; MAX_LINE_LEN as usize], &[], Some(Skip::Name));
-    check(&vec![b'a'; MAX_LINE_LEN as usize + 1], &[], Some(Skip::TooLong));
+    let longest_line = usize::try_from(MAX_LINE_LEN).unwrap();
+    check(&vec![b'a'; longest_line], &[], Some(Skip::Name));
+    check(&vec![b'a'; longest_line + 1], &[], Some(Skip::TooLong));
     for (line, why) in [
         ("example", Skip::OneLabel),
         ("<!DOCTYPE", Skip::Name),

@@ -129,7 +129,9 @@ fn small_name() -> impl Strategy<Value = String> {
 }
 
 /// A line and what it should mean.
-fn line() -> impl Strategy<Value = (String, Action, Scope, String)> {
+type Line = (String, Action, Scope, String);
+
+fn line() -> impl Strategy<Value = Line> {
     let forms = vec![
         ("||", "^", Action::Block, Scope::Domain),
         ("*.", "", Action::Block, Scope::Subdomains),
@@ -141,7 +143,7 @@ fn line() -> impl Strategy<Value = (String, Action, Scope, String)> {
 }
 
 /// The same by looking at every rule.
-fn naive(lists: &[(Action, Vec<(String, Action, Scope, String)>)], qname: &str) -> Option<(Action, u16, u8)> {
+fn naive(lists: &[(Action, Vec<Line>)], qname: &str) -> Option<(Action, u16, u8)> {
     let mut best: Option<((usize, bool), u16)> = None;
     for (source, (list, lines)) in (0..).zip(lists) {
         for (_, action, scope, name) in lines {
@@ -169,7 +171,7 @@ proptest! {
         lists in vec((select(vec![Action::Block, Action::Block, Action::Allow]), vec(line(), 0..12)), 1..4),
         qnames in vec(small_name(), 1..30),
     ) {
-        let text = |lines: &[(String, Action, Scope, String)]| lines.iter().map(|line| line.0.as_str()).collect::<String>();
+        let text = |lines: &[Line]| lines.iter().map(|line| line.0.as_str()).collect::<String>();
         let texts: Vec<_> = lists.iter().map(|(action, lines)| (*action, text(lines))).collect();
         let borrowed: Vec<_> = texts.iter().map(|(action, text)| (*action, text.as_str())).collect();
         let rules = rules(&borrowed);
