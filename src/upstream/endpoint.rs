@@ -222,7 +222,7 @@ impl fmt::Display for EndpointError {
         f.write_str(match self {
             Self::NoScheme => "no scheme: write `https://host/dns-query` for DoH or `tls://host` for DoT",
             Self::OnlyInRoute => {
-                "`udp://` and `tcp://` are classic DNS, in clear text: they are only allowed in a `[[route]]`, which this version does not have yet"
+                "`udp://` and `tcp://` are classic DNS, in clear text: they are only allowed in a `[[route]]`"
             }
             Self::ClearText => "`http://` is clear text and never used: write `https://`",
             Self::NotYet => "DNS over QUIC and HTTP/3 are not in this version: write `https://` or `tls://`",

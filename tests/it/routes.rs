@@ -1,7 +1,7 @@
 //! Split DNS: names of a route go to its resolver and nowhere else.
 
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::client::{A, Ask, NXDOMAIN, SERVFAIL, framed, tick};
-use crate::daemon::{Config, Daemon};
+use crate::daemon::{Config, Daemon, free_port};
 use crate::script::{Heard, soa};
 use crate::upstream::Upstream;
 
@@ -29,9 +29,9 @@ enum Manner {
 
 impl Company {
     fn start(manner: Manner) -> Self {
-        let udp = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let address = udp.local_addr().unwrap();
-        let tcp = TcpListener::bind(address).unwrap();
+        // A port that is free for both.
+        let address = free_port();
+        let (udp, tcp) = (UdpSocket::bind(address).unwrap(), TcpListener::bind(address).unwrap());
         let heard = Arc::<Mutex<Vec<_>>>::default();
         let (over_udp, over_tcp) = (Arc::clone(&heard), Arc::clone(&heard));
         std::thread::spawn(move || {
