@@ -12,9 +12,10 @@
 //!
 //! This makes 12.7 octets a rule, 13 MB for a million. While it is built there are 16 octets a rule more.
 //!
-//! Names are not kept, only hashes of them, so a name may be taken for another. A slot has 45 bits of the hash, and the row says
-//! another 17 for a million rules, or 20 for 10 million, of which one is the same. A look-up compares with about 6 slots for each
-//! suffix that the filter lets pass, mostly one, so it errs with a chance of 6 in 2^44: once in 10^12 names that no rule is about.
+//! Names are not kept, only hashes of them, so a name may be taken for another. A slot has the lower 45 bits of the hash, and the row
+//! says the upper 17 for a million rules, or 20 for 10 million, of which two are the same. A look-up compares with about 6 slots for
+//! each suffix that the filter lets pass, mostly one, so it errs with a chance of 6 in 2^43: once in 10^12 names that no rule is
+//! about.
 //! The hash is SipHash-1-3 under a key drawn for each table, so nobody can look for names that collide, or that fill a row.
 
 use std::collections::hash_map::{DefaultHasher, RandomState};
@@ -49,8 +50,8 @@ const RULES_A_WORD: usize = 4;
 const SOURCE_BITS: u32 = 16;
 const KIND_BITS: u32 = 3;
 
-/// Which part of a slot is of the hash.
-const HASH_MASK: u64 = !0 << (SOURCE_BITS + KIND_BITS);
+/// Where in a slot the part of the hash begins: its lower bits, because the row says the upper ones.
+const HASH_SHIFT: u32 = SOURCE_BITS + KIND_BITS;
 
 /// A slot without a rule; no kind is 0.
 const EMPTY: u64 = 0;
@@ -272,7 +273,7 @@ impl Rules {
 
     /// The first of several that say the same stays.
     fn insert(&mut self, entry: Entry) {
-        let rule = entry.hash & HASH_MASK | u64::from(entry.kind) << SOURCE_BITS;
+        let rule = entry.hash << HASH_SHIFT | u64::from(entry.kind) << SOURCE_BITS;
         let mut place = fraction(entry.hash, self.rows.len());
         let slot = loop {
             let found = self.rows[place]
@@ -303,7 +304,7 @@ impl Rules {
 
 /// Whether a slot's rule is about the name with this hash.
 fn is_about(slot: u64, hash: u64) -> bool {
-    (slot ^ hash) & HASH_MASK == 0 && slot != EMPTY
+    slot >> HASH_SHIFT == hash << HASH_SHIFT >> HASH_SHIFT && slot != EMPTY
 }
 
 /// Where in something of this length a hash points to.

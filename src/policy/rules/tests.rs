@@ -82,6 +82,30 @@ impl Read for Broken {
 }
 
 #[test]
+fn hashes_that_differ_in_a_bit_are_told_apart() {
+    let hash = 0x0123_4567_89ab_cdef;
+    let mut entry = Entry {
+        hash,
+        gate: 0,
+        source: 7,
+        kind: kind_of(Action::Block, Scope::Domain),
+        labels: 2,
+    };
+    let mut builder = Builder::new();
+    builder.entries.push(entry);
+    // Others, so that there are rows enough for the upper bits.
+    for n in 0..6_u64 << 18 {
+        entry.hash = n.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        builder.entries.push(entry);
+    }
+    let rules = builder.build();
+    assert!(rules.at(hash, true, 2).is_some());
+    for bit in (0..45).chain(47..64) {
+        assert_eq!(rules.at(hash ^ 1 << bit, true, 2), None, "bit {bit}");
+    }
+}
+
+#[test]
 fn of_a_list_that_breaks_off_nothing_is_kept() {
     let mut builder = Builder::new();
     builder.read(0, Action::Block, b"a.example".as_slice()).unwrap();
