@@ -5,7 +5,7 @@
 //! 0.0.0.0 ads.example x.example    hosts: exactly these names; also 127.0.0.0/8, :: and ::1
 //! ads.example                      the domain: this name and all below
 //! .ads.example, ||ads.example^     the same
-//! *.ads.example                    all below, but not the name itself
+//! *.ads.example                    the same, as dnscrypt-proxy and OISD's lists mean it
 //! @@||ads.example^                 allowed, in a list of either sort
 //! # ..., ! ..., [Adblock Plus]     comments; ` # ...` also behind a rule
 //! ```
@@ -33,8 +33,8 @@ const MAX_LINE_LEN: u64 = 4096;
 /// Skipped lines that are remembered by number: enough to see what a file is.
 const MAX_REMEMBERED: usize = 10;
 
-/// What `*.domain` means: all below, as a wildcard in a zone.
-const STAR: Scope = Scope::Subdomains;
+/// What `*.domain` means. A wildcard in a zone would not be the domain itself, but whoever publishes such lists means it too.
+const STAR: Scope = Scope::Domain;
 
 /// Options of an adblock rule with which it is still about a domain as a whole.
 const HARMLESS_OPTIONS: &[&[u8]] = &[b"important", b"all", b"document", b"doc"];
@@ -71,8 +71,6 @@ pub enum Scope {
     Name,
     /// This one and all below.
     Domain,
-    /// All below this one.
-    Subdomains,
 }
 
 impl Scope {
@@ -81,7 +79,6 @@ impl Scope {
         match self {
             Self::Name => is_whole,
             Self::Domain => true,
-            Self::Subdomains => !is_whole,
         }
     }
 }

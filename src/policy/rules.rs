@@ -337,27 +337,22 @@ fn is_in(bits: u64, word: u64) -> bool {
     word & bits == bits
 }
 
-/// 1 to 6.
+/// 1 to 4.
 fn kind_of(action: Action, scope: Scope) -> u8 {
     let scope = match scope {
         Scope::Name => 1,
         Scope::Domain => 2,
-        Scope::Subdomains => 3,
     };
     match action {
         Action::Block => scope,
-        Action::Allow => 3 + scope,
+        Action::Allow => 2 + scope,
     }
 }
 
 fn rule_of(slot: u64) -> (Action, Scope) {
     let kind = slot >> SOURCE_BITS & ((1 << KIND_BITS) - 1);
-    let action = if kind > 3 { Action::Allow } else { Action::Block };
-    let scope = match kind {
-        1 | 4 => Scope::Name,
-        2 | 5 => Scope::Domain,
-        _ => Scope::Subdomains,
-    };
+    let action = if kind > 2 { Action::Allow } else { Action::Block };
+    let scope = if kind % 2 == 1 { Scope::Name } else { Scope::Domain };
     (action, scope)
 }
 

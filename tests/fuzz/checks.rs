@@ -3,7 +3,7 @@
 
 use std::io::BufReader;
 
-use tacenda::policy::list::{self, Action, Scope};
+use tacenda::policy::list::{self, Action};
 use tacenda::policy::records;
 use tacenda::policy::rules;
 use tacenda::wire::answer::{Answer, TtlLimits};
@@ -98,7 +98,7 @@ pub fn list(octets: &[u8]) {
         let tally = list::read(octets, action, |line, rule| {
             assert_eq!(uncompressed_len(rule.name, 0), Ok(rule.name.len()));
             assert!(!rule.name.iter().any(u8::is_ascii_uppercase));
-            names.push((line, rule.name.to_vec(), rule.scope));
+            names.push((line, rule.name.to_vec()));
             true
         })
         .expect("memory can be read");
@@ -109,16 +109,9 @@ pub fn list(octets: &[u8]) {
         let table = builder.build();
         assert!(table.len() <= names.len());
         // The first rules only: each is looked for in the whole list.
-        for (line, name, scope) in names.iter().take(8) {
-            let asked = match scope {
-                Scope::Name | Scope::Domain => name.clone(),
-                Scope::Subdomains => [b"\x01x", name.as_slice()].concat(),
-            };
-            if asked.len() > 255 {
-                continue;
-            }
-            let decision = table.decide(&asked).expect("the name of a rule is decided on");
-            let found = list::find_line(octets, action, &asked).expect("memory can be read");
+        for (line, name) in names.iter().take(8) {
+            let decision = table.decide(name).expect("the name of a rule is decided on");
+            let found = list::find_line(octets, action, name).expect("memory can be read");
             let (found, text) = found.expect("what decided is there");
             assert!(text.is_ascii() && !text.contains(|c: char| c.is_ascii_control()));
             assert!(action == Action::Block || decision.action == Action::Allow);

@@ -48,14 +48,14 @@ fn names_on_a_list_are_answered_here_over_udp_and_tcp() {
     };
     let ads = file(
         "ads",
-        "# comment\nads.example\n*.only-below.example\n||adblock.example^\n0.0.0.0 host.example\n/banner[0-9]+/\n",
+        "# comment\nads.example\n*.star.example\n||adblock.example^\n0.0.0.0 host.example\n/banner[0-9]+/\n",
     );
     let good = file("good", "good.ads.example\n");
     let daemon = start(&upstream, &format!("block = [\"{ads}\"]\nallow = [\"{good}\"]\n"));
     for name in [
         "ads.example",
         "x.Ads.Example",
-        "a.only-below.example",
+        "a.star.example",
         "x.adblock.example",
         "host.example",
         "cdn.site.example",
@@ -77,7 +77,7 @@ fn names_on_a_list_are_answered_here_over_udp_and_tcp() {
     for name in [
         "good.ads.example",
         "x.good.ads.example",
-        "only-below.example",
+        "xstar.example",
         "x.host.example",
         "www.example",
     ] {

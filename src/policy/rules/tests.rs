@@ -35,7 +35,7 @@ fn the_longest_match_decides_and_allow_beats_block() {
         ("a.bad.good.ads.example", Some((Action::Block, 2, 4))),
         ("exact.net", Some((Action::Block, 0, 2))),
         ("www.exact.net", None),
-        ("wild.net", None),
+        ("wild.net", Some((Action::Block, 2, 2))),
         ("www.wild.net", Some((Action::Block, 2, 2))),
         ("notwild.net", None),
         ("net", None),
@@ -136,7 +136,7 @@ fn a_thousand_rules_of_each_kind_are_told_apart() {
         for (label, at, below) in [
             ("n", Some(Action::Block), None),
             ("d", Some(Action::Block), Some(Action::Block)),
-            ("s", None, Some(Action::Block)),
+            ("s", Some(Action::Block), Some(Action::Block)),
             ("a", Some(Action::Allow), Some(Action::Allow)),
             ("x", None, None),
         ] {
@@ -158,7 +158,7 @@ type Line = (String, Action, Scope, String);
 fn line() -> impl Strategy<Value = Line> {
     let forms = vec![
         ("||", "^", Action::Block, Scope::Domain),
-        ("*.", "", Action::Block, Scope::Subdomains),
+        ("*.", "", Action::Block, Scope::Domain),
         ("0.0.0.0 ", "", Action::Block, Scope::Name),
         ("@@||", "^", Action::Allow, Scope::Domain),
     ];
@@ -175,7 +175,6 @@ fn naive(lists: &[(Action, Vec<Line>)], qname: &str) -> Option<(Action, u16, u8)
             let is_covered = match scope {
                 Scope::Name => qname == name,
                 Scope::Domain => qname == name || is_below,
-                Scope::Subdomains => is_below,
             };
             let is_allowed = *action == Action::Allow || *list == Action::Allow;
             let rank = (name.split('.').count(), is_allowed);
