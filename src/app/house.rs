@@ -68,7 +68,7 @@ impl House {
         let public = Road::new(Arc::new(cache), pool).with_time_servers(undated);
         let blocking = Blocking::new(config.policy.block_answer);
         followers.extend(keeper(&config.policy, &blocking));
-        let policy = policy(&config.policy)
+        let policy = policy(config)
             .with_routes(zones(&config.routes))
             .with_blocking(blocking);
         let resolver = Resolver::with_routes(policy, public, roads(&config.routes, ttls)?);
@@ -79,8 +79,15 @@ impl House {
     }
 }
 
-fn policy(config: &PolicyConfig) -> Policy {
-    let own = host_names();
+fn policy(config: &Config) -> Policy {
+    // To another machine our own name is not 127.0.0.1.
+    let is_ours_alone = config
+        .listen
+        .addresses
+        .iter()
+        .all(|address| address.ip().to_canonical().is_loopback());
+    let own = if is_ours_alone { host_names() } else { Vec::new() };
+    let config = &config.policy;
     let local = if config.local_names {
         LocalNames::new(&config.let_out, own.iter().map(String::as_str))
     } else {

@@ -12,7 +12,7 @@ use crate::policy::blocking::Blocking;
 use crate::policy::list::Action;
 use crate::policy::rules::{Builder, MAX_SOURCES, Rules};
 
-/// How often is looked whether a file has changed: whoever edits one will try it within a minute, and a look costs a system call a file.
+/// How often is looked whether a file has changed; one that has is read when it is the same at two looks. Whoever edits one tries it within a minute, and a look costs a system call a file.
 const LOOK_INTERVAL: Duration = Duration::from_secs(10);
 
 /// A file or a folder of the configuration.
@@ -27,25 +27,53 @@ type Stamp = (PathBuf, Action, Option<(SystemTime, u64)>);
 
 /// Keeps the rules in force. Never ends by itself. Cancel-safe.
 pub(super) async fn keep(paths: Vec<ListPath>, blocking: Blocking) {
-    let mut seen = None;
+    let mut keeper = Keeper::default();
     loop {
         let look = paths.clone();
         // What cannot be found out now is found out next time.
-        let stamps = spawn_blocking(move || stamps(&look)).await.unwrap_or_default();
-        if seen.as_ref() != Some(&stamps) {
-            let files = stamps.clone();
-            match spawn_blocking(move || load(&files)).await {
-                Ok(Ok(rules)) => {
+        if let Ok(stamps) = spawn_blocking(move || stamps(&look)).await
+            && keeper.wants(&stamps)
+        {
+            let (files, in_force) = (stamps.clone(), blocking.count());
+            let loaded = spawn_blocking(move || load(&files, in_force)).await;
+            match loaded.unwrap_or_else(|_| Err("the lists cannot be read".to_owned())) {
+                Ok(rules) => {
                     tracing::info!(rules = rules.len(), files = stamps.len(), "lists are in force");
                     blocking.publish(rules);
+                    keeper.in_force = Some(stamps);
+                    keeper.problem = None;
                 }
-                Ok(Err(problem)) => tracing::warn!("{problem}: the lists from before stay in force"),
-                Err(_) => tracing::error!("the lists cannot be read: the ones from before stay in force"),
+                Err(problem) => keeper.complain(problem),
             }
-            // A broken set is one line, until something changes.
-            seen = Some(stamps);
         }
         sleep(LOOK_INTERVAL).await;
+    }
+}
+
+/// What was seen at earlier looks.
+#[derive(Default)]
+struct Keeper {
+    last: Option<Vec<Stamp>>,
+    in_force: Option<Vec<Stamp>>,
+    problem: Option<String>,
+}
+
+impl Keeper {
+    /// Whether these files should be read: they are others than those in force, and nobody is writing them any more. The first time
+    /// nobody waits.
+    fn wants(&mut self, stamps: &[Stamp]) -> bool {
+        let is_first = self.last.is_none();
+        let is_calm = self.last.as_deref() == Some(stamps);
+        self.last = Some(stamps.to_vec());
+        self.in_force.as_deref() != Some(stamps) && (is_first || is_calm)
+    }
+
+    /// One line for one problem: it is tried again with every look, because not everything that mends a file changes its stamp.
+    fn complain(&mut self, problem: String) {
+        if self.problem.as_ref() != Some(&problem) {
+            tracing::warn!("{problem}: the lists from before stay in force");
+        }
+        self.problem = Some(problem);
     }
 }
 
@@ -77,8 +105,8 @@ fn is_list(path: &Path) -> bool {
     !is_hidden && path.is_file()
 }
 
-/// All or nothing.
-fn load(files: &[Stamp]) -> Result<Rules, String> {
+/// All or nothing. Where rules are in force, a list without any is taken for a download that failed.
+fn load(files: &[Stamp], in_force: usize) -> Result<Rules, String> {
     if files.len() > usize::from(MAX_SOURCES) {
         return Err(format!("more than {MAX_SOURCES} lists"));
     }
@@ -91,6 +119,9 @@ fn load(files: &[Stamp]) -> Result<Rules, String> {
             .map_err(|error| told(&error))?;
         if tally.is_no_list() {
             return Err(told(&"no line of it is a name"));
+        }
+        if tally.rules == 0 && in_force > 0 && *action == Action::Block {
+            return Err(told(&"it is empty"));
         }
         if tally.skipped > 0 {
             let lines: Vec<_> = tally.first_skipped.iter().map(|(line, _)| line.to_string()).collect();
@@ -122,7 +153,7 @@ mod tests {
     }
 
     fn count(folder: &Path, names: &[(&str, Action)]) -> Result<usize, String> {
-        load(&stamps(&paths(folder, names))).map(|rules| rules.len())
+        load(&stamps(&paths(folder, names)), 0).map(|rules| rules.len())
     }
 
     #[test]
@@ -144,6 +175,19 @@ mod tests {
             ("allow", Action::Allow),
         ];
         assert_eq!(count(folder.path(), &all), Ok(6));
+    }
+
+    #[test]
+    fn files_that_are_being_written_are_waited_for_and_failures_are_tried_again() {
+        let stamp = |len| vec![(PathBuf::from("x"), Action::Block, Some((SystemTime::UNIX_EPOCH, len)))];
+        let mut keeper = Keeper::default();
+        assert!(keeper.wants(&stamp(1)), "at once");
+        assert!(keeper.wants(&stamp(1)), "again, because it failed");
+        keeper.in_force = Some(stamp(1));
+        assert_eq!(
+            [1, 2, 3, 3].map(|len| keeper.wants(&stamp(len))),
+            [false, false, false, true]
+        );
     }
 
     #[test]
@@ -173,6 +217,9 @@ mod tests {
         fs::write(&file, "<html>nothing here</html>\n").unwrap();
         sleep(LOOK_INTERVAL * 3).await;
         assert_eq!(blocking.count(), 1, "the old list");
+        fs::write(&file, "").unwrap();
+        sleep(LOOK_INTERVAL * 3).await;
+        assert_eq!(blocking.count(), 1, "a download that failed");
         fs::write(&file, "a.example\nb.example\nc.example\n").unwrap();
         until(3).await;
         keeper.abort();

@@ -62,16 +62,15 @@ impl Remembered {
     /// Keeps a host's addresses, on the disk too if that can be written; it blocks for as long as that takes.
     pub(super) fn learned(&self, host: &str, addresses: &[IpAddr]) {
         let addresses = addresses.to_vec();
-        let text = {
-            let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
-            hosts.insert(host.to_owned(), Learned { at: now(), addresses });
-            hosts.iter().fold(String::new(), |mut text, (host, learned)| {
-                let addresses: Vec<_> = learned.addresses.iter().map(ToString::to_string).collect();
-                // Writing to a string does not fail.
-                let _ = writeln!(text, "{host} {} {}", learned.at, addresses.join(","));
-                text
-            })
-        };
+        // Held until it is written: a second writer would take the same file beside it.
+        let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
+        hosts.insert(host.to_owned(), Learned { at: now(), addresses });
+        let mut text = String::new();
+        for (host, learned) in hosts.iter() {
+            let addresses: Vec<_> = learned.addresses.iter().map(ToString::to_string).collect();
+            // Writing to a string does not fail.
+            let _ = writeln!(text, "{host} {} {}", learned.at, addresses.join(","));
+        }
         // Logged there; this run knows the addresses all the same.
         let _ = self.state.write(FILE, text.as_bytes());
     }

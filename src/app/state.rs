@@ -62,8 +62,19 @@ impl State {
     pub(super) fn secret(&self, fresh: [u8; SECRET_LEN]) -> [u8; SECRET_LEN] {
         // Two hexadecimal digits an octet and a line's end.
         let limit = u64::try_from(2 * SECRET_LEN + 1).unwrap_or(u64::MAX);
-        if let Some(secret) = self.read(SECRET_FILE, limit).as_deref().and_then(decode) {
-            return secret;
+        let path = self.folder.join(SECRET_FILE);
+        match file::read(&path, limit) {
+            Ok(text) => {
+                if let Some(secret) = text.as_deref().and_then(decode) {
+                    return secret;
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {}
+            // It may be there and whole: another one for this run only, or all domains would move for good.
+            Err(error) => {
+                tracing::warn!(file = %path.display(), %error, "the secret cannot be read: domains are spread anew for this run");
+                return fresh;
+            }
         }
         let text = data_encoding::HEXLOWER.encode(&fresh) + "\n";
         // Logged there; this run has a secret all the same.

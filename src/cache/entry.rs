@@ -33,6 +33,8 @@ pub struct Entry {
     /// Hits in the last tenth of the lifetime, up to [`LATE_HITS`].
     late_hits: AtomicU32,
     is_overruled: AtomicBool,
+    /// Of the rules that it was last looked at under.
+    generation: AtomicU64,
 }
 
 impl Entry {
@@ -51,6 +53,7 @@ impl Entry {
             next_renewal: AtomicU64::new(0),
             late_hits: AtomicU32::new(0),
             is_overruled: AtomicBool::new(false),
+            generation: AtomicU64::new(0),
         }
     }
 
@@ -63,6 +66,16 @@ impl Entry {
     /// Writes the response to `query` as one past its end; see [`Answer::write_stale`].
     pub fn write_stale(&self, query: &Query<'_>, out: &mut [u8]) -> usize {
         self.answer.write_stale(query, out)
+    }
+
+    /// Whether it was looked at under rules of this generation.
+    pub fn is_of(&self, generation: u64) -> bool {
+        self.generation.load(Relaxed) == generation
+    }
+
+    /// It was looked at, and may be given.
+    pub fn passed(&self, generation: u64) {
+        self.generation.store(generation, Relaxed);
     }
 
     /// The answer.

@@ -19,7 +19,7 @@ impl Draft {
         self.check_upstreams(problems);
         self.check_cache(problems);
         self.policy.check(problems);
-        route::check(&self.routes, problems);
+        route::check(&self.routes, &self.policy.let_out.value, problems);
         if self.time_servers.value.len() > MAX_TIME_SERVERS {
             let help = "a name stands for all names below it";
             problems.push(problem(&self.time_servers.place, "more than 32 time servers", help));

@@ -9,6 +9,7 @@ use super::problem::{Place, Problem, Sourced};
 use super::show::{Lines, list, quoted};
 use super::values::{Complaint, parse_domain, parse_roots};
 use super::{Roots, RouteConfig};
+use crate::policy::local;
 use crate::serve::{Network, NetworkError};
 use crate::upstream::connect::Interface;
 use crate::upstream::endpoint::Host;
@@ -21,7 +22,8 @@ pub(super) struct DraftRoute {
     zones: Sourced<Vec<Sourced<String>>>,
     networks: Sourced<Vec<Sourced<Network>>>,
     upstreams: Sourced<Vec<Sourced<RouteEndpoint>>>,
-    interface: Option<Sourced<Interface>>,
+    /// `None` in it is any.
+    interface: Option<Sourced<Option<Interface>>>,
     roots: Sourced<Roots>,
 }
 
@@ -79,8 +81,17 @@ impl DraftRoute {
             ));
         }
         for upstream in &self.upstreams.value {
-            let RouteEndpoint::Encrypted(endpoint) = &upstream.value else {
-                continue;
+            let endpoint = match &upstream.value {
+                RouteEndpoint::Encrypted(endpoint) => endpoint,
+                RouteEndpoint::Plain(endpoint) => {
+                    if self.interface.is_none() && !endpoint.server.ip().to_canonical().is_loopback() {
+                        let message =
+                            "classic DNS without an interface: when the VPN is down these names leave by the LAN";
+                        let help = "write for example interface = \"tun0\", or \"any\" if that is what you want";
+                        problems.push(problem(&upstream.place, message, help));
+                    }
+                    continue;
+                }
             };
             if let Host::Name(host) = &endpoint.host
                 && endpoint.built_in_addresses().is_empty()
@@ -92,7 +103,7 @@ impl DraftRoute {
                     "write its address, as in \"tls://10.8.0.1\"",
                 ));
             }
-            if let Some(interface) = &self.interface {
+            if let Some(interface) = self.interface.as_ref().filter(|interface| interface.value.is_some()) {
                 let message = "an encrypted upstream is not bound to an interface in this version";
                 problems.push(problem(
                     &interface.place,
@@ -112,7 +123,7 @@ impl DraftRoute {
                 .iter()
                 .map(|upstream| upstream.value.clone())
                 .collect(),
-            interface: self.interface.as_ref().map(|interface| interface.value.clone()),
+            interface: self.interface.as_ref().and_then(|interface| interface.value.clone()),
             roots: self.roots.value.clone(),
         }
     }
@@ -129,14 +140,15 @@ impl DraftRoute {
         let upstreams = self.upstreams.value.iter().map(|upstream| upstream.value.to_string());
         lines.value("upstream", &list(upstreams), &self.upstreams.place);
         if let Some(interface) = &self.interface {
-            lines.value("interface", &quoted(&interface.value.to_string()), &interface.place);
+            let name = interface.value.as_ref().map_or("any", Interface::name);
+            lines.value("interface", &quoted(name), &interface.place);
         }
         lines.value("roots", &quoted(&self.roots.value.to_string()), &self.roots.place);
     }
 }
 
 /// Reports what does not fit together in the routes.
-pub(super) fn check(routes: &Sourced<Vec<DraftRoute>>, problems: &mut Vec<Problem>) {
+pub(super) fn check(routes: &Sourced<Vec<DraftRoute>>, let_out: &[Sourced<String>], problems: &mut Vec<Problem>) {
     if routes.value.len() > MAX_ROUTES {
         problems.push(problem(
             &routes.place,
@@ -148,6 +160,15 @@ pub(super) fn check(routes: &Sourced<Vec<DraftRoute>>, problems: &mut Vec<Proble
     for route in &routes.value {
         route.check(problems);
         for (zone, place) in route.all_zones() {
+            let top = zone.rsplit('.').next().unwrap_or_default().to_owned();
+            if local::is_never_asked(&zone) && !let_out.iter().any(|out| out.value == top) {
+                let message = format!("names of `{top}` are never asked");
+                problems.push(problem(
+                    place,
+                    &message,
+                    &format!("let-out = [\"{top}\"] under [policy] opens them"),
+                ));
+            }
             if seen.contains(&zone) {
                 let message = format!("`{zone}` has a route already");
                 problems.push(problem(
@@ -179,9 +200,12 @@ fn parse_upstream(text: &str) -> Result<RouteEndpoint, Complaint> {
         .map_err(|error: RouteEndpointError| error.to_string().into())
 }
 
-fn parse_interface(text: &str) -> Result<Interface, Complaint> {
+fn parse_interface(text: &str) -> Result<Option<Interface>, Complaint> {
+    if text == "any" {
+        return Ok(None);
+    }
     let wrong = |_| Complaint::new("not the name of an interface", "write for example \"tun0\"");
-    text.parse().map_err(wrong)
+    text.parse().map(Some).map_err(wrong)
 }
 
 /// Each has a cache and sockets of its own.

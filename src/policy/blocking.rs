@@ -1,5 +1,6 @@
 //! What the user wants blocked: the rules of his lists, which are swapped whole while queries are answered.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use super::list::Action;
@@ -19,6 +20,8 @@ pub enum BlockAnswer {
 #[derive(Clone, Debug, Default)]
 pub struct Blocking {
     rules: Arc<RwLock<Arc<Rules>>>,
+    /// How often they were swapped.
+    generation: Arc<AtomicU64>,
     answer: BlockAnswer,
 }
 
@@ -27,6 +30,7 @@ impl Blocking {
     pub fn new(answer: BlockAnswer) -> Self {
         Self {
             rules: Arc::default(),
+            generation: Arc::default(),
             answer,
         }
     }
@@ -37,6 +41,12 @@ impl Blocking {
         // The old ones are freed outside the lock: queries wait for a pointer's time.
         let old = std::mem::replace(&mut *self.rules.write().unwrap_or_else(PoisonError::into_inner), rules);
         drop(old);
+        self.generation.fetch_add(1, Ordering::Release);
+    }
+
+    /// Answers that were looked at under an older number must be looked at again.
+    pub(super) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
     }
 
     /// How many rules are in force.

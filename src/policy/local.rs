@@ -93,7 +93,9 @@ impl LocalNames {
             msdcs = msdcs.or_else(|| is_msdcs(label).then_some(label.at));
             (last, count) = (label, count + 1);
         }
-        if self.own.iter().any(|own| **own == *qname) {
+        // Of a name with dots only the addresses: its mail, its keys and its zone are the public's to know.
+        let is_ours = matches!(qtype, RecordType::A | RecordType::AAAA) || (count == 1 && !is_about_a_zone(qtype));
+        if is_ours && self.own.iter().any(|own| **own == *qname) {
             return Some(loopback(qtype, 0));
         }
         if is_listed(last.octets)
@@ -101,9 +103,10 @@ impl LocalNames {
         {
             return said;
         }
-        // Who asks for the keys of a top-level domain validates.
+        // Who asks for the keys of a top-level domain validates. Not NXDOMAIN: some of these words are domains, and a cache behind us
+        // might believe that nothing is below them (RFC 8020).
         if count == 1 && self.single_labels && !is_about_a_zone(qtype) {
-            return Some(nothing(0));
+            return Some(no_data(0));
         }
         if self.first_labels.contains(&first.octets) {
             return Some(nothing(0));
@@ -130,6 +133,12 @@ impl LocalNames {
             Kind::LoopbackName => Some(nothing(at)),
         })
     }
+}
+
+/// Whether names of a zone are never asked of anybody, a route's resolver neither, unless they are let out.
+pub fn is_never_asked(zone: &str) -> bool {
+    let top = zone.rsplit('.').next().unwrap_or(zone);
+    ["localhost", "onion", "invalid", "alt"].contains(&top)
 }
 
 /// Whether `let_out` may have this word.
@@ -359,8 +368,6 @@ mod tests {
             ("1.d.f.ip6.arpa", "d.f.ip6.arpa"),
             ("1.0.8.e.f.ip6.arpa", "8.e.f.ip6.arpa"),
             ("8.b.d.0.1.0.0.2.ip6.arpa.b.e.f.ip6.arpa", "b.e.f.ip6.arpa"),
-            ("printer", "printer"),
-            ("wpad", "wpad"),
             ("wpad.hotel.example", "wpad.hotel.example"),
             ("isatap.example.com", "isatap.example.com"),
             ("_ldap._tcp.dc._msdcs.ad.example", "_msdcs.ad.example"),
@@ -410,8 +417,17 @@ mod tests {
         for qname in ["localhost", "a.b.localhost", "laptop", "laptop.corp.example"] {
             let a = Synthesis::Record(A, &[127, 0, 0, 1]);
             assert_eq!(verdict(&all(), qname, A), Some(a), "{qname}");
+        }
+        for qname in ["localhost", "a.b.localhost", "laptop", "printer", "wpad"] {
             let mx = verdict(&all(), qname, RecordType(15));
             assert!(matches!(mx, Some(Synthesis::Negative(Rcode::NOERROR, _))), "{qname}");
+        }
+        for qtype in [RecordType(15), RecordType::SOA, RecordType::DS] {
+            assert_eq!(
+                verdict(&all(), "laptop.corp.example", qtype),
+                None,
+                "the public's to know"
+            );
         }
         let reverse = verdict(&all(), "1.0.0.127.in-addr.arpa", RecordType::PTR);
         assert_eq!(reverse, Some(Synthesis::Record(RecordType::PTR, LOCALHOST)));

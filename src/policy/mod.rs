@@ -93,6 +93,11 @@ impl Policy {
         self.rebind.allows(key.qname(), answer) && !self.leads_to_what_is_blocked(key.qname(), answer)
     }
 
+    /// Of the rules by which [`Policy::allows`] decides. To be read before it is asked.
+    pub fn generation(&self) -> u64 {
+        self.blocking.generation()
+    }
+
     fn leads_to_what_is_blocked(&self, qname: &[u8], answer: &Answer) -> bool {
         let blocked = |name: &Vec<u8>| self.blocking.decide(name) == Some(Action::Block);
         self.blocking.count() > 0

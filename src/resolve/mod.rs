@@ -123,7 +123,14 @@ impl Resolver {
             Verdict::Route(number) => Some(number),
         };
         let Road { cache, pool, .. } = self.parts.road(route);
-        match cache.get(&key, now, pool.recoveries()) {
+        let policy = route.is_none().then_some(&self.parts.policy);
+        let found = cache.get(&key, now, pool.recoveries());
+        let found = match found {
+            // Rules that came after it do not let it pass: it is asked for anew.
+            Found::Fresh(entry) | Found::Stale(entry, _) if !road::is_allowed(policy, &key, &entry) => Found::Nothing,
+            found => found,
+        };
+        match found {
             Found::Fresh(entry) => {
                 let len = entry.write(query, now, out);
                 if asks && cache.wants_renewal(&entry, now) {

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::inflight::{Inflight, MAX_FLIGHTS};
 use super::{Failure, Purpose, Settled};
-use crate::cache::{Cache, Found};
+use crate::cache::{Cache, Entry, Found};
 use crate::policy::Policy;
 use crate::upstream::pool::Pool;
 use crate::upstream::undated::Undated;
@@ -23,6 +23,21 @@ pub struct Road {
     pub(super) pool: Pool,
     undated: Option<Undated>,
     pub(super) inflight: Inflight<Settled>,
+}
+
+/// Whether an answer from the cache may be given: rules that are newer than its last look are applied once. Without a policy, as on a
+/// route, everything may.
+pub(super) fn is_allowed(policy: Option<&Policy>, key: &QuestionKey, entry: &Entry) -> bool {
+    let Some(policy) = policy else { return true };
+    let generation = policy.generation();
+    if entry.is_of(generation) {
+        return true;
+    }
+    let is_allowed = policy.allows(key, entry.answer());
+    if is_allowed {
+        entry.passed(generation);
+    }
+    is_allowed
 }
 
 impl Road {
@@ -65,12 +80,15 @@ impl Road {
         // Between the asker's own look into the cache and its turn here, the same question may have been answered.
         match self.cache.get(key, now, roads) {
             Found::Fresh(entry) if purpose == Purpose::Renewal && entry.is_ending(now) => {}
-            Found::Fresh(entry) => return Settled::Answer(entry),
+            Found::Fresh(entry) if is_allowed(policy, key, &entry) => return Settled::Answer(entry),
+            Found::Fresh(_) => {}
             Found::Failure(failure) | Found::Stale(_, Some(failure)) => {
                 return Settled::Failure(Failure::Cached(failure.ede));
             }
             Found::Nothing | Found::Stale(_, None) => {}
         }
+        // Before the answer is looked at: what changes meanwhile has it looked at again.
+        let generation = policy.map_or(0, Policy::generation);
         match self.ask_upstream(key, deadline).await {
             Ok(Answered { answer, stored }) => {
                 let is_allowed = policy.is_none_or(|policy| policy.allows(key, &answer));
@@ -79,7 +97,9 @@ impl Road {
                 } else {
                     answer.withheld(WITHHELD_TTL)
                 };
-                Settled::Answer(self.cache.put(key, answer, stored.into_std()))
+                let entry = self.cache.put(key, answer, stored.into_std());
+                entry.passed(generation);
+                Settled::Answer(entry)
             }
             Err(error) => {
                 let failure = Failure::Upstream(error);

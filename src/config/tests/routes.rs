@@ -3,7 +3,7 @@
 use super::*;
 use crate::policy::local;
 
-const ROUTE: &str = "[[route]]\nzones = [\"Corp.Example\"]\nnetworks = [\"10.8.0.0/16\"]\nupstream = [\"udp://10.8.0.1\", \"tls://10.8.0.2\"]\n";
+const ROUTE: &str = "[[route]]\nzones = [\"Corp.Example\"]\nnetworks = [\"10.8.0.0/16\"]\nupstream = [\"udp://127.0.0.1\", \"tls://10.8.0.2\"]\n";
 
 #[test]
 fn a_route_is_read_and_shown() {
@@ -12,7 +12,7 @@ fn a_route_is_read_and_shown() {
     assert_eq!(route.zones, ["corp.example", "8.10.in-addr.arpa"]);
     assert_eq!(
         route.upstreams.iter().map(ToString::to_string).collect::<Vec<_>>(),
-        ["udp://10.8.0.1", "tls://10.8.0.2"]
+        ["udp://127.0.0.1", "tls://10.8.0.2"]
     );
     assert_eq!(config(&loaded.to_string()), loaded.config, "what is shown loads again");
     let bound = config(&format!(
@@ -24,6 +24,8 @@ fn a_route_is_read_and_shown() {
         Some("tun0")
     );
     assert!(config("").routes.is_empty());
+    let any = config("[[route]]\nzones = [\"lan\"]\nupstream = [\"udp://192.168.1.1\"]\ninterface = \"any\"\n");
+    assert_eq!(any.routes[0].interface, None);
 }
 
 #[test]
@@ -58,6 +60,16 @@ fn routes_that_cannot_be_used() {
             "[[route]]\nzones = [\"a.example\", \"A.example.\"]\nupstream = [\"udp://10.8.0.1\"]\n",
             "2:23",
             "has a route already",
+        ),
+        (
+            "[[route]]\nzones = [\"a.example\"]\nupstream = [\"udp://10.8.0.1\"]\n",
+            "3:13",
+            "these names leave by the LAN",
+        ),
+        (
+            "[[route]]\nzones = [\"x.onion\"]\nupstream = [\"udp://127.0.0.1:9053\"]\n",
+            "2:10",
+            "let-out = [\"onion\"]",
         ),
         (
             "[[route]]\nzones = [\"a.example\"]\nupstream = [\"tls://10.8.0.1\"]\ninterface = \"tun0\"\n",
