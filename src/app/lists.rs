@@ -12,7 +12,8 @@ use crate::policy::blocking::Blocking;
 use crate::policy::list::Action;
 use crate::policy::rules::{Builder, MAX_SOURCES, Rules};
 
-/// How often is looked whether a file has changed; one that has is read when it is the same at two looks. Whoever edits one tries it within a minute, and a look costs a system call a file.
+/// How often the files are looked at for a change; a changed one is read once two looks agree.
+/// Whoever edits a list tries it within a minute, and a look costs one system call a file.
 const LOOK_INTERVAL: Duration = Duration::from_secs(10);
 
 /// A file or a folder of the configuration.
