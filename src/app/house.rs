@@ -32,8 +32,7 @@ use crate::upstream::route_endpoint::RouteEndpoint;
 use crate::upstream::select;
 use crate::upstream::undated::Undated;
 use crate::wire::answer::TtlLimits;
-use crate::wire::question::QuestionKey;
-use crate::wire::record::RecordType;
+use crate::wire::domains::canonical;
 
 /// Keeps the addresses of one upstream, or the lists; to be run as long as that is in use. Never ends by itself.
 type Follower = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -118,11 +117,8 @@ fn keeper(config: &PolicyConfig, blocking: &Blocking) -> Option<Follower> {
 /// The zones of all routes, by the route's number.
 fn zones(routes: &[RouteConfig]) -> Routes {
     let zones = routes.iter().enumerate().flat_map(|(number, route)| {
-        let zones = route
-            .zones
-            .iter()
-            .filter_map(|zone| QuestionKey::of_host(zone, RecordType::A));
-        zones.map(move |key| (key.qname().into(), number))
+        let zones = route.zones.iter().filter_map(|zone| canonical(zone));
+        zones.map(move |zone| (zone, number))
     });
     Routes::new(zones)
 }

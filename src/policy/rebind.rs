@@ -4,24 +4,22 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::wire::answer::Answer;
-use crate::wire::question::QuestionKey;
-use crate::wire::record::RecordType;
+use crate::wire::domains::Domains;
 
 /// Which answers of public resolvers are withheld.
 #[derive(Clone, Debug)]
 pub struct Rebind {
     is_on: bool,
-    /// Domains that may have private addresses, canonical, in wire form.
-    allowed: Vec<Vec<u8>>,
+    /// May have private addresses.
+    allowed: Domains,
 }
 
 impl Rebind {
     /// Withholds private addresses of all names but those at or below `allowed`; what is no name is left out.
     pub fn on<'a>(allowed: impl Iterator<Item = &'a str>) -> Self {
-        let key = |name: &str| QuestionKey::of_host(name, RecordType::A);
         Self {
             is_on: true,
-            allowed: allowed.filter_map(key).map(|key| key.qname().to_vec()).collect(),
+            allowed: Domains::of_hosts(allowed),
         }
     }
 
@@ -29,25 +27,13 @@ impl Rebind {
     pub fn off() -> Self {
         Self {
             is_on: false,
-            allowed: Vec::new(),
+            allowed: Domains::default(),
         }
     }
 
     /// Whether an answer for this canonical name in wire form may be given.
     pub(super) fn allows(&self, qname: &[u8], answer: &Answer) -> bool {
-        !self.is_on || !answer.addresses().any(is_private) || self.is_allowed(qname)
-    }
-
-    fn is_allowed(&self, qname: &[u8]) -> bool {
-        let mut at = 0;
-        while let Some(rest) = qname.get(at..) {
-            if self.allowed.iter().any(|domain| domain == rest) {
-                return true;
-            }
-            let Some(len @ 1..) = rest.first().copied() else { break };
-            at += usize::from(len) + 1;
-        }
-        false
+        !self.is_on || !answer.addresses().any(is_private) || self.allowed.cover(qname)
     }
 }
 

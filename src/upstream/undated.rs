@@ -9,16 +9,15 @@ use tokio::time::Instant;
 
 use super::pool::Pool;
 use super::{Answered, AskError};
+use crate::wire::domains::Domains;
 use crate::wire::question::QuestionKey;
-use crate::wire::record::RecordType;
 
 /// Builds the upstreams that do not look at dates; `None` if they cannot be had.
 pub type Build = Box<dyn Fn() -> Option<Pool> + Send + Sync>;
 
 /// The names of time servers, and whom they are asked of while dates cannot be judged.
 pub struct Undated {
-    /// Canonical, in wire form.
-    names: Vec<Vec<u8>>,
+    names: Domains,
     build: Build,
     /// Made when it is needed first, which on most hosts is never.
     pool: OnceLock<Option<Pool>>,
@@ -27,9 +26,8 @@ pub struct Undated {
 impl Undated {
     /// For these names and all below them; what is no name is left out.
     pub fn new<'a>(names: impl Iterator<Item = &'a str>, build: Build) -> Self {
-        let wire = |name: &str| QuestionKey::of_host(name, RecordType::A);
         Self {
-            names: names.filter_map(wire).map(|key| key.qname().to_vec()).collect(),
+            names: Domains::of_hosts(names),
             build,
             pool: OnceLock::new(),
         }
@@ -37,8 +35,7 @@ impl Undated {
 
     /// Whether the question is for a time server.
     pub fn is_for(&self, key: &QuestionKey) -> bool {
-        let is_below = |name: &Vec<u8>| suffixes(key.qname()).any(|suffix| suffix == name);
-        self.names.iter().any(is_below)
+        self.names.cover(key.qname())
     }
 
     /// [`Pool::ask`], without a look at the dates of certificates.
@@ -57,15 +54,6 @@ impl Undated {
             None => Err(AskError::Network),
         }
     }
-}
-
-/// A name in wire form and those above it, without the root.
-fn suffixes(qname: &[u8]) -> impl Iterator<Item = &[u8]> {
-    std::iter::successors(Some(qname), |name| {
-        let len = usize::from(*name.first()?);
-        name.get(len + 1..)
-    })
-    .take_while(|name| name.len() > 1)
 }
 
 impl fmt::Debug for Undated {

@@ -9,6 +9,7 @@ mod addresses;
 pub mod answer;
 mod chain;
 mod compress;
+pub mod domains;
 pub mod edns;
 pub mod frame;
 pub mod header;

@@ -98,13 +98,7 @@ impl Name {
 
     /// The name itself, its parent, and so on to the root.
     pub fn suffixes(&self) -> impl Iterator<Item = &[u8]> {
-        let mut rest = Some(self.octets());
-        std::iter::from_fn(move || {
-            let suffix = rest?;
-            let length = usize::from(*suffix.first()?);
-            rest = if length == 0 { None } else { suffix.get(1 + length..) };
-            Some(suffix)
-        })
+        suffixes(self.octets())
     }
 
     fn push(&mut self, octets: &[u8]) -> Result<(), ParseError> {
@@ -117,6 +111,17 @@ impl Name {
         self.len = u8::try_from(end).map_err(|_| ParseError::NameTooLong)?;
         Ok(())
     }
+}
+
+/// An uncompressed name, its parent, and so on to the root.
+pub fn suffixes(name: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = Some(name);
+    std::iter::from_fn(move || {
+        let suffix = rest?;
+        let length = usize::from(*suffix.first()?);
+        rest = if length == 0 { None } else { suffix.get(1 + length..) };
+        Some(suffix)
+    })
 }
 
 /// Octets of the uncompressed name at `at`. For questions: nothing comes before them that a pointer could point to.

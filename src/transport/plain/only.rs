@@ -1,19 +1,15 @@
 //! Leave to ask in clear text, and for which names.
 
-use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::wire::name::Name;
-use crate::wire::question::QuestionKey;
-use crate::wire::record::RecordType;
+use crate::wire::domains::{Domains, canonical};
 
 /// Leave to send classic DNS, for the names of a route's zones and no other. Only what reads a `[[route]]` makes one: a test of the house
 /// reads the source for it. And should it come into other hands, it opens no more than those zones.
 #[derive(Clone)]
 pub struct RouteOnly {
-    /// Canonical names in wire form.
-    zones: Arc<HashSet<Box<[u8]>>>,
+    zones: Arc<Domains>,
 }
 
 /// Why there is no leave.
@@ -33,7 +29,7 @@ impl RouteOnly {
     /// # Errors
     /// See [`RouteOnlyError`].
     pub fn for_zones<'a>(zones: impl IntoIterator<Item = &'a str>) -> Result<Self, RouteOnlyError> {
-        let zones: HashSet<Box<[u8]>> = zones.into_iter().map(wire_form).collect::<Result<_, _>>()?;
+        let zones: Domains = zones.into_iter().map(wire_form).collect::<Result<_, _>>()?;
         if zones.is_empty() {
             return Err(RouteOnlyError::NoZone);
         }
@@ -42,7 +38,7 @@ impl RouteOnly {
 
     /// Whether this canonical name is in one of the zones.
     pub(super) fn covers(&self, qname: &[u8]) -> bool {
-        Name::from_checked(qname).is_some_and(|name| name.suffixes().any(|suffix| self.zones.contains(suffix)))
+        self.zones.cover(qname)
     }
 }
 
@@ -51,10 +47,7 @@ fn wire_form(zone: &str) -> Result<Box<[u8]>, RouteOnlyError> {
         return Err(RouteOnlyError::Root);
     }
     let labels = zone.strip_suffix('.').unwrap_or(zone);
-    match QuestionKey::of_host(labels, RecordType::A) {
-        Some(key) => Ok(key.qname().into()),
-        None => Err(RouteOnlyError::BadName(zone.to_owned())),
-    }
+    canonical(labels).ok_or_else(|| RouteOnlyError::BadName(zone.to_owned()))
 }
 
 /// Zones are parts of query names, and debug output ends up in logs.
