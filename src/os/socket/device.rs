@@ -4,47 +4,20 @@
 
 use std::io;
 use std::os::fd::AsRawFd;
-use std::time::Duration;
 
 use super::linux::set_option;
-use super::netlink::{HEADER_LEN, Message, Messages, NLMSG_ERROR, Socket, u32_at};
+use super::netlink::{Message, NLMSG_ERROR, ask, push_attribute, question, u32_at};
 use super::outgoing::{Interface, LinkState};
 
 pub(super) fn state(interface: &Interface) -> io::Result<LinkState> {
-    let socket = Socket::new()?;
-    socket.set_read_timeout(TIMEOUT)?;
-    socket.send(&request(interface.name()))?;
-    let mut buffer = vec![0; BUFFER_LEN];
-    for _ in 0..MAX_DATAGRAMS {
-        let len = socket.receive(&mut buffer)?;
-        let mut messages = Messages::new(&buffer[..len]);
-        if let Some(answer) = messages.find(|message| message.sequence == SEQUENCE) {
-            return read(answer);
-        }
-    }
-    Err(io::Error::other(
-        "the kernel did not answer the question for an interface",
-    ))
+    ask(&request(interface.name()), read)
 }
 
 /// `struct nlmsghdr`, an empty `struct ifinfomsg`, and the name with its NUL.
 fn request(name: &str) -> Vec<u8> {
     let mut body = vec![0; IFINFOMSG_LEN];
-    let attribute_len = u16::try_from(4 + name.len() + 1).unwrap_or(0);
-    body.extend(attribute_len.to_ne_bytes());
-    body.extend(libc::IFLA_IFNAME.to_ne_bytes());
-    body.extend(name.as_bytes());
-    body.push(0);
-    body.resize(body.len().next_multiple_of(4), 0);
-    let len = u32::try_from(HEADER_LEN + body.len()).unwrap_or(0);
-    let header = [
-        &len.to_ne_bytes()[..],
-        &libc::RTM_GETLINK.to_ne_bytes(),
-        &NLM_F_REQUEST.to_ne_bytes(),
-        &SEQUENCE.to_ne_bytes(),
-        &[0; 4],
-    ];
-    [&header.concat()[..], &body].concat()
+    push_attribute(&mut body, libc::IFLA_IFNAME, &[name.as_bytes(), &[0]].concat());
+    question(libc::RTM_GETLINK, &body)
 }
 
 /// `struct ifinfomsg`: family, padding, type, index at 4, flags at 8.
@@ -99,30 +72,15 @@ const UP: u32 = (libc::IFF_UP | libc::IFF_LOWER_UP) as u32;
 /// `struct ifinfomsg`.
 const IFINFOMSG_LEN: usize = 16;
 
-/// A question, and no list.
-const NLM_F_REQUEST: u16 = 1;
-
-/// Any number: the socket carries one question.
-const SEQUENCE: u32 = 1;
-
-/// The kernel answers within the call that asks; this is for the day it does not.
-const TIMEOUT: Duration = Duration::from_secs(1);
-
-/// An interface's description is some two kibibytes; what netlink(7) asks readers to have is eight.
-const BUFFER_LEN: usize = 16 * 1024;
-
-/// One is the answer; a stranger's before it would be a kernel's fault.
-const MAX_DATAGRAMS: usize = 4;
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::os::socket::netlink::attribute;
+    use crate::os::socket::netlink::{Messages, attribute};
 
     fn answer(kind: u16, body: &[u8]) -> io::Result<LinkState> {
         read(Message {
             kind,
-            sequence: SEQUENCE,
+            sequence: 1,
             body,
         })
     }

@@ -101,6 +101,38 @@ impl Socket {
     }
 }
 
+/// Asks the kernel one question on a socket of its own, and reads the answer with `read`.
+///
+/// # Errors
+/// `Other` if no answer comes that is ours; else the system's own, and what `read` says.
+pub(super) fn ask<T>(question: &[u8], read: impl FnOnce(Message<'_>) -> io::Result<T>) -> io::Result<T> {
+    let socket = Socket::new()?;
+    socket.set_read_timeout(TIMEOUT)?;
+    socket.send(question)?;
+    let mut buffer = vec![0; BUFFER_LEN];
+    for _ in 0..MAX_DATAGRAMS {
+        let len = socket.receive(&mut buffer)?;
+        let mut messages = Messages::new(&buffer[..len]);
+        if let Some(answer) = messages.find(|message| message.sequence == SEQUENCE) {
+            return read(answer);
+        }
+    }
+    Err(io::Error::other("the kernel did not answer"))
+}
+
+/// A question for [`ask`]: `struct nlmsghdr`, and what follows it.
+pub(super) fn question(kind: u16, body: &[u8]) -> Vec<u8> {
+    let len = u32::try_from(HEADER_LEN + body.len()).unwrap_or(0);
+    let header = [
+        &len.to_ne_bytes()[..],
+        &kind.to_ne_bytes(),
+        &NLM_F_REQUEST.to_ne_bytes(),
+        &SEQUENCE.to_ne_bytes(),
+        &[0; 4],
+    ];
+    [&header.concat()[..], body].concat()
+}
+
 impl AsRawFd for Socket {
     fn as_raw_fd(&self) -> RawFd {
         self.0.as_raw_fd()
@@ -192,6 +224,15 @@ pub(in crate::os) fn attribute(mut attributes: &[u8], kind: u16) -> Option<&[u8]
     }
 }
 
+/// Appends an attribute with its padding.
+pub(super) fn push_attribute(body: &mut Vec<u8>, kind: u16, value: &[u8]) {
+    let len = u16::try_from(ATTRIBUTE_HEADER_LEN + value.len()).unwrap_or(0);
+    body.extend(len.to_ne_bytes());
+    body.extend(kind.to_ne_bytes());
+    body.extend(value);
+    body.resize(padded(body.len()), 0);
+}
+
 /// A number of the host's order.
 pub(in crate::os) fn u32_at(octets: &[u8], at: usize) -> Option<u32> {
     octets.get(at..)?.first_chunk().copied().map(u32::from_ne_bytes)
@@ -206,7 +247,22 @@ fn padded(len: usize) -> usize {
 }
 
 /// `struct nlmsghdr`: length, type, flags, sequence, sender.
-pub(in crate::os) const HEADER_LEN: usize = 16;
+const HEADER_LEN: usize = 16;
+
+/// A question, and no list.
+const NLM_F_REQUEST: u16 = 1;
+
+/// Any number: the socket carries one question.
+const SEQUENCE: u32 = 1;
+
+/// The kernel answers within the call that asks; this is for the day it does not.
+const TIMEOUT: Duration = Duration::from_secs(1);
+
+/// An interface's description is some two kibibytes, a route some hundred octets; what netlink(7) asks readers to have is eight.
+const BUFFER_LEN: usize = 16 * 1024;
+
+/// One is the answer; a stranger's before it would be a kernel's fault.
+const MAX_DATAGRAMS: usize = 4;
 
 /// `struct rtattr`: length with this header, type.
 const ATTRIBUTE_HEADER_LEN: usize = 4;

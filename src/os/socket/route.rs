@@ -2,29 +2,17 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
 
-use super::netlink::{HEADER_LEN, Message, Messages, NLMSG_ERROR, Socket, attribute, u32_at};
+use super::netlink::{Message, NLMSG_ERROR, ask, attribute, push_attribute, question, u32_at};
 use super::path::{Path, source_to};
 
 pub(super) fn path_to(address: SocketAddr) -> io::Result<Path> {
-    let socket = Socket::new()?;
-    socket.set_read_timeout(TIMEOUT)?;
-    socket.send(&request(address))?;
-    let mut buffer = [0; BUFFER_LEN];
-    for _ in 0..MAX_DATAGRAMS {
-        let len = socket.receive(&mut buffer)?;
-        let mut messages = Messages::new(&buffer[..len]);
-        if let Some(answer) = messages.find(|message| message.sequence == SEQUENCE) {
-            let route = read(answer)?;
-            let source = route.source.map_or_else(|| source_to(address), Ok)?;
-            return Ok(Path {
-                source,
-                interface: route.interface,
-            });
-        }
-    }
-    Err(io::Error::other("the kernel did not answer the question for a route"))
+    let route = ask(&request(address), read)?;
+    let source = route.source.map_or_else(|| source_to(address), Ok)?;
+    Ok(Path {
+        source,
+        interface: route.interface,
+    })
 }
 
 /// What the answer says.
@@ -48,23 +36,7 @@ fn request(address: SocketAddr) -> Vec<u8> {
     {
         push_attribute(&mut body, libc::RTA_OIF, &v6.scope_id().to_ne_bytes());
     }
-    let len = u32::try_from(HEADER_LEN + body.len()).unwrap_or(0);
-    let header = [
-        &len.to_ne_bytes()[..],
-        &libc::RTM_GETROUTE.to_ne_bytes(),
-        &NLM_F_REQUEST.to_ne_bytes(),
-        &SEQUENCE.to_ne_bytes(),
-        &[0; 4],
-    ];
-    [&header.concat()[..], &body].concat()
-}
-
-/// Values of 4 or 16 octets only, so no padding.
-fn push_attribute(body: &mut Vec<u8>, kind: u16, value: &[u8]) {
-    let len = u16::try_from(4 + value.len()).unwrap_or(0);
-    body.extend(len.to_ne_bytes());
-    body.extend(kind.to_ne_bytes());
-    body.extend(value);
+    question(libc::RTM_GETROUTE, &body)
 }
 
 fn read(answer: Message<'_>) -> io::Result<Route> {
@@ -102,21 +74,6 @@ const RTMSG_LEN: usize = 12;
 const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;
 
-/// A question, and no list.
-const NLM_F_REQUEST: u16 = 1;
-
-/// Any number: the socket carries one question.
-const SEQUENCE: u32 = 1;
-
-/// The kernel answers within the call that asks; this is for the day it does not.
-const TIMEOUT: Duration = Duration::from_secs(1);
-
-/// One answer of some hundred octets.
-const BUFFER_LEN: usize = 4096;
-
-/// One is the answer; a stranger's before it would be a kernel's fault.
-const MAX_DATAGRAMS: usize = 4;
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -124,7 +81,7 @@ mod tests {
     fn route(body: &[u8]) -> io::Result<Route> {
         read(Message {
             kind: libc::RTM_NEWROUTE,
-            sequence: SEQUENCE,
+            sequence: 1,
             body,
         })
     }
@@ -161,7 +118,7 @@ mod tests {
         ] {
             let refusal = Message {
                 kind: NLMSG_ERROR,
-                sequence: SEQUENCE,
+                sequence: 1,
                 body: &code.to_ne_bytes(),
             };
             assert_eq!(read(refusal).unwrap_err().raw_os_error(), Some(expected));
