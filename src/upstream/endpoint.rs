@@ -100,7 +100,7 @@ impl FromStr for Endpoint {
             return Err(EndpointError::PathWithTls);
         };
         let port = match port {
-            Some(digits) => parse_port(digits)?,
+            Some(digits) => parse_port(digits).ok_or(EndpointError::BadPort)?,
             None => transport.default_port(),
         };
         Ok(Self {
@@ -262,12 +262,11 @@ fn split_port(authority: &str) -> Result<(&str, Option<&str>), EndpointError> {
     }
 }
 
-fn parse_port(digits: &str) -> Result<u16, EndpointError> {
+/// The port of a URL, never 0.
+pub(super) fn parse_port(digits: &str) -> Option<u16> {
     // `u16::from_str` takes a leading `+`, a URL does not.
-    match digits.parse() {
-        Ok(port) if port != 0 && digits.bytes().all(|octet| octet.is_ascii_digit()) => Ok(port),
-        _ => Err(EndpointError::BadPort),
-    }
+    let is_number = digits.bytes().all(|octet| octet.is_ascii_digit());
+    digits.parse().ok().filter(|port| *port != 0 && is_number)
 }
 
 /// Splits a DoH path from its template.

@@ -7,7 +7,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 
-use super::endpoint::{Endpoint, EndpointError};
+use super::endpoint::{Endpoint, EndpointError, Host, parse_port};
 use crate::transport::plain::Protocol;
 
 /// Where an upstream of a route is, as its URL says.
@@ -49,10 +49,10 @@ impl FromStr for RouteEndpoint {
 impl fmt::Display for PlainEndpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (word, server) = (self.protocol.word(), self.server);
-        match (server.port(), server.ip()) {
-            (DNS_PORT, IpAddr::V4(ip)) => write!(f, "{word}://{ip}"),
-            (DNS_PORT, IpAddr::V6(ip)) => write!(f, "{word}://[{ip}]"),
-            _ => write!(f, "{word}://{server}"),
+        if server.port() == DNS_PORT {
+            write!(f, "{word}://{}", Host::Address(server.ip()))
+        } else {
+            write!(f, "{word}://{server}")
         }
     }
 }
@@ -139,19 +139,11 @@ fn parse_server(rest: &str) -> Result<SocketAddr, RouteEndpointError> {
         return Err(RouteEndpointError::NotAServer);
     }
     let port = match port.strip_prefix(':') {
-        Some(digits) => parse_port(digits)?,
+        Some(digits) => parse_port(digits).ok_or(RouteEndpointError::BadPort)?,
         None if port.is_empty() => DNS_PORT,
         None => return Err(RouteEndpointError::NotAnAddress),
     };
     Ok(SocketAddr::new(ip, port))
-}
-
-fn parse_port(digits: &str) -> Result<u16, RouteEndpointError> {
-    // `u16::from_str` takes a leading `+`, a URL does not.
-    match digits.parse() {
-        Ok(port) if port != 0 && digits.bytes().all(|octet| octet.is_ascii_digit()) => Ok(port),
-        _ => Err(RouteEndpointError::BadPort),
-    }
 }
 
 /// Of classic DNS (RFC 1035 section 4.2).
