@@ -2,14 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
 use std::time::Duration;
 
-use super::draft::{Draft, DraftPolicy, DraftUpstream, default_listen};
+use super::draft::{Draft, DraftUpstream, default_listen};
 use super::problem::{Place, Problem, Sourced};
 use super::route;
 use super::units::{ByteSize, TimeSpan};
-use super::{AddressesFrom, CacheConfig, ChosenBy, Config, Listen, PolicyConfig, UpstreamConfig, UpstreamFlag};
+use super::{AddressesFrom, CacheConfig, ChosenBy, Config, Listen, UpstreamConfig, UpstreamFlag};
 use crate::upstream::endpoint::Host;
 
 impl Draft {
@@ -179,31 +178,6 @@ impl Draft {
     }
 }
 
-impl DraftPolicy {
-    fn to_config(&self) -> PolicyConfig {
-        let plain = |list: &Sourced<Vec<Sourced<String>>>| list.value.iter().map(|text| text.value.clone()).collect();
-        let paths = |list: &Sourced<Vec<Sourced<PathBuf>>>| list.value.iter().map(|path| path.value.clone()).collect();
-        PolicyConfig {
-            local_names: self.local_names.value,
-            let_out: plain(&self.let_out),
-            rebind_protection: self.rebind_protection.value,
-            rebind_allow: plain(&self.rebind_allow),
-            block: paths(&self.block),
-            allow: paths(&self.allow),
-            block_answer: self.block_answer.value,
-        }
-    }
-
-    fn check(&self, problems: &mut Vec<Problem>) {
-        for list in [&self.let_out, &self.rebind_allow] {
-            if list.value.len() > MAX_DOMAINS {
-                let help = "a domain stands for all names below it";
-                problems.push(problem(&list.place, "more than 256 names", help));
-            }
-        }
-    }
-}
-
 impl DraftUpstream {
     /// The addresses as given, else the built-in ones.
     pub(super) fn resolved_addresses(&self) -> Vec<IpAddr> {
@@ -341,9 +315,6 @@ const MAX_LISTEN: usize = 64;
 
 /// Each holds connections and a row of metrics.
 const MAX_UPSTREAMS: usize = 16;
-
-/// Compared one by one with the names of answers that have private addresses.
-const MAX_DOMAINS: usize = 256;
 
 /// Compared one by one, only while dates cannot be judged.
 const MAX_TIME_SERVERS: usize = 32;

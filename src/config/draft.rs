@@ -8,16 +8,17 @@ use std::time::Duration;
 
 use toml::Spanned;
 
-use super::file::{CacheSpec, FileSpec, PolicySpec, Quantity, UpstreamSpec};
+use super::file::{CacheSpec, FileSpec, Quantity, UpstreamSpec};
 use super::load::Flags;
+use super::policy::DraftPolicy;
 use super::problem::{Place, Problem, Source, Sourced};
 use super::route::DraftRoute;
 use super::units::{ByteSize, TimeSpan, UnitError};
 use super::values::{
-    Complaint, parse_address, parse_block_answer, parse_domain, parse_let_out, parse_list_path, parse_listen,
-    parse_name, parse_pin, parse_roots, parse_stats, parse_strategy,
+    Complaint, parse_address, parse_domain, parse_list_path, parse_listen, parse_name, parse_pin, parse_roots,
+    parse_stats, parse_strategy,
 };
-use super::{BlockAnswer, Pin, Roots, Strategy};
+use super::{Pin, Roots, Strategy};
 use crate::serve::{Network, NetworkError};
 use crate::upstream::endpoint::{Endpoint, Host};
 
@@ -39,32 +40,6 @@ pub(super) struct Draft {
     pub(super) serve_stale: Sourced<Duration>,
     pub(super) prefetch: Sourced<bool>,
     pub(super) stats: Sourced<Option<SocketAddr>>,
-}
-
-/// `[policy]` in the making.
-#[derive(Clone, Debug)]
-pub(super) struct DraftPolicy {
-    pub(super) local_names: Sourced<bool>,
-    pub(super) let_out: Sourced<Vec<Sourced<String>>>,
-    pub(super) rebind_protection: Sourced<bool>,
-    pub(super) rebind_allow: Sourced<Vec<Sourced<String>>>,
-    pub(super) block: Sourced<Vec<Sourced<PathBuf>>>,
-    pub(super) allow: Sourced<Vec<Sourced<PathBuf>>>,
-    pub(super) block_answer: Sourced<BlockAnswer>,
-}
-
-impl Default for DraftPolicy {
-    fn default() -> Self {
-        Self {
-            local_names: Sourced::default_value(true),
-            let_out: Sourced::default_value(Vec::new()),
-            rebind_protection: Sourced::default_value(true),
-            rebind_allow: Sourced::default_value(Vec::new()),
-            block: Sourced::default_value(Vec::new()),
-            allow: Sourced::default_value(Vec::new()),
-            block_answer: Sourced::default_value(BlockAnswer::Null),
-        }
-    }
 }
 
 /// An upstream in the making; what is `None` follows from the endpoint.
@@ -252,20 +227,6 @@ impl Draft {
     }
 }
 
-impl DraftPolicy {
-    fn lay(&mut self, spec: PolicySpec, reader: &mut Reader<'_>) {
-        reader.set_bool(&mut self.local_names, spec.local_names);
-        reader.set_bool(&mut self.rebind_protection, spec.rebind_protection);
-        reader.set_list(&mut self.let_out, spec.let_out, parse_let_out);
-        reader.set_list(&mut self.rebind_allow, spec.rebind_allow, parse_domain);
-        reader.set_paths(&mut self.block, spec.block);
-        reader.set_paths(&mut self.allow, spec.allow);
-        reader.set(&mut self.block_answer, spec.block_answer, |_, text| {
-            parse_block_answer(text)
-        });
-    }
-}
-
 impl DraftUpstream {
     /// An upstream of which only the URL is known.
     fn at(endpoint: Sourced<Endpoint>) -> Self {
@@ -338,7 +299,7 @@ impl Reader<'_> {
         }
     }
 
-    fn set_bool(&self, slot: &mut Sourced<bool>, value: Option<Spanned<bool>>) {
+    pub(super) fn set_bool(&self, slot: &mut Sourced<bool>, value: Option<Spanned<bool>>) {
         if let Some(value) = value {
             let place = self.place(&value);
             let value = value.into_inner();
@@ -360,7 +321,11 @@ impl Reader<'_> {
     }
 
     /// Files and folders that are there.
-    fn set_paths(&mut self, slot: &mut Sourced<Vec<Sourced<PathBuf>>>, texts: Option<Spanned<Vec<Spanned<String>>>>) {
+    pub(super) fn set_paths(
+        &mut self,
+        slot: &mut Sourced<Vec<Sourced<PathBuf>>>,
+        texts: Option<Spanned<Vec<Spanned<String>>>>,
+    ) {
         if let Some(texts) = texts {
             let place = self.place(&texts);
             let value = self.each(texts.into_inner(), |directory, text| parse_list_path(text, directory));

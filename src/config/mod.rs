@@ -7,6 +7,7 @@ mod check;
 mod draft;
 mod file;
 mod load;
+mod policy;
 pub mod problem;
 mod route;
 mod show;

@@ -2,9 +2,8 @@
 
 use std::fmt;
 
-use super::BlockAnswer;
 use super::check::names;
-use super::draft::{Draft, DraftPolicy, DraftUpstream};
+use super::draft::{Draft, DraftUpstream};
 use super::load::Loaded;
 use super::problem::{Place, Sourced};
 use super::units::{ByteSize, TimeSpan};
@@ -32,7 +31,7 @@ impl fmt::Display for Loaded {
             lines.upstream(upstream, &name);
         }
         draft.routes.value.iter().for_each(|route| route.show(&mut lines));
-        lines.policy(&draft.policy);
+        draft.policy.show(&mut lines);
         lines.cache(draft);
         lines.table("[stats]");
         let stats = draft
@@ -104,29 +103,6 @@ impl Lines {
         );
         let pins = upstream.pins.value.iter().map(|pin| pin.value.to_string());
         self.value("pins", &list(pins), &upstream.pins.place);
-    }
-
-    fn policy(&mut self, policy: &DraftPolicy) {
-        self.table("[policy]");
-        let mut flag = |key, flag: &Sourced<bool>| self.value(key, &flag.value.to_string(), &flag.place);
-        flag("local-names", &policy.local_names);
-        flag("rebind-protection", &policy.rebind_protection);
-        for (key, names) in [("let-out", &policy.let_out), ("rebind-allow", &policy.rebind_allow)] {
-            self.value(
-                key,
-                &list(names.value.iter().map(|name| name.value.clone())),
-                &names.place,
-            );
-        }
-        for (key, paths) in [("block", &policy.block), ("allow", &policy.allow)] {
-            let shown = paths.value.iter().map(|path| path.value.display().to_string());
-            self.value(key, &list(shown), &paths.place);
-        }
-        let answer = match policy.block_answer.value {
-            BlockAnswer::Null => "null",
-            BlockAnswer::NxDomain => "nxdomain",
-        };
-        self.value("block-answer", &quoted(answer), &policy.block_answer.place);
     }
 
     fn cache(&mut self, draft: &Draft) {
