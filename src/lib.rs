@@ -7,7 +7,8 @@
 //! ```text
 //! serve::udp, serve::tcp   a datagram or a frame comes in; one read of the clock a batch
 //!  wire::query             Query::parse          malformed: an error or silence, and no more work
-//!  resolve::answer_now     policy::verdict       ours to decide, or a name that stays home: synthesized here; or it has a route
+//!  resolve::answer_now     policy::verdict       the user's own record, a name that stays home or is blocked: synthesized here; or it
+//!                                                has a route
 //!                          cache::get            fresh: copied and patched into the caller's buffer. A HIT ENDS HERE
 //!                                                ending: the same, sent, and then asked again behind it
 //!                                                past its end: given if no upstream works, or as below
@@ -80,6 +81,8 @@
 //! - A `RouteOnly` is leave for zones and never for the root: `udp://` for all names is refused, even in a route.
 //! - One question for a *name* is in flight at a classic server, though different types could be asked at once without a birthday: a
 //!   forged response fits one type. The promise is easier to test this way and costs a round trip inside a tunnel.
+//! - An alias of the user's to a name of others is answered as one entry of the cache, on the road of its target: hits stay pure, and what a
+//!   link brought goes with it. Records that change have it asked anew (generations, as with lists).
 //! - A failed road is remembered for a flat second, only what a resolver said grows (RFC 9520): roads come back.
 
 pub mod admin;

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::StartError;
 use super::lists::{self, ListPath};
+use super::records::Kept;
 use super::remembered::Remembered;
 use super::state::State;
 use crate::cache::{self, Cache};
@@ -67,9 +68,12 @@ impl House {
         let public = Road::new(Arc::new(cache), pool).with_time_servers(undated);
         let blocking = Blocking::new(config.policy.block_answer);
         followers.extend(keeper(&config.policy, &blocking));
+        let kept = Kept::read(&config.policy).map_err(StartError::Records)?;
         let policy = policy(config)
+            .with_records(kept.records())
             .with_routes(zones(&config.routes))
             .with_blocking(blocking);
+        followers.extend(kept.keep().map(|keeper| Box::pin(keeper) as Follower));
         let resolver = Resolver::with_routes(policy, public, roads(&config.routes, ttls)?);
         Ok(Self {
             resolver: Arc::new(resolver),

@@ -4,8 +4,10 @@ mod figures;
 mod house;
 mod lists;
 mod network;
+mod records;
 mod remembered;
 mod state;
+mod watched;
 
 use std::fmt;
 use std::io;
@@ -168,6 +170,8 @@ pub enum StartError {
     },
     /// A route cannot be used.
     Route(RouteOnlyError),
+    /// The user's records or hosts files cannot be used.
+    Records(String),
     /// The system gave no thread or no socket.
     Serve(io::Error),
 }
@@ -184,6 +188,7 @@ impl fmt::Display for StartError {
                 }
             }
             Self::Upstream { name, error } => write!(f, "upstream {name:?}: {error}"),
+            Self::Records(error) => f.write_str(error),
             Self::Route(error) => write!(f, "a route: {error}"),
             Self::Serve(error) => write!(f, "cannot begin to serve: {error}"),
         }

@@ -54,6 +54,7 @@ mod tests {
             soa,
             authentic: false,
             ede: None,
+            is_behind_aliases: false,
         }
     }
 

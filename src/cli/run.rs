@@ -83,9 +83,10 @@ impl From<StartError> for Failure {
                 cause: BindCause::Taken(_),
                 ..
             }) => Self::new(Exit::Io, message).with_help("stop that program, or take another address with --listen"),
-            StartError::Bind(BindError::Settings(_)) | StartError::Upstream { .. } | StartError::Route(_) => {
-                Self::new(Exit::Config, message)
-            }
+            StartError::Bind(BindError::Settings(_))
+            | StartError::Upstream { .. }
+            | StartError::Route(_)
+            | StartError::Records(_) => Self::new(Exit::Config, message),
             StartError::Bind(BindError::Address { .. }) | StartError::Stats { .. } | StartError::Serve(_) => {
                 Self::new(Exit::Io, message)
             }

@@ -2,7 +2,7 @@
 //! they mean together is judged in `check`.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,8 +15,8 @@ use super::problem::{Place, Problem, Source, Sourced};
 use super::route::DraftRoute;
 use super::units::{ByteSize, TimeSpan, UnitError};
 use super::values::{
-    Complaint, parse_address, parse_domain, parse_list_path, parse_listen, parse_name, parse_pin, parse_roots,
-    parse_stats, parse_strategy,
+    Complaint, parse_address, parse_domain, parse_listen, parse_name, parse_pin, parse_roots, parse_stats,
+    parse_strategy,
 };
 use super::{Pin, Roots, Strategy};
 use crate::serve::{Network, NetworkError};
@@ -320,15 +320,16 @@ impl Reader<'_> {
         }
     }
 
-    /// Files and folders that are there.
-    pub(super) fn set_paths(
+    /// Like [`Reader::set_list`], for values that are read by the folder of the file they stand in.
+    pub(super) fn set_paths<T>(
         &mut self,
-        slot: &mut Sourced<Vec<Sourced<PathBuf>>>,
+        slot: &mut Sourced<Vec<Sourced<T>>>,
         texts: Option<Spanned<Vec<Spanned<String>>>>,
+        parse: impl Fn(&str, &Path) -> Result<T, Complaint>,
     ) {
         if let Some(texts) = texts {
             let place = self.place(&texts);
-            let value = self.each(texts.into_inner(), |directory, text| parse_list_path(text, directory));
+            let value = self.each(texts.into_inner(), |directory, text| parse(text, directory));
             *slot = Sourced { value, place };
         }
     }

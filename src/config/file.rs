@@ -62,6 +62,8 @@ pub(super) struct PolicySpec {
     pub(super) block: Option<Spanned<Vec<Spanned<String>>>>,
     pub(super) allow: Option<Spanned<Vec<Spanned<String>>>>,
     pub(super) block_answer: Option<Spanned<String>>,
+    pub(super) hosts: Option<Spanned<Vec<Spanned<String>>>>,
+    pub(super) records: Option<Spanned<Vec<Spanned<String>>>>,
 }
 
 /// `[cache]`.
@@ -192,7 +194,7 @@ fn plain_words(message: &str) -> String {
 }
 
 /// Keys of later versions. Accepting them would be a lie.
-const LATER: &[&str] = &["portal", "guard", "hosts", "records"];
+const LATER: &[&str] = &["portal", "guard"];
 
 #[cfg(test)]
 mod tests {

@@ -9,6 +9,7 @@ mod file;
 mod load;
 mod policy;
 pub mod problem;
+pub mod records;
 mod route;
 mod show;
 pub mod units;
@@ -141,6 +142,19 @@ pub struct PolicyConfig {
     pub allow: Vec<PathBuf>,
     /// What is answered for a name that is blocked.
     pub block_answer: BlockAnswer,
+    /// Hosts files, and folders of them, whose names are answered here.
+    pub hosts: Vec<PathBuf>,
+    /// Records that are answered here.
+    pub records: Vec<RecordsFrom>,
+}
+
+/// Where records of the user's stand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RecordsFrom {
+    /// Here: one record, as in a zone file.
+    Line(String),
+    /// In a file with one a line, or a folder of such files.
+    Path(PathBuf),
 }
 
 /// Bounds of the cache.

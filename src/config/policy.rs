@@ -1,14 +1,16 @@
 //! `[policy]`: what is decided here, as written, checked and shown.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::check::problem;
 use super::draft::Reader;
 use super::file::PolicySpec;
 use super::problem::{Problem, Sourced};
 use super::show::{Lines, list, quoted};
-use super::values::{parse_block_answer, parse_domain, parse_let_out};
-use super::{BlockAnswer, PolicyConfig};
+use super::values::{
+    HOSTS_HELP, LISTS_HELP, parse_block_answer, parse_domain, parse_let_out, parse_path, parse_records,
+};
+use super::{BlockAnswer, PolicyConfig, RecordsFrom, records};
 
 /// `[policy]` in the making.
 #[derive(Clone, Debug)]
@@ -20,6 +22,8 @@ pub(super) struct DraftPolicy {
     block: Sourced<Vec<Sourced<PathBuf>>>,
     allow: Sourced<Vec<Sourced<PathBuf>>>,
     block_answer: Sourced<BlockAnswer>,
+    hosts: Sourced<Vec<Sourced<PathBuf>>>,
+    records: Sourced<Vec<Sourced<RecordsFrom>>>,
 }
 
 impl Default for DraftPolicy {
@@ -32,6 +36,8 @@ impl Default for DraftPolicy {
             block: Sourced::default_value(Vec::new()),
             allow: Sourced::default_value(Vec::new()),
             block_answer: Sourced::default_value(BlockAnswer::Null),
+            hosts: Sourced::default_value(Vec::new()),
+            records: Sourced::default_value(Vec::new()),
         }
     }
 }
@@ -43,8 +49,12 @@ impl DraftPolicy {
         reader.set_bool(&mut self.rebind_protection, spec.rebind_protection);
         reader.set_list(&mut self.let_out, spec.let_out, parse_let_out);
         reader.set_list(&mut self.rebind_allow, spec.rebind_allow, parse_domain);
-        reader.set_paths(&mut self.block, spec.block);
-        reader.set_paths(&mut self.allow, spec.allow);
+        let list = |text: &str, directory: &Path| parse_path(text, directory, LISTS_HELP);
+        reader.set_paths(&mut self.block, spec.block, list);
+        reader.set_paths(&mut self.allow, spec.allow, list);
+        let hosts = |text: &str, directory: &Path| parse_path(text, directory, HOSTS_HELP);
+        reader.set_paths(&mut self.hosts, spec.hosts, hosts);
+        reader.set_paths(&mut self.records, spec.records, parse_records);
         reader.set(&mut self.block_answer, spec.block_answer, |_, text| {
             parse_block_answer(text)
         });
@@ -62,6 +72,8 @@ impl DraftPolicy {
             block: paths(&self.block),
             allow: paths(&self.allow),
             block_answer: self.block_answer.value,
+            hosts: paths(&self.hosts),
+            records: self.records.value.iter().map(|item| item.value.clone()).collect(),
         }
     }
 
@@ -72,6 +84,11 @@ impl DraftPolicy {
                 let help = "a domain stands for all names below it";
                 problems.push(problem(&list.place, "more than 256 names", help));
             }
+        }
+        let hosts = self.hosts.value.iter().map(|path| (path.value.as_path(), &path.place));
+        let items = self.records.value.iter().map(|item| (&item.value, &item.place));
+        if let Err(wrong) = records::load(hosts, items) {
+            problems.extend(wrong);
         }
     }
 
@@ -97,6 +114,13 @@ impl DraftPolicy {
             BlockAnswer::NxDomain => "nxdomain",
         };
         lines.value("block-answer", &quoted(answer), &self.block_answer.place);
+        let hosts = self.hosts.value.iter().map(|path| path.value.display().to_string());
+        lines.value("hosts", &list(hosts), &self.hosts.place);
+        let records = self.records.value.iter().map(|item| match &item.value {
+            RecordsFrom::Line(line) => line.clone(),
+            RecordsFrom::Path(path) => path.display().to_string(),
+        });
+        lines.value("records", &list(records), &self.records.place);
     }
 }
 

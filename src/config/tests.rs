@@ -411,5 +411,6 @@ proptest! {
 
 mod pins;
 
+mod records;
 mod routes;
 mod upstreams;

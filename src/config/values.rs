@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::problem::{Place, Problem};
 use super::units::UnitError;
-use super::{BlockAnswer, Pin, Roots, Strategy, load};
+use super::{BlockAnswer, Pin, RecordsFrom, Roots, Strategy, load};
 use crate::policy::local;
 use crate::transport::tls::PinError;
 use crate::upstream::endpoint::{EndpointError, Host};
@@ -94,17 +94,37 @@ pub(super) fn parse_domain(text: &str) -> Result<String, Complaint> {
     }
 }
 
-/// A relative path counts from the file that says it.
-pub(super) fn parse_list_path(text: &str, directory: &Path) -> Result<PathBuf, Complaint> {
+/// A file or folder that is there; `help` says what belongs into it. A relative path counts from the file that says it.
+pub(super) fn parse_path(text: &str, directory: &Path, help: &str) -> Result<PathBuf, Complaint> {
     let path = directory.join(text);
     match std::fs::metadata(&path) {
         Ok(_) => Ok(path),
         Err(error) => Err(Complaint::new(
             &format!("cannot read {}: {error}", path.display()),
-            "lists are files with one domain a line, hosts files, adblock's ||domain^, or a folder of those",
+            help,
         )),
     }
 }
+
+/// A record has blanks in it, a path has not, or begins as paths do.
+pub(super) fn parse_records(text: &str, directory: &Path) -> Result<RecordsFrom, Complaint> {
+    let is_path = !text.trim().contains([' ', '\t']) || text.starts_with(['/', '.', '\\']);
+    if is_path {
+        parse_path(text, directory, RECORDS_HELP).map(RecordsFrom::Path)
+    } else {
+        Ok(RecordsFrom::Line(text.to_owned()))
+    }
+}
+
+/// What belongs into a list.
+pub(super) const LISTS_HELP: &str =
+    "lists are files with one domain a line, hosts files, adblock's ||domain^, or a folder of those";
+
+/// What belongs into `hosts`.
+pub(super) const HOSTS_HELP: &str = "hosts files have lines such as \"192.168.1.5 nas.example\"";
+
+const RECORDS_HELP: &str =
+    "write a record such as \"nas.example A 192.168.1.5\", a file with one a line, or a folder of such files";
 
 pub(super) fn parse_block_answer(text: &str) -> Result<BlockAnswer, Complaint> {
     match text {

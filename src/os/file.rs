@@ -2,7 +2,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Where a service keeps what outlives it, unless its manager says otherwise.
 #[cfg(target_os = "macos")]
@@ -43,6 +43,33 @@ pub fn read(path: &Path, max_len: u64) -> io::Result<Option<Vec<u8>>> {
         ));
     }
     Ok(Some(octets))
+}
+
+/// Opens a file that can be read to an end: no folder, and no pipe, which would wait for a writer for ever.
+///
+/// # Errors
+/// The system's own, and one for what is no file.
+pub fn open_regular(path: &Path) -> io::Result<File> {
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("not a file"));
+    }
+    File::open(path)
+}
+
+/// The files that a path stands for: those of a folder by name, hidden ones and what is no file left out; else itself, be it there or
+/// not.
+pub fn files_of(path: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(path) else {
+        return vec![path.to_owned()];
+    };
+    let is_hidden = |path: &Path| {
+        path.file_name()
+            .is_none_or(|name| name.as_encoded_bytes().starts_with(b"."))
+    };
+    let paths = entries.flatten().map(|entry| entry.path());
+    let mut files: Vec<_> = paths.filter(|path| !is_hidden(path) && path.is_file()).collect();
+    files.sort();
+    files
 }
 
 /// Puts `octets` in the place of the file, readable by this user alone: written beside it, synced, renamed, the folder synced.

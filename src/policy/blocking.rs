@@ -1,10 +1,8 @@
 //! What the user wants blocked: the rules of his lists, which are swapped whole while queries are answered.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
-
 use super::list::Action;
 use super::rules::Rules;
+use super::swap::Swap;
 
 /// What is answered for a name that is blocked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -19,9 +17,7 @@ pub enum BlockAnswer {
 /// The rules in force. Clones share them.
 #[derive(Clone, Debug, Default)]
 pub struct Blocking {
-    rules: Arc<RwLock<Arc<Rules>>>,
-    /// How often they were swapped.
-    generation: Arc<AtomicU64>,
+    rules: Swap<Rules>,
     answer: BlockAnswer,
 }
 
@@ -29,29 +25,24 @@ impl Blocking {
     /// No rules yet.
     pub fn new(answer: BlockAnswer) -> Self {
         Self {
-            rules: Arc::default(),
-            generation: Arc::default(),
+            rules: Swap::default(),
             answer,
         }
     }
 
     /// These count from the next query on.
     pub fn publish(&self, rules: Rules) {
-        let rules = Arc::new(rules);
-        // The old ones are freed outside the lock: queries wait for a pointer's time.
-        let old = std::mem::replace(&mut *self.rules.write().unwrap_or_else(PoisonError::into_inner), rules);
-        drop(old);
-        self.generation.fetch_add(1, Ordering::Release);
+        self.rules.publish(rules);
     }
 
     /// Answers that were looked at under an older number must be looked at again.
     pub(super) fn generation(&self) -> u64 {
-        self.generation.load(Ordering::Acquire)
+        self.rules.generation()
     }
 
     /// How many rules are in force.
     pub fn count(&self) -> usize {
-        self.rules.read().unwrap_or_else(PoisonError::into_inner).len()
+        self.rules.current().map_or(0, |rules| rules.len())
     }
 
     pub(super) fn answer(&self) -> BlockAnswer {
@@ -60,7 +51,7 @@ impl Blocking {
 
     /// What the rules say of a canonical name in wire form. Allocates nothing.
     pub(super) fn decide(&self, name: &[u8]) -> Option<Action> {
-        let rules = self.rules.read().unwrap_or_else(PoisonError::into_inner);
+        let rules = self.rules.current()?;
         rules.decide(name).map(|decision| decision.action)
     }
 }

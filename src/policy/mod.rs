@@ -7,12 +7,17 @@ pub mod rebind;
 pub mod records;
 pub mod routes;
 pub mod rules;
+pub mod swap;
+
+use std::sync::Arc;
 
 use blocking::{BlockAnswer, Blocking};
 use list::Action;
 use local::LocalNames;
 use rebind::Rebind;
+use records::{End, Records};
 use routes::Routes;
+use swap::Swap;
 
 use crate::wire::answer::Answer;
 use crate::wire::edns::Ede;
@@ -21,7 +26,7 @@ use crate::wire::question::QuestionKey;
 use crate::wire::record::{CLASS_IN, RecordType};
 
 /// What happens to a question.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// Look in the cache, then ask an upstream.
     Ask,
@@ -29,6 +34,26 @@ pub enum Verdict {
     Route(usize),
     /// Answer here and now.
     Synthesize(Synthesis),
+    /// The same with the user's records.
+    Own(Own),
+}
+
+/// An answer from the user's records.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Own {
+    /// They have something for the name.
+    pub records: Arc<Records>,
+    /// What is said of the name that their aliases lead to, if it is not among them.
+    pub then: Option<Synthesis>,
+}
+
+/// A name of the user's that leads to one that others know.
+#[derive(Debug)]
+pub struct Outward {
+    /// They have its aliases.
+    pub records: Arc<Records>,
+    /// The question to ask instead.
+    pub key: QuestionKey,
 }
 
 /// An answer of our own making.
@@ -51,6 +76,7 @@ pub enum Synthesis {
 /// The rules in force.
 #[derive(Clone, Debug)]
 pub struct Policy {
+    records: Swap<Records>,
     local: LocalNames,
     routes: Routes,
     blocking: Blocking,
@@ -68,6 +94,7 @@ impl Policy {
     /// Puts the rules together.
     pub fn new(local: LocalNames, rebind: Rebind) -> Self {
         Self {
+            records: Swap::default(),
             local,
             routes: Routes::default(),
             blocking: Blocking::default(),
@@ -79,6 +106,12 @@ impl Policy {
     #[must_use]
     pub fn with_routes(self, routes: Routes) -> Self {
         Self { routes, ..self }
+    }
+
+    /// The same with records of the user's. They come before every rule about names.
+    #[must_use]
+    pub fn with_records(self, records: Swap<Records>) -> Self {
+        Self { records, ..self }
     }
 
     /// The same with lists of names that are blocked.
@@ -93,9 +126,21 @@ impl Policy {
         self.rebind.allows(key.qname(), answer) && !self.leads_to_what_is_blocked(key.qname(), answer)
     }
 
-    /// Of the rules by which [`Policy::allows`] decides. To be read before it is asked.
+    /// Of the rules by which [`Policy::allows`] and [`Policy::outward`] decide. To be read before they are asked.
     pub fn generation(&self) -> u64 {
-        self.blocking.generation()
+        self.blocking.generation().wrapping_add(self.records.generation())
+    }
+
+    /// Where the user's aliases lead, if that is to a name which they do not know.
+    pub fn outward(&self, key: &QuestionKey) -> Option<Outward> {
+        let records = self.records.current()?;
+        match records.find(key.qname(), key.qtype())?.end {
+            End::Outside(target) => Some(Outward {
+                records: Arc::clone(&records),
+                key: key.with_qname(target)?,
+            }),
+            End::Data(_) | End::NoData => None,
+        }
     }
 
     fn leads_to_what_is_blocked(&self, qname: &[u8], answer: &Answer) -> bool {
@@ -125,6 +170,26 @@ impl Policy {
     }
 
     fn of_name(&self, qname: &[u8], qtype: RecordType) -> Verdict {
+        self.own(qname, qtype)
+            .unwrap_or_else(|| self.of_others_name(qname, qtype))
+    }
+
+    /// What the user's records make of a name; `None` if they have nothing for it.
+    fn own(&self, qname: &[u8], qtype: RecordType) -> Option<Verdict> {
+        let records = self.records.current()?;
+        let then = match records.find(qname, qtype)?.end {
+            End::Data(_) | End::NoData => None,
+            // To be asked in its own right, and by its own way.
+            End::Outside(target) => match self.of_others_name(target, qtype) {
+                Verdict::Synthesize(said) => Some(said),
+                verdict => return Some(verdict),
+            },
+        };
+        let records = Arc::clone(&records);
+        Some(Verdict::Own(Own { records, then }))
+    }
+
+    fn of_others_name(&self, qname: &[u8], qtype: RecordType) -> Verdict {
         match self.routes.find(qname) {
             Some(number) if !self.local.is_never_asked(qname) => Verdict::Route(number),
             _ => match self.local.verdict(qname, qtype) {

@@ -15,6 +15,7 @@ use std::net::IpAddr;
 use super::list::{self, Skip, Tally};
 use crate::wire::name::MAX_NAME_LEN;
 use crate::wire::record::RecordType;
+use crate::wire::synth::{Alias, Rrset};
 
 mod parse;
 
@@ -49,6 +50,17 @@ pub struct RecordSet {
     pub source: u16,
     /// Its line there.
     pub line: u32,
+}
+
+impl RecordSet {
+    /// As it is written.
+    pub fn rrset(&self) -> Rrset<'_> {
+        Rrset {
+            rtype: self.rtype,
+            ttl: self.ttl,
+            rdatas: &self.rdatas,
+        }
+    }
 }
 
 /// A mistake in the user's records.
@@ -256,7 +268,7 @@ fn add_rdata(set: &mut RecordSet, rdata: Box<[u8]>) -> Result<(), &'static str> 
 const RECORD_OVERHEAD: usize = 12;
 
 /// The table.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Records {
     owners: Owners,
 }
@@ -271,9 +283,10 @@ impl fmt::Debug for Records {
 }
 
 /// What the table says to a question.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub struct Found<'a> {
-    sets: [Option<(&'a [u8], &'a RecordSet)>; MAX_CHAIN + 1],
+    aliases: [Alias<'a>; MAX_CHAIN],
+    alias_count: usize,
     /// How it ends.
     pub end: End<'a>,
 }
@@ -281,8 +294,8 @@ pub struct Found<'a> {
 /// How an answer ends, after the aliases if there are any.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End<'a> {
-    /// With records of the type that was asked for, the last set.
-    Data,
+    /// With records of the type that was asked for.
+    Data(&'a RecordSet),
     /// The name has none of that type.
     NoData,
     /// With an alias whose target is not in the table, a canonical name in wire form: others may know it.
@@ -290,9 +303,9 @@ pub enum End<'a> {
 }
 
 impl<'a> Found<'a> {
-    /// Owner and records, aliases first, in the order of an answer.
-    pub fn sets(&self) -> impl Iterator<Item = (&'a [u8], &'a RecordSet)> {
-        self.sets.iter().map_while(|set| *set)
+    /// Those that lead to the end, in order.
+    pub fn aliases(&self) -> &[Alias<'a>] {
+        &self.aliases[..self.alias_count]
     }
 }
 
@@ -308,31 +321,35 @@ impl Records {
     }
 
     /// What is here for a canonical name in wire form; `None` if the name is not ours. Allocates nothing.
-    pub fn find<'a>(&'a self, qname: &'a [u8], qtype: RecordType) -> Option<Found<'a>> {
+    pub fn find(&self, qname: &[u8], qtype: RecordType) -> Option<Found<'_>> {
         let mut found = Found {
-            sets: [None; MAX_CHAIN + 1],
+            aliases: [Alias::default(); MAX_CHAIN],
+            alias_count: 0,
             end: End::NoData,
         };
-        let (mut owner, mut sets) = (qname, self.owners.get(qname)?);
-        for place in &mut found.sets {
+        let mut sets = self.owners.get(qname)?;
+        loop {
             let of_type = |rtype| sets.iter().find(|set| set.rtype == rtype);
             if let Some(set) = of_type(qtype) {
-                *place = Some((owner, set));
-                found.end = End::Data;
-                break;
+                found.end = End::Data(set);
+                return Some(found);
             }
-            let Some(alias) = of_type(RecordType::CNAME) else { break };
-            *place = Some((owner, alias));
-            owner = &alias.rdatas[0];
-            match self.owners.get(owner) {
+            let Some(alias) = of_type(RecordType::CNAME) else {
+                return Some(found);
+            };
+            let target: &[u8] = &alias.rdatas[0];
+            // A chain is no longer than this, as `Builder::build` has seen.
+            let place = found.aliases.get_mut(found.alias_count)?;
+            *place = Alias { ttl: alias.ttl, target };
+            found.alias_count += 1;
+            match self.owners.get(target) {
                 Some(next) => sets = next,
                 None => {
-                    found.end = End::Outside(owner);
-                    break;
+                    found.end = End::Outside(target);
+                    return Some(found);
                 }
             }
         }
-        Some(found)
     }
 
     /// What is wrong with the aliases that begin here.

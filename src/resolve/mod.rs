@@ -11,17 +11,19 @@ use std::time::{Duration, Instant};
 
 use crate::cache::{Cache, CachedFailure, Entry, Found};
 use crate::policy::blocking::BlockAnswer;
-use crate::policy::{Policy, Synthesis, Verdict};
+use crate::policy::records::{DEFAULT_TTL, End};
+use crate::policy::{Own, Policy, Synthesis, Verdict};
 use crate::upstream::Upstream;
 use crate::upstream::pool::Pool;
 use crate::wire::edns::Ede;
 use crate::wire::header::Rcode;
 use crate::wire::query::Query;
 use crate::wire::question::QuestionKey;
-use crate::wire::synth;
+use crate::wire::synth::{self, About, Alias};
 
 pub use failure::Failure;
 use inflight::{Joined, Landing, Ticket};
+use road::Look;
 pub use road::Road;
 
 /// A question ends this long before the first client that asked it gives up, so that the reason arrives, not just the end.
@@ -118,16 +120,22 @@ impl Resolver {
         let asks = query.recursion_desired();
         let key = query.key();
         let route = match self.parts.policy.verdict(&key) {
-            Verdict::Synthesize(synthesis) => return Now::Ready(write(synthesis, query, out), Outcome::Synthesized),
+            Verdict::Synthesize(synthesis) => {
+                return Now::Ready(write(synthesis, query, &[], out), Outcome::Synthesized);
+            }
+            Verdict::Own(own) => return Now::Ready(write_own(&own, &key, query, out), Outcome::Synthesized),
             Verdict::Ask => None,
             Verdict::Route(number) => Some(number),
         };
         let Road { cache, pool, .. } = self.parts.road(route);
-        let policy = route.is_none().then_some(&self.parts.policy);
+        let look = Look {
+            policy: &self.parts.policy,
+            is_public: route.is_none(),
+        };
         let found = cache.get(&key, now, pool.recoveries());
         let found = match found {
             // Rules that came after it do not let it pass: it is asked for anew.
-            Found::Fresh(entry) | Found::Stale(entry, _) if !road::is_allowed(policy, &key, &entry) => Found::Nothing,
+            Found::Fresh(entry) | Found::Stale(entry, _) if !look.allows(&key, &entry) => Found::Nothing,
             found => found,
         };
         match found {
@@ -294,8 +302,11 @@ impl Resolver {
         let (name, number) = (key.clone(), ticket.number());
         let task = tokio::spawn(async move {
             let road = parts.road(route);
-            let policy = route.is_none().then_some(&parts.policy);
-            let settled = road.ask(policy, &key, question_ends, purpose).await;
+            let look = Look {
+                policy: &parts.policy,
+                is_public: route.is_none(),
+            };
+            let settled = road.ask(look, &key, question_ends, purpose).await;
             ticket.land(settled);
         });
         self.parts
@@ -338,14 +349,28 @@ async fn landed(mut landing: Landing<Settled>) -> Settled {
     }
 }
 
-fn write(synthesis: Synthesis, query: &Query<'_>, out: &mut [u8]) -> usize {
+/// Writes what is said of the name that QNAME leads to by `aliases`.
+fn write(synthesis: Synthesis, query: &Query<'_>, aliases: &[Alias<'_>], out: &mut [u8]) -> usize {
+    let about = About::new(query, aliases);
     match synthesis {
         Synthesis::Any => synth::write_any(query, out),
         Synthesis::Error(rcode, ede) => synth::write_error(query, rcode, Some(ede), out),
-        Synthesis::Negative(rcode, zone_at) => synth::write_negative(query, rcode, zone_at, out),
-        Synthesis::Record(rtype, rdata) => synth::write_record(query, rtype, rdata, out),
-        Synthesis::Soa => synth::write_soa(query, out),
-        Synthesis::Blocked(answer, qtype) => synth::write_blocked(query, qtype, answer == BlockAnswer::Null, out),
+        Synthesis::Negative(rcode, zone_at) => about.write_negative(rcode, zone_at, out),
+        Synthesis::Record(rtype, rdata) => about.write_record(rtype, rdata, out),
+        Synthesis::Soa => about.write_soa(out),
+        Synthesis::Blocked(answer, qtype) => about.write_blocked(qtype, answer == BlockAnswer::Null, out),
+    }
+}
+
+/// Writes the user's own records.
+fn write_own(own: &Own, key: &QuestionKey, query: &Query<'_>, out: &mut [u8]) -> usize {
+    let Some(found) = own.records.find(key.qname(), key.qtype()) else {
+        return 0;
+    };
+    match (found.end, own.then) {
+        (End::Outside(_), Some(said)) => write(said, query, found.aliases(), out),
+        (End::Data(set), _) => About::new(query, found.aliases()).write_records(Some(set.rrset()), set.ttl, out),
+        (End::NoData | End::Outside(_), _) => About::new(query, found.aliases()).write_records(None, DEFAULT_TTL, out),
     }
 }
 

@@ -7,10 +7,11 @@ use tokio::time::Instant;
 use super::inflight::{Inflight, MAX_FLIGHTS};
 use super::{Failure, Purpose, Settled};
 use crate::cache::{Cache, Entry, Found};
-use crate::policy::Policy;
+use crate::policy::{Outward, Policy};
 use crate::upstream::pool::Pool;
 use crate::upstream::undated::Undated;
 use crate::upstream::{Answered, AskError, Upstream};
+use crate::wire::answer::Answer;
 use crate::wire::question::QuestionKey;
 
 /// Seconds for which a withheld answer is kept: a site that mends its addresses need not wait long.
@@ -25,19 +26,34 @@ pub struct Road {
     pub(super) inflight: Inflight<Settled>,
 }
 
-/// Whether an answer from the cache may be given: rules that are newer than its last look are applied once. Without a policy, as on a
-/// route, everything may.
-pub(super) fn is_allowed(policy: Option<&Policy>, key: &QuestionKey, entry: &Entry) -> bool {
-    let Some(policy) = policy else { return true };
-    let generation = policy.generation();
-    if entry.is_of(generation) {
-        return true;
+/// How answers are looked at before they are given.
+#[derive(Clone, Copy)]
+pub(super) struct Look<'a> {
+    pub(super) policy: &'a Policy,
+    /// What comes from the public is inspected. A route's resolver is trusted with its own names.
+    pub(super) is_public: bool,
+}
+
+impl Look<'_> {
+    /// Whether an answer from the cache may be given: rules that are newer than its last look are applied once.
+    pub(super) fn allows(self, key: &QuestionKey, entry: &Entry) -> bool {
+        let generation = self.policy.generation();
+        if entry.is_of(generation) {
+            return true;
+        }
+        let answer = entry.answer();
+        // The user's aliases may be others now, or none.
+        let is_as_before = !answer.facts().is_behind_aliases && self.policy.outward(key).is_none();
+        let is_allowed = is_as_before && self.allows_new(key, answer);
+        if is_allowed {
+            entry.passed(generation);
+        }
+        is_allowed
     }
-    let is_allowed = policy.allows(key, entry.answer());
-    if is_allowed {
-        entry.passed(generation);
+
+    fn allows_new(self, key: &QuestionKey, answer: &Answer) -> bool {
+        !self.is_public || self.policy.allows(key, answer)
     }
-    is_allowed
 }
 
 impl Road {
@@ -67,20 +83,14 @@ impl Road {
         &self.cache
     }
 
-    /// Asks, unless the answer has come meanwhile. `policy` has a word on what comes back from the public.
-    pub(super) async fn ask(
-        &self,
-        policy: Option<&Policy>,
-        key: &QuestionKey,
-        deadline: Instant,
-        purpose: Purpose,
-    ) -> Settled {
+    /// Asks, unless the answer has come meanwhile.
+    pub(super) async fn ask(&self, look: Look<'_>, key: &QuestionKey, deadline: Instant, purpose: Purpose) -> Settled {
         let now = Instant::now().into_std();
         let roads = self.pool.recoveries();
         // Between the asker's own look into the cache and its turn here, the same question may have been answered.
         match self.cache.get(key, now, roads) {
             Found::Fresh(entry) if purpose == Purpose::Renewal && entry.is_ending(now) => {}
-            Found::Fresh(entry) if is_allowed(policy, key, &entry) => return Settled::Answer(entry),
+            Found::Fresh(entry) if look.allows(key, &entry) => return Settled::Answer(entry),
             Found::Fresh(_) => {}
             Found::Failure(failure) | Found::Stale(_, Some(failure)) => {
                 return Settled::Failure(Failure::Cached(failure.ede));
@@ -88,15 +98,9 @@ impl Road {
             Found::Nothing | Found::Stale(_, None) => {}
         }
         // Before the answer is looked at: what changes meanwhile has it looked at again.
-        let generation = policy.map_or(0, Policy::generation);
-        match self.ask_upstream(key, deadline).await {
+        let generation = look.policy.generation();
+        match self.ask_outward(look, key, deadline).await {
             Ok(Answered { answer, stored }) => {
-                let is_allowed = policy.is_none_or(|policy| policy.allows(key, &answer));
-                let answer = if is_allowed {
-                    answer
-                } else {
-                    answer.withheld(WITHHELD_TTL)
-                };
                 let entry = self.cache.put(key, answer, stored.into_std());
                 entry.passed(generation);
                 Settled::Answer(entry)
@@ -110,6 +114,22 @@ impl Road {
                 Settled::Failure(failure)
             }
         }
+    }
+
+    /// Asks for the name, or for the one that the user's aliases lead to, and looks at what comes.
+    async fn ask_outward(&self, look: Look<'_>, key: &QuestionKey, deadline: Instant) -> Result<Answered, AskError> {
+        let outward = look.policy.outward(key);
+        let asked_for = outward.as_ref().map_or(key, |outward| &outward.key);
+        let Answered { mut answer, stored } = self.ask_upstream(asked_for, deadline).await?;
+        if !look.allows_new(asked_for, &answer) {
+            answer = answer.withheld(WITHHELD_TTL);
+        }
+        if let Some(Outward { records, .. }) = &outward
+            && let Some(found) = records.find(key.qname(), key.qtype())
+        {
+            answer = answer.behind(key, found.aliases()).map_err(|_| AskError::Garbage)?;
+        }
+        Ok(Answered { answer, stored })
     }
 
     async fn ask_upstream(&self, key: &QuestionKey, deadline: Instant) -> Result<Answered, AskError> {

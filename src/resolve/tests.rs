@@ -11,6 +11,7 @@ use crate::upstream::select::Strategy;
 use crate::wire::question::Keepalive;
 use crate::wire::testkit::{A, message, opt, query, question};
 
+mod own;
 mod stale;
 
 fn resolver(behaviour: Behaviour) -> (Resolver, Arc<Fake>) {

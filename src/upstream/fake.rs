@@ -18,6 +18,8 @@ pub(crate) enum Behaviour {
     Answer,
     /// The same after a while.
     Slow(Duration),
+    /// One A record with a private address.
+    Private,
     NxDomain,
     /// An RCODE and an EDE.
     Fail(u8, Option<u16>),
@@ -87,10 +89,11 @@ impl Exchange for Fake {
         let behaviour = *self.behaviour.lock().unwrap();
         Box::pin(async move {
             match behaviour {
-                Behaviour::Answer => Ok(answer(query)),
+                Behaviour::Answer => Ok(answer(query, [192, 0, 2, 1])),
+                Behaviour::Private => Ok(answer(query, [192, 168, 1, 1])),
                 Behaviour::Slow(time) => {
                     tokio::time::sleep(time).await;
-                    Ok(answer(query))
+                    Ok(answer(query, [192, 0, 2, 1]))
                 }
                 Behaviour::NxDomain => Ok(respond(query, 3, &[], &[soa("", 60, 60)], &[])),
                 Behaviour::Fail(rcode, ede) => {
@@ -121,10 +124,10 @@ fn error(kind: ExchangeErrorKind) -> ExchangeError {
     }
 }
 
-fn answer(query: &[u8]) -> Response {
+fn answer(query: &[u8], address: [u8; 4]) -> Response {
     let question = read_question(query).unwrap();
     if question[question.len() - 4..][..2] == [0, 1] {
-        let record = raw_record(&[0xc0, 12], 1, 1, 60, &[192, 0, 2, 1]);
+        let record = raw_record(&[0xc0, 12], 1, 1, 60, &address);
         respond(query, 0, &[record], &[], &[])
     } else {
         respond(query, 0, &[], &[soa("", 60, 60)], &[])

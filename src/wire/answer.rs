@@ -12,6 +12,7 @@ use super::query::Query;
 use super::question::{QuestionKey, is_same, read_question};
 use super::rdata::{self, SoaTimes};
 use super::record::{CLASS_IN, Record, RecordType};
+use super::synth::Alias;
 use super::{ParseError, read_u16};
 
 /// TTL of every record of a stale answer, in seconds (RFC 8767 section 4: 30 recommended, and more than 0).
@@ -43,6 +44,8 @@ pub struct Facts {
     pub authentic: bool,
     /// The upstream's first extended DNS error.
     pub ede: Option<Ede>,
+    /// Aliases of the user's come before what the upstream said.
+    pub is_behind_aliases: bool,
 }
 
 /// Bounds on the TTLs that clients see, in seconds.
@@ -105,6 +108,7 @@ impl Answer {
             soa: chosen.soa,
             authentic: sections.header.low & AD != 0,
             ede: sections.ede(),
+            is_behind_aliases: false,
         };
         Ok(Self::compose(response, key, &chosen, facts, ttls, &mut pointers)?)
     }
@@ -232,6 +236,7 @@ impl Answer {
                 soa: Some(SoaTimes { ttl, minimum: ttl }),
                 authentic: false,
                 ede: Some(Ede::BLOCKED),
+                is_behind_aliases: false,
             },
         }
     }
@@ -274,36 +279,102 @@ impl Answer {
         response: &[u8],
         key: &QuestionKey,
         chosen: &chain::Chosen<'_>,
-        mut facts: Facts,
+        facts: Facts,
         limits: &TtlLimits,
         pointers: &mut u32,
     ) -> Result<Self, ParseError> {
-        let counts = [1, count(chosen.answers.len())?, count(chosen.authority.len())?, 0];
+        let counts = [count(chosen.answers.len())?, count(chosen.authority.len())?];
+        let mut composer = Composer::new(key, counts, &facts);
+        let ttls = chosen.ttls(response, limits, pointers)?;
+        for (record, ttl) in chosen.answers.iter().chain(&chosen.authority).zip(ttls) {
+            composer.put(response, record, ttl, pointers)?;
+        }
+        composer.finish(key, facts)
+    }
+
+    /// The answer to `key`, whose QNAME leads by `aliases` of the user's to the name that this is about: they come first. Nobody
+    /// has validated them, so AD is off.
+    ///
+    /// # Errors
+    /// [`ParseError::TooLong`] if not all of it fits a message.
+    pub fn behind(&self, key: &QuestionKey, aliases: &[Alias<'_>]) -> Result<Self, ParseError> {
+        let [answers, authority] = self.counts();
+        let counts = [answers.saturating_add(count(aliases.len())?), authority];
+        let facts = Facts {
+            authentic: false,
+            is_behind_aliases: true,
+            ..self.facts
+        };
+        let mut composer = Composer::new(key, counts, &facts);
+        let mut pointers = MAX_POINTERS;
+        let mut owner = key.qname();
+        for Alias { ttl, target } in aliases {
+            composer.put_alias(owner, *ttl, target)?;
+            owner = target;
+        }
+        let mut at = HEADER_LEN + usize::from(self.question_len);
+        for _ in &self.ttl_offsets {
+            let record = Record::read(&self.octets, at)?;
+            at = record.rdata.end;
+            composer.put(&self.octets, &record, record.ttl, &mut pointers)?;
+        }
+        composer.finish(key, facts)
+    }
+}
+
+/// An answer under construction.
+struct Composer {
+    out: Writer,
+    ttl_offsets: Vec<u16>,
+    min_ttl: Option<u32>,
+}
+
+impl Composer {
+    fn new(key: &QuestionKey, [answers, authority]: [u16; 2], facts: &Facts) -> Self {
         let header = Header {
             id: 0,
             high: 0,
             low: facts.rcode.header_bits(),
-            counts,
+            counts: [1, answers, authority, 0],
         };
-        let mut out = Writer::new(&header.octets(), key.question());
-        let mut ttl_offsets = Vec::with_capacity(chosen.answers.len() + chosen.authority.len());
-        let ttls = chosen.ttls(response, limits, pointers)?;
-        for (record, ttl) in chosen.answers.iter().chain(&chosen.authority).zip(ttls) {
-            let (owner, _) = Name::read(response, record.owner_at, pointers)?;
-            out.put_name(&owner, Compression::Allowed)?;
-            out.put(&record.rtype.0.to_be_bytes())?;
-            out.put(&record.class.to_be_bytes())?;
-            ttl_offsets.push(u16::try_from(out.octets.len()).map_err(|_| ParseError::TooLong)?);
-            out.put(&ttl.to_be_bytes())?;
-            rdata::copy(response, record.rtype, &record.rdata, pointers, &mut out)?;
-            facts.min_ttl = Some(facts.min_ttl.map_or(ttl, |min| min.min(ttl)));
+        Self {
+            out: Writer::new(&header.octets(), key.question()),
+            ttl_offsets: Vec::new(),
+            min_ttl: facts.min_ttl,
         }
-        let question_len = u16::try_from(key.question().len()).map_err(|_| ParseError::NameTooLong)?;
-        Ok(Self {
-            octets: out.octets.into(),
-            ttl_offsets: ttl_offsets.into(),
-            question_len,
-            facts,
+    }
+
+    /// Appends a record of `message`'s, with this TTL.
+    fn put(&mut self, message: &[u8], record: &Record, ttl: u32, pointers: &mut u32) -> Result<(), ParseError> {
+        let (owner, _) = Name::read(message, record.owner_at, pointers)?;
+        self.put_head(&owner, record.rtype, record.class, ttl)?;
+        rdata::copy(message, record.rtype, &record.rdata, pointers, &mut self.out)
+    }
+
+    fn put_alias(&mut self, owner: &[u8], ttl: u32, target: &[u8]) -> Result<(), ParseError> {
+        let owner = Name::from_checked(owner).ok_or(ParseError::NameTooLong)?;
+        self.put_head(&owner, RecordType::CNAME, CLASS_IN, ttl)?;
+        rdata::copy(target, RecordType::CNAME, &(0..target.len()), &mut 0, &mut self.out)
+    }
+
+    fn put_head(&mut self, owner: &Name, rtype: RecordType, class: u16, ttl: u32) -> Result<(), ParseError> {
+        self.out.put_name(owner, Compression::Allowed)?;
+        self.out.put(&rtype.0.to_be_bytes())?;
+        self.out.put(&class.to_be_bytes())?;
+        let ttl_at = u16::try_from(self.out.octets.len()).map_err(|_| ParseError::TooLong)?;
+        self.ttl_offsets.push(ttl_at);
+        self.out.put(&ttl.to_be_bytes())?;
+        self.min_ttl = Some(self.min_ttl.map_or(ttl, |min| min.min(ttl)));
+        Ok(())
+    }
+
+    fn finish(self, key: &QuestionKey, facts: Facts) -> Result<Answer, ParseError> {
+        let min_ttl = self.min_ttl;
+        Ok(Answer {
+            octets: self.out.octets.into(),
+            ttl_offsets: self.ttl_offsets.into(),
+            question_len: u16::try_from(key.question().len()).map_err(|_| ParseError::NameTooLong)?,
+            facts: Facts { min_ttl, ..facts },
         })
     }
 }

@@ -67,6 +67,21 @@ impl QuestionKey {
         Self::new(&question, false, false)
     }
 
+    /// The same question about another name, a canonical one in wire form. `None` if it is longer than a name can be.
+    pub fn with_qname(&self, qname: &[u8]) -> Option<Self> {
+        let rest = &self.as_octets()[self.qname().len()..];
+        let mut octets = [0; MAX_KEY_LEN];
+        let len = qname.len() + rest.len();
+        let room = octets.get_mut(..len)?;
+        let (name, tail) = room.split_at_mut_checked(qname.len())?;
+        name.copy_from_slice(qname);
+        tail.copy_from_slice(rest);
+        Some(Self {
+            octets,
+            len: u16::try_from(len).ok()?,
+        })
+    }
+
     /// The key as octets: QNAME folded to lower case, QTYPE, QCLASS, one octet of flags.
     pub fn as_octets(&self) -> &[u8] {
         &self.octets[..usize::from(self.len)]

@@ -31,6 +31,7 @@ mod ordeal;
 mod peers;
 mod privacy;
 mod raw;
+mod records;
 mod routes;
 mod script;
 mod stale;

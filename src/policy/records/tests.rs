@@ -29,13 +29,20 @@ fn find(records: &Records, qname: &str, qtype: RecordType) -> Option<Answer> {
     let qname = name(qname);
     let found = records.find(&qname, qtype)?;
     let mut all = Vec::new();
-    for (owner, set) in found.sets() {
-        for rdata in &set.rdatas {
-            all.push((owner.to_vec(), set.rtype.0, set.ttl, rdata.to_vec()));
-        }
+    let mut owner = qname.clone();
+    for alias in found.aliases() {
+        all.push((owner, RecordType::CNAME.0, alias.ttl, alias.target.to_vec()));
+        owner = alias.target.to_vec();
     }
     let end = match found.end {
-        End::Data => "data".to_owned(),
+        End::Data(set) => {
+            all.extend(
+                set.rdatas
+                    .iter()
+                    .map(|rdata| (owner.clone(), set.rtype.0, set.ttl, rdata.to_vec())),
+            );
+            "data".to_owned()
+        }
         End::NoData => "no data".to_owned(),
         End::Outside(target) => format!("outside {}", target.escape_ascii()),
     };
@@ -303,8 +310,7 @@ fn records_count_more_than_hosts_files() {
     assert_eq!(first("other.example", A), Ipv4Addr::new(192, 0, 2, 1).octets());
     assert_eq!(first("1.2.0.192.in-addr.arpa", RecordType::PTR), name("mine.example"));
     let found = records.find(b"\x03nas\x07example\0", A).unwrap();
-    let origin = found.sets().next().map(|(_, set)| (set.source, set.line));
-    assert_eq!(origin, Some((1, 1)));
+    assert!(matches!(found.end, End::Data(set) if (set.source, set.line) == (1, 1)));
     assert_eq!(format!("{records:?}"), "Records { owners: 3, .. }");
 }
 

@@ -1,0 +1,121 @@
+//! Files of the user's that are read again when they change. A set that cannot be read whole changes nothing.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio::task::spawn_blocking;
+use tokio::time::sleep;
+
+use crate::os::file::files_of;
+
+/// How often the files are looked at for a change; a changed one is read once two looks agree.
+/// Whoever edits a file tries it within a minute, and a look costs one system call a file.
+pub(super) const LOOK_INTERVAL: Duration = Duration::from_secs(10);
+
+/// A file, and what tells that it is another one: its time, its length.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Stamp {
+    /// The number of the path of the configuration that it belongs to.
+    pub(super) item: usize,
+    pub(super) path: PathBuf,
+    seen: Option<(SystemTime, u64)>,
+}
+
+/// The files that these paths stand for, folders among them.
+pub(super) fn stamps(paths: &[PathBuf]) -> Vec<Stamp> {
+    let files = paths.iter().enumerate().flat_map(|(item, path)| {
+        let files = files_of(path);
+        files.into_iter().map(move |path| (item, path))
+    });
+    let stamp = |(item, path): (usize, PathBuf)| {
+        let seen = fs::metadata(&path).and_then(|data| Ok((data.modified()?, data.len())));
+        let seen = seen.ok();
+        Stamp { item, path, seen }
+    };
+    files.map(stamp).collect()
+}
+
+/// Hands the files of `paths` to `take` when they are others than those `in_force`: at once for the first time. What it refuses keeps
+/// what was before. Never ends by itself. Cancel-safe.
+pub(super) async fn keep<F>(paths: Vec<PathBuf>, in_force: Option<Vec<Stamp>>, take: F)
+where
+    F: Fn(&[Stamp]) -> Result<(), String> + Send + Sync + 'static,
+{
+    let take = Arc::new(take);
+    let mut keeper = Keeper {
+        last: in_force.clone(),
+        in_force,
+        problem: None,
+    };
+    loop {
+        let look = paths.clone();
+        // What cannot be found out now is found out next time.
+        if let Ok(stamps) = spawn_blocking(move || stamps(&look)).await
+            && keeper.wants(&stamps)
+        {
+            let (take, files) = (Arc::clone(&take), stamps.clone());
+            let taken = spawn_blocking(move || take(&files)).await;
+            match taken.unwrap_or_else(|_| Err("files of the configuration cannot be read".to_owned())) {
+                Ok(()) => {
+                    keeper.in_force = Some(stamps);
+                    keeper.problem = None;
+                }
+                Err(problem) => keeper.complain(problem),
+            }
+        }
+        sleep(LOOK_INTERVAL).await;
+    }
+}
+
+/// What was seen at earlier looks.
+#[derive(Default)]
+struct Keeper {
+    last: Option<Vec<Stamp>>,
+    in_force: Option<Vec<Stamp>>,
+    problem: Option<String>,
+}
+
+impl Keeper {
+    /// Whether these files should be read: they are others than those in force, and nobody is writing them any more. The first time
+    /// nobody waits.
+    fn wants(&mut self, stamps: &[Stamp]) -> bool {
+        let is_first = self.last.is_none();
+        let is_calm = self.last.as_deref() == Some(stamps);
+        self.last = Some(stamps.to_vec());
+        self.in_force.as_deref() != Some(stamps) && (is_first || is_calm)
+    }
+
+    /// One line for one problem: it is tried again with every look, because not everything that mends a file changes its stamp.
+    fn complain(&mut self, problem: String) {
+        if self.problem.as_ref() != Some(&problem) {
+            tracing::warn!("{problem}: what was read before stays in force");
+        }
+        self.problem = Some(problem);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_that_are_being_written_are_waited_for_and_failures_are_tried_again() {
+        let stamp = |len| {
+            vec![Stamp {
+                item: 0,
+                path: PathBuf::from("x"),
+                seen: Some((SystemTime::UNIX_EPOCH, len)),
+            }]
+        };
+        let mut keeper = Keeper::default();
+        assert!(keeper.wants(&stamp(1)), "at once");
+        assert!(keeper.wants(&stamp(1)), "again, because it failed");
+        keeper.in_force = Some(stamp(1));
+        assert_eq!(
+            [1, 2, 3, 3].map(|len| keeper.wants(&stamp(len))),
+            [false, false, false, true]
+        );
+    }
+}
