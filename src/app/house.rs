@@ -82,7 +82,8 @@ impl House {
     }
 }
 
-fn policy(config: &Config) -> Policy {
+/// What needs no file: local names and rebinding protection.
+pub(super) fn policy(config: &Config) -> Policy {
     // To another machine our own name is not 127.0.0.1.
     let is_ours_alone = config
         .listen
@@ -119,7 +120,7 @@ fn keeper(config: &PolicyConfig, blocking: &Blocking) -> Option<Follower> {
 }
 
 /// The zones of all routes, by the route's number.
-fn zones(routes: &[RouteConfig]) -> Routes {
+pub(super) fn zones(routes: &[RouteConfig]) -> Routes {
     let zones = routes.iter().enumerate().flat_map(|(number, route)| {
         let zones = route.zones.iter().filter_map(|zone| canonical(zone));
         zones.map(move |zone| (zone, number))

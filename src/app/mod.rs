@@ -1,5 +1,6 @@
 //! Composition root: hands each room its settings, starts them in order, stops them in the opposite one.
 
+pub mod explain;
 mod figures;
 mod house;
 mod lists;

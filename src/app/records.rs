@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::lists::tell_skipped;
 use super::watched::{self, Stamp};
 use crate::config::problem::{Place, Problem};
-use crate::config::records::load;
+use crate::config::records::{Read, load};
 use crate::config::{PolicyConfig, RecordsFrom};
 use crate::policy::records::Records;
 use crate::policy::swap::Swap;
@@ -50,12 +50,20 @@ impl Kept {
     }
 }
 
-/// Reads everything and puts it in force.
-fn take(config: &PolicyConfig, records: &Swap<Records>) -> Result<(), String> {
+/// Reads everything.
+///
+/// # Errors
+/// The first thing that is wrong.
+pub(super) fn read(config: &PolicyConfig) -> Result<Read, String> {
     let nowhere = Place::Default;
     let hosts = config.hosts.iter().map(|path| (path.as_path(), &nowhere));
     let items = config.records.iter().map(|item| (item, &nowhere));
-    let read = load(hosts, items).map_err(|problems| first(&problems))?;
+    load(hosts, items).map_err(|problems| first(&problems))
+}
+
+/// Reads everything and puts it in force.
+fn take(config: &PolicyConfig, records: &Swap<Records>) -> Result<(), String> {
+    let read = read(config)?;
     read.tallies.iter().for_each(|(path, tally)| tell_skipped(path, tally));
     tracing::info!(names = read.records.len(), "records are in force");
     records.publish(read.records);

@@ -11,10 +11,12 @@ use clap::Args;
 
 use super::output::Output;
 use super::{Exit, Failure};
+use crate::app::explain::{Rule, explain};
 use crate::config::{self, Flags, UpstreamFlag};
 use crate::upstream::iana;
 use crate::upstream::presentation::parse_name;
-use crate::upstream::records::{Question, Reply};
+use crate::upstream::records::{Padding, Question, Reply};
+use crate::wire::query::Query;
 
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
@@ -43,8 +45,8 @@ pub(super) struct QueryArgs {
     /// Print the answer as JSON
     #[arg(long)]
     json: bool,
-    /// The configuration that names the address; else /etc/tacenda/tacenda.toml
-    #[arg(short, long, value_name = "FILE", conflicts_with_all = ["via", "server"])]
+    /// The configuration that names the address and the rules; else /etc/tacenda/tacenda.toml
+    #[arg(short, long, value_name = "FILE", conflicts_with = "via")]
     config: Option<PathBuf>,
 }
 
@@ -78,10 +80,11 @@ pub(super) fn run(args: &QueryArgs, mut output: Output<'_>) -> Result<Exit, Fail
             format!("the answer from {} cannot be read: {reason}", response.server),
         )
     })?;
+    let rules = rules(args, &question);
     if args.json {
-        output.write_json(&print::to_json(&reply, &response))?;
+        output.write_json(&print::to_json(&reply, &rules, &response))?;
     } else {
-        output.write(print::to_text(&reply, &response))?;
+        output.write(print::to_text(&reply, &rules, &response))?;
     }
     // NXDOMAIN is an answer: the name was asked about and does not exist.
     Ok(if matches!(reply.rcode, 0 | 3) {
@@ -99,6 +102,23 @@ struct Response {
     /// Whom we asked.
     server: String,
     took: std::time::Duration,
+}
+
+/// The rules that decide on the question in the running tacenda, or why they cannot be told. None for an upstream, nor for an address of
+/// the user's without the configuration of whoever listens there.
+fn rules(args: &QueryArgs, question: &Question) -> Result<Vec<Rule>, String> {
+    if args.via.is_some() || (args.server.is_some() && args.config.is_none()) {
+        return Ok(Vec::new());
+    }
+    let config = config::load(args.config.as_deref(), &Flags::default());
+    let config = config
+        .map_err(|_| "the configuration cannot be used".to_owned())?
+        .config;
+    let octets = question.write(0, Padding::None);
+    match Query::parse(&octets) {
+        Ok(query) => explain(&config, &query.key()),
+        Err(_) => Ok(Vec::new()),
+    }
 }
 
 /// Where the running tacenda listens on this host.
@@ -154,6 +174,7 @@ JSON:
   {\"format\":1, \"status\":\"NOERROR\", \"rcode\":0, \"flags\":[\"qr\",\"rd\",\"ra\"],
   \"question\":{\"name\",\"type\",\"class\"}, \"ede\":[{\"code\",\"name\",\"text\"}],
   \"answer\":[{\"name\",\"ttl\",\"class\",\"type\",\"data\"}], \"authority\":[], \"additional\":[],
+  \"rules\":[{\"kind\":\"record|route|local|block|allow\",\"place\",\"text\"}],
   \"transport\":\"udp|tcp|dot|doh\", \"server\":\"127.0.0.1:53\", \"time_ms\":1.25, \"octets\":56}";
 
 #[cfg(test)]

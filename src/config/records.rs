@@ -19,6 +19,8 @@ pub struct Read {
     pub records: Records,
     /// Hosts files, and what is to be said of their lines.
     pub tallies: Vec<(PathBuf, Tally)>,
+    /// The sources, by their numbers in the table: a file, or nothing for a line of the configuration.
+    pub sources: Vec<Option<PathBuf>>,
 }
 
 /// Reads all of it, each item with the place where the configuration names it.
@@ -48,7 +50,17 @@ enum Origin {
     Line(Place),
     File(Arc<Source>),
     /// A hosts file, whose text is not kept: its lines are never wrong together.
-    Hosts,
+    Hosts(PathBuf),
+}
+
+impl Origin {
+    fn into_path(self) -> Option<PathBuf> {
+        match self {
+            Self::Line(_) => None,
+            Self::File(source) => Some(source.path.clone()),
+            Self::Hosts(path) => Some(path),
+        }
+    }
 }
 
 #[derive(Default)]
@@ -85,7 +97,7 @@ impl Loader {
     }
 
     fn read_hosts(&mut self, file: &Path, place: &Place) {
-        let Some(number) = self.begin(Origin::Hosts) else {
+        let Some(number) = self.begin(Origin::Hosts(file.to_owned())) else {
             return;
         };
         let read = open_regular(file).and_then(|open| self.builder.read_hosts(number, BufReader::new(open)));
@@ -127,8 +139,11 @@ impl Loader {
         if self.problems.is_empty() {
             match self.builder.build() {
                 Ok(records) => {
-                    let tallies = self.tallies;
-                    return Ok(Read { records, tallies });
+                    return Ok(Read {
+                        records,
+                        tallies: self.tallies,
+                        sources: self.origins.into_iter().map(Origin::into_path).collect(),
+                    });
                 }
                 Err(errors) => self
                     .problems
@@ -146,7 +161,7 @@ fn problem(origins: &[Origin], error: &RecordError) -> Problem {
             span: span_of(&source.text, error),
             source: Arc::clone(source),
         },
-        Some(Origin::Hosts) | None => Place::Default,
+        Some(Origin::Hosts(_)) | None => Place::Default,
     };
     Problem {
         place,

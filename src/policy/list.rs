@@ -178,28 +178,53 @@ pub fn read(reader: impl BufRead, action: Action, mut each: impl FnMut(u32, Rule
     Ok(tally)
 }
 
-/// The number and the text of the line that decides on a canonical name in wire form, as far as this list goes: the longest match,
-/// at equal length one that allows, of these the first.
+/// A line of a list that is about a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FoundLine {
+    /// Counted from 1.
+    pub number: u32,
+    /// What it says, without its comment; octets that are no printable ASCII are escaped.
+    pub text: String,
+    /// Whether it blocks or allows.
+    pub action: Action,
+    /// Octets of the name that its rule is about: of two lines the longer one decides.
+    pub name_len: usize,
+}
+
+impl FoundLine {
+    /// Which of two lines decides: the higher one; the first of equal ones.
+    pub fn rank(&self) -> (usize, bool) {
+        (self.name_len, self.action == Action::Allow)
+    }
+}
+
+/// The line that decides on a canonical name in wire form, as far as this list goes: the longest match, at equal length one that
+/// allows, of these the first.
 ///
 /// # Errors
 /// As [`read`].
-pub fn find_line(reader: impl BufRead, action: Action, qname: &[u8]) -> io::Result<Option<(u32, String)>> {
-    let mut best: Option<((usize, bool), u32, String)> = None;
+pub fn find_line(reader: impl BufRead, action: Action, qname: &[u8]) -> io::Result<Option<FoundLine>> {
+    let mut best: Option<FoundLine> = None;
     for_each_line(reader, |number, line| {
         let Ok(line) = line else { return true };
         let _ = read_line(line, action, &mut |rule| {
             if !covers(&rule, qname) {
                 return;
             }
-            let rank = (rule.name.len(), rule.action == Action::Allow);
-            if best.as_ref().is_none_or(|(highest, ..)| *highest < rank) {
+            let found = FoundLine {
+                number,
                 // A stranger's octets, on their way to a terminal.
-                best = Some((rank, number, without_comment(line).escape_ascii().to_string()));
+                text: without_comment(line).escape_ascii().to_string(),
+                action: rule.action,
+                name_len: rule.name.len(),
+            };
+            if best.as_ref().is_none_or(|best| best.rank() < found.rank()) {
+                best = Some(found);
             }
         });
         true
     })?;
-    Ok(best.map(|(_, number, text)| (number, text)))
+    Ok(best)
 }
 
 /// Whether a rule is about this name.

@@ -352,6 +352,15 @@ impl Records {
         }
     }
 
+    /// Where the first record of a name stands that counts for this type, source and line: of the type, an alias, or any.
+    pub fn origin(&self, qname: &[u8], qtype: RecordType) -> Option<(u16, u32)> {
+        let sets = self.owners.get(qname)?;
+        let of_type = |rtype| sets.iter().find(|set| set.rtype == rtype);
+        let counts = of_type(qtype).or_else(|| of_type(RecordType::CNAME));
+        let set = counts.or_else(|| sets.first())?;
+        Some((set.source, set.line))
+    }
+
     /// What is wrong with the aliases that begin here.
     fn chain_error(&self, owner: &[u8]) -> Option<RecordError> {
         let alias = |owner: &[u8]| {

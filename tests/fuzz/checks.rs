@@ -112,10 +112,10 @@ pub fn list(octets: &[u8]) {
         for (line, name) in names.iter().take(8) {
             let decision = table.decide(name).expect("the name of a rule is decided on");
             let found = list::find_line(octets, action, name).expect("memory can be read");
-            let (found, text) = found.expect("what decided is there");
-            assert!(text.is_ascii() && !text.contains(|c: char| c.is_ascii_control()));
-            assert!(action == Action::Block || decision.action == Action::Allow);
-            assert!(found <= *line || usize::from(decision.labels) >= labels(name));
+            let found = found.expect("what decided is there");
+            assert!(found.text.is_ascii() && !found.text.contains(|c: char| c.is_ascii_control()));
+            assert_eq!(found.action, decision.action);
+            assert!(found.number <= *line || usize::from(decision.labels) >= labels(name));
         }
     }
 }

@@ -155,10 +155,15 @@ pub(crate) struct Daemon {
     stats: SocketAddr,
     stderr: Arc<Mutex<String>>,
     lines: Receiver<()>,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Daemon {
+    /// The configuration that it runs with.
+    pub(crate) fn config_path(&self) -> String {
+        self.folder.path().join("tacenda.toml").display().to_string()
+    }
+
     /// Starts the binary without waiting for it.
     pub(crate) fn spawn(config: &Config) -> Self {
         let folder = tempfile::tempdir().unwrap();
@@ -180,7 +185,7 @@ impl Daemon {
             stats: config.stats,
             stderr,
             lines,
-            _folder: folder,
+            folder,
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::client::{A, AAAA, Ask, CNAME, NXDOMAIN, TXT, tick, wire_name};
-use crate::daemon::{Config, Daemon};
+use crate::daemon::{Config, Daemon, run};
 use crate::script::{Heard, Reply, normal};
 use crate::upstream::Upstream;
 
@@ -134,4 +134,48 @@ fn an_alias_that_is_in_the_cache_already_is_blocked_when_its_list_comes() {
     }
     assert!(ask().answers().is_empty());
     assert_eq!(upstream.count("cdn.site.example"), 2, "asked anew once");
+}
+
+#[test]
+fn query_says_which_line_of_which_file_decided() {
+    let (upstream, folder) = (Upstream::honest(), tempfile::tempdir().unwrap());
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    fs::write(at("ads"), "# list\n||ads.example^\n").unwrap();
+    fs::write(at("good"), "good.ads.example\n").unwrap();
+    fs::write(at("hosts"), "192.0.2.7 nas.example\n").unwrap();
+    let table = format!(
+        "block = [\"{}\"]\nallow = [\"{}\"]\nhosts = [\"{}\"]\n",
+        at("ads"),
+        at("good"),
+        at("hosts")
+    );
+    let daemon = start(&upstream, &table);
+    let query = |name: &str, more: &[&str]| {
+        let config = daemon.config_path();
+        let (code, stdout, stderr) = run(&[&["query", name, "--config", &config], more].concat());
+        assert_eq!(code, 0, "{stderr}");
+        stdout
+    };
+    for (name, line) in [
+        (
+            "t.ads.example",
+            format!(";; blocked by {}:2: ||ads.example^", at("ads")),
+        ),
+        (
+            "good.ads.example",
+            format!(";; allowed by {}:1: good.ads.example", at("good")),
+        ),
+        ("nas.example", format!(";; your own record: {}:1", at("hosts"))),
+        ("printer.local", ";; a name that stays home (local-names)".to_owned()),
+    ] {
+        assert!(
+            query(name, &[]).lines().any(|told| told == line),
+            "{}",
+            query(name, &[])
+        );
+    }
+    assert!(!query("www.example", &[]).contains(" by "));
+    let json: serde_json::Value = serde_json::from_str(&query("t.ads.example", &["--json"])).unwrap();
+    assert_eq!(json["rules"][0]["kind"], "block");
+    assert_eq!(json["rules"][0]["place"], format!("{}:2", at("ads")));
 }

@@ -5,12 +5,13 @@ use std::fmt::Write;
 use serde_json::{Value, json};
 
 use super::Response;
+use crate::app::explain::{Rule, RuleKind};
 use crate::upstream::iana;
 use crate::upstream::records::{RecordText, Reply};
 use crate::wire::header::Rcode;
 
 /// Comment lines begin with `;;`, records are zone file lines.
-pub(super) fn to_text(reply: &Reply, response: &Response) -> String {
+pub(super) fn to_text(reply: &Reply, rules: &Result<Vec<Rule>, String>, response: &Response) -> String {
     let mut text = format!(";; {}, flags: {}", Rcode(reply.rcode), reply.flags.join(" "));
     if let Some((name, rtype, class)) = &reply.question {
         text.push_str(&format!(", question: {name} {class} {rtype}"));
@@ -23,6 +24,10 @@ pub(super) fn to_text(reply: &Reply, response: &Response) -> String {
             format!(": {extra}")
         };
         text.push_str(&format!(";; EDE {code} ({}){extra}\n", iana::ede_name(*code)));
+    }
+    match rules {
+        Ok(rules) => rules.iter().for_each(|rule| text.push_str(&rule_line(rule))),
+        Err(why) => text.push_str(&format!(";; which rule decided cannot be told: {why}\n")),
     }
     write_records(&mut text, None, &reply.answers);
     write_records(&mut text, Some("authority"), &reply.authorities);
@@ -41,13 +46,25 @@ pub(super) fn to_text(reply: &Reply, response: &Response) -> String {
     text
 }
 
+fn rule_line(rule: &Rule) -> String {
+    let Rule { kind, place, text } = rule;
+    match kind {
+        RuleKind::Record => format!(";; your own record: {place}\n"),
+        RuleKind::Route => format!(";; by {place}: {text}\n"),
+        RuleKind::Local => format!(";; a name that stays home ({place})\n"),
+        RuleKind::Block => format!(";; blocked by {place}: {text}\n"),
+        RuleKind::Allow => format!(";; allowed by {place}: {text}\n"),
+    }
+}
+
 /// The documented shape; see the command's help.
-pub(super) fn to_json(reply: &Reply, response: &Response) -> Value {
+pub(super) fn to_json(reply: &Reply, rules: &Result<Vec<Rule>, String>, response: &Response) -> Value {
     let question = reply
         .question
         .as_ref()
         .map(|(name, rtype, class)| json!({ "name": name, "type": rtype, "class": class }));
     let ede = |(code, text): &(u16, String)| json!({ "code": code, "name": iana::ede_name(*code), "text": text });
+    let rule = |rule: &Rule| json!({ "kind": rule.kind.word(), "place": rule.place, "text": rule.text });
     json!({
         "format": 1,
         "status": Rcode(reply.rcode).to_string(),
@@ -58,6 +75,7 @@ pub(super) fn to_json(reply: &Reply, response: &Response) -> Value {
         "answer": records_json(&reply.answers),
         "authority": records_json(&reply.authorities),
         "additional": records_json(&reply.additionals),
+        "rules": rules.iter().flatten().map(rule).collect::<Vec<_>>(),
         "transport": response.transport,
         "server": response.server,
         "time_ms": (milliseconds(response) * 1000.0).round() / 1000.0,

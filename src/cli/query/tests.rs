@@ -26,6 +26,14 @@ fn reply() -> Reply {
     }
 }
 
+fn rules() -> Result<Vec<Rule>, String> {
+    Ok(vec![Rule {
+        kind: crate::app::explain::RuleKind::Block,
+        place: "ads.txt:3".into(),
+        text: "||example^".into(),
+    }])
+}
+
 fn response() -> Response {
     Response {
         octets: vec![0; 56],
@@ -41,23 +49,24 @@ fn text_reads_like_a_short_dig() {
 ;; NOERROR, flags: qr rd ra, question: www.example. IN A
 ;; EDE 3 (Stale Answer)
 ;; EDE 23 (Network Error): tls failed
+;; blocked by ads.txt:3: ||example^
 www.example.  300  IN  CNAME  a.example.
 a.example.      5  IN  A      192.0.2.1
 ;; authority:
 example.  60  IN  NS  ns.example.
 ;; udp 127.0.0.1:53, 1.2 ms, 56 octets
 ";
-    assert_eq!(print::to_text(&reply(), &response()), expected);
+    assert_eq!(print::to_text(&reply(), &rules(), &response()), expected);
 }
 
 #[test]
 fn json_keeps_its_documented_shape() {
-    let value = print::to_json(&reply(), &response());
+    let value = print::to_json(&reply(), &rules(), &response());
     let keys: Vec<_> = value.as_object().unwrap().keys().map(String::as_str).collect();
     for key in &keys {
         assert!(EXAMPLES.contains(&format!("\"{key}\"")), "{key} is not documented");
     }
-    assert_eq!(keys.len(), 13);
+    assert_eq!(keys.len(), 14);
     assert_eq!(
         value["ede"][1],
         serde_json::json!({ "code": 23, "name": "Network Error", "text": "tls failed" })

@@ -252,14 +252,19 @@ fn the_deciding_line_is_found() {
     ] {
         let found = find(qname);
         assert_eq!(
-            found.as_ref().map(|(line, text)| (*line, text.as_str())),
+            found.as_ref().map(|found| (found.number, found.text.as_str())),
             expected,
             "{qname}"
         );
     }
     let tie = b"ads.example\n@@||ads.example^\n";
-    let found = find_line(tie.as_slice(), Action::Block, &name("ads.example")).unwrap();
-    assert_eq!(found, Some((2, "@@||ads.example^".to_owned())));
+    let found = find_line(tie.as_slice(), Action::Block, &name("ads.example"))
+        .unwrap()
+        .unwrap();
+    assert_eq!(
+        (found.number, found.text.as_str(), found.action, found.name_len),
+        (2, "@@||ads.example^", Action::Allow, 13)
+    );
     assert_eq!(find_line(tie.as_slice(), Action::Block, b"").unwrap(), None);
     assert_eq!(find_line(tie.as_slice(), Action::Block, b"\x3fx").unwrap(), None);
 }
