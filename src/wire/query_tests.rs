@@ -181,6 +181,32 @@ fn r1035_1_an_error_repeats_id_opcode_rd_and_the_question() {
 }
 
 #[test]
+fn t_amp_a_truncated_response_repeats_the_query_and_is_no_longer() {
+    let check = |opt: Option<Vec<u8>>, expected_opt: &[u8]| {
+        let octets = query("MiXeD.Example", A, opt);
+        let parsed = Query::parse(&octets).unwrap();
+        let mut out = [0xff; 512];
+        let len = synth::write_truncated(&parsed, &mut out);
+        let counts = [0, 1, 0, 0, 0, 0, 0, u8::from(!expected_opt.is_empty())];
+        let expected = [b"\x12\x34\x83\x80", &counts[..], parsed.question(), expected_opt].concat();
+        assert_eq!(out[..len], expected, "QR TC RD, RA");
+        assert!(len <= octets.len() && Message::from_vec(&out[..len]).unwrap().metadata.truncation);
+    };
+    check(None, b"");
+    check(
+        Some(opt(4096, 0x8000, &[0, 10, 0, 8, 1, 2, 3, 4, 5, 6, 7, 8])),
+        b"\0\0\x29\x04\xd0\0\0\x80\0\0\0",
+    );
+    let octets = query("a.example", A, None);
+    let small = &mut [0; 26];
+    assert_eq!(
+        synth::write_truncated(&Query::parse(&octets).unwrap(), small),
+        0,
+        "no room, nothing written"
+    );
+}
+
+#[test]
 fn r6891_1_and_r8914_2_no_opt_asked_none_given() {
     let octets = query("a.example", A, None);
     let mut out = [0; 512];

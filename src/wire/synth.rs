@@ -84,6 +84,16 @@ pub fn write_failure(query: &Query<'_>, rcode: Rcode, ede: [Option<Ede>; 2], out
     Draft::begin(query.echo(), rcode, ede, out).map_or(0, Draft::finish)
 }
 
+/// Writes an empty response with TC=1, which sends the client to TCP. Returns its length, which is never more than the query's: a
+/// flood with a victim's address on it gains nothing (T-AMP).
+pub fn write_truncated(query: &Query<'_>, out: &mut [u8]) -> usize {
+    let len = write_empty(&query.echo(), Rcode::NOERROR, None, out);
+    if let Some(high) = out[..len].get_mut(2) {
+        *high |= TC;
+    }
+    len
+}
+
 /// Writes the answer to ANY: one HINFO record that nobody is served by (RFC 8482 section 4.2). Returns its length.
 pub fn write_any(query: &Query<'_>, out: &mut [u8]) -> usize {
     let why = Reason { ttl: ANY_TTL, ..OURS };

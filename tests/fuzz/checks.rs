@@ -14,7 +14,7 @@ use tacenda::wire::name::uncompressed_len;
 use tacenda::wire::query::{Query, Reject};
 use tacenda::wire::question::{Keepalive, MAX_QUERY_LEN, read_question, same_question};
 use tacenda::wire::record::RecordType;
-use tacenda::wire::synth::write_error;
+use tacenda::wire::synth::{write_error, write_truncated};
 
 /// Octets from a client: a query is read, keyed, rewritten for upstream and refused without a panic, and what we write of
 /// it is well-formed in the eyes of our own reader.
@@ -29,6 +29,9 @@ pub fn query(octets: &[u8]) {
         Ok(query) => {
             let len = write_error(&query, Rcode::SERVFAIL, None, &mut out);
             check_response(octets, &out[..len]);
+            let len = write_truncated(&query, &mut out);
+            check_response(octets, &out[..len]);
+            assert!(len <= octets.len());
             assert!((512..=1232).contains(&query.udp_payload_limit()));
             assert!(!query.key().qname().iter().any(u8::is_ascii_uppercase));
             for keepalive in [Keepalive::Ask, Keepalive::Omit] {
