@@ -1,0 +1,103 @@
+use std::time::Duration;
+
+use super::*;
+use crate::os::socket::Transport;
+use crate::serve::tests::support::{FakeUpstream, Query as Ask, Response, test_resolver};
+
+struct Desk {
+    intake: Intake,
+    resolver: Arc<Resolver>,
+    tally: Tally,
+}
+
+impl Desk {
+    fn new(allow: &[&str]) -> Self {
+        let allow: Vec<_> = allow.iter().map(|text| text.parse().unwrap()).collect();
+        let intake = Intake::new(AccessList::new(&allow), Arc::default());
+        Self {
+            intake,
+            resolver: test_resolver(&FakeUpstream::new()),
+            tally: Tally::default(),
+        }
+    }
+
+    fn ask(&mut self, client: &str, octets: &[u8], via: Via) -> (Step, Vec<u8>) {
+        let message = Message {
+            octets,
+            client: client.parse().unwrap(),
+            via,
+            received: Instant::now(),
+        };
+        let mut out = vec![0; 1232];
+        let step = self.intake.answer(&self.resolver, message, &mut out, &mut self.tally);
+        out.truncate(if let Step::Done(len) = step { len } else { 0 });
+        self.tally.flush(&self.intake.stats, Transport::Udp, Duration::ZERO);
+        (step, out)
+    }
+
+    fn count(&self, outcome: Outcome) -> u64 {
+        self.intake.stats.queries(Transport::Udp, outcome)
+    }
+}
+
+#[test]
+fn t_amp_who_may_not_ask_is_refused_with_the_reason() {
+    let mut desk = Desk::new(&["192.168.0.0/16"]);
+    let ask = Ask::new("quick.example").with_edns(1232);
+    for stranger in ["203.0.113.9", "::ffff:203.0.113.9", "2001:db8::9"] {
+        let (step, out) = desk.ask(stranger, &ask.octets(7), Via::Udp);
+        assert!(matches!(step, Step::Done(_)));
+        let response = Response::read(&out);
+        assert_eq!(
+            (response.id, response.rcode, response.ede),
+            (7, Rcode::REFUSED, Some(Ede::PROHIBITED))
+        );
+    }
+    for friend in ["192.168.3.4", "::ffff:192.168.3.4", "127.0.0.1", "::1"] {
+        let (step, _) = desk.ask(friend, &ask.octets(7), Via::Udp);
+        assert!(matches!(step, Step::Wait(_)), "{friend}");
+    }
+    assert_eq!((desk.count(Outcome::Rejected), desk.count(Outcome::Miss)), (3, 4));
+    assert_eq!(desk.intake.stats.responses(Some(Rcode::REFUSED)), 3);
+}
+
+#[test]
+fn an_extended_rcode_is_counted_in_full() {
+    let mut desk = Desk::new(&[]);
+    let (_, out) = desk.ask(
+        "::1",
+        &Ask::new("quick.example").with_edns_version(1).octets(1),
+        Via::Udp,
+    );
+    assert_eq!(Response::read(&out).rcode, Rcode::BADVERS);
+    assert_eq!(desk.intake.stats.responses(Some(Rcode::BADVERS)), 1);
+    assert_eq!(desk.intake.stats.responses(Some(Rcode::NOERROR)), 0);
+}
+
+#[test]
+fn more_waiting_queries_than_the_limit_are_told_so_at_once() {
+    let mut desk = Desk::new(&[]);
+    let ask = Ask::new("quick.example").octets(1);
+    let mut waiting = Vec::new();
+    let last = loop {
+        match desk.ask("::1", &ask, Via::Udp) {
+            (Step::Wait(one), _) => waiting.push(one),
+            (Step::Done(_) | Step::DoneThenRefresh(..), out) => break out,
+        }
+    };
+    assert_eq!(waiting.len(), 32_768);
+    assert_eq!(Response::read(&last).rcode, Rcode::SERVFAIL);
+    assert_eq!((desk.count(Outcome::Miss), desk.intake.stats.shed.value()), (32_769, 1));
+    waiting.pop();
+    assert!(
+        matches!(desk.ask("::1", &ask, Via::Udp).0, Step::Wait(_)),
+        "one place is free again"
+    );
+}
+
+#[test]
+fn a_long_message_takes_its_length_in_places() {
+    let desk = Desk::new(&[]);
+    let places: Vec<_> = std::iter::from_fn(|| desk.intake.place(65_535)).collect();
+    assert_eq!(places.len(), MAX_WAITING_KIB / (63 + 2));
+}
