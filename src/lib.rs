@@ -7,6 +7,7 @@
 //! ```text
 //! serve::udp, serve::tcp   a datagram or a frame comes in; one read of the clock a batch
 //!  wire::query             Query::parse          malformed: an error or silence, and no more work
+//!  serve::rate             allows                not for loopback; a network that asks too much over UDP is sent to TCP
 //!  resolve::answer_now     policy::verdict       the user's own record, a name that stays home or is blocked: synthesized here; or it
 //!                                                has a route
 //!                          cache::get            fresh: copied and patched into the caller's buffer. A HIT ENDS HERE

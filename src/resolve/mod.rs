@@ -67,7 +67,7 @@ pub enum Outcome {
     Miss,
     /// By policy.
     Synthesized,
-    /// Malformed, not served, or not allowed.
+    /// Malformed, not served, not allowed, or more than a client network may ask.
     Rejected,
 }
 

@@ -8,6 +8,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use super::limits::{MAX_WAITING_KIB, QUERY_DEADLINE, WAITING_QUERY_KIB};
+use super::rate::{ClientNetwork, RateLimit};
 use super::settings::AccessList;
 use super::stats::{Stats, Tally};
 use crate::resolve::{Now, Outcome, Pending, Resolver, Settled};
@@ -20,6 +21,7 @@ use crate::wire::synth;
 #[derive(Debug)]
 pub(super) struct Intake {
     pub(super) access: AccessList,
+    rate_limit: Option<RateLimit>,
     pub(super) stats: Arc<Stats>,
     waiting: Arc<Semaphore>,
 }
@@ -40,6 +42,15 @@ pub(super) struct Message<'a> {
     pub(super) client: IpAddr,
     pub(super) via: Via,
     pub(super) received: Instant,
+}
+
+/// Why a client's query goes no further.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Bar {
+    /// It may not ask.
+    NotAllowed,
+    /// Its network asks too many over UDP.
+    OverRate,
 }
 
 /// What became of a message.
@@ -66,9 +77,10 @@ impl Refresh {
 }
 
 impl Intake {
-    pub(super) fn new(access: AccessList, stats: Arc<Stats>) -> Self {
+    pub(super) fn new(access: AccessList, rate_limit: Option<RateLimit>, stats: Arc<Stats>) -> Self {
         Self {
             access,
+            rate_limit,
             stats,
             waiting: Arc::new(Semaphore::new(MAX_WAITING_KIB)),
         }
@@ -95,9 +107,8 @@ impl Intake {
                 return done(len, reject.rcode().unwrap_or(Rcode::NOERROR), Outcome::Rejected, tally);
             }
         };
-        if !self.access.allows(message.client) {
-            let len = synth::write_error(&query, Rcode::REFUSED, Some(Ede::PROHIBITED), out);
-            return done(len, Rcode::REFUSED, Outcome::Rejected, tally);
+        if let Some(bar) = self.bar(&message) {
+            return turn_away(&query, bar, out, tally);
         }
         let limit = message.via.prepare(&mut query, out.len());
         match resolver.answer_now(&query, message.received.into_std(), &mut out[..limit]) {
@@ -133,6 +144,18 @@ impl Intake {
         }
     }
 
+    /// What keeps the client from being served. This host's own clients pass before anything is looked at: most hits are theirs.
+    /// Over TCP there is no rate: the address is proven, connections and their queries are limited, and whoever was sent there from
+    /// UDP must find an answer.
+    fn bar(&self, message: &Message<'_>) -> Option<Bar> {
+        let network = ClientNetwork::of(message.client)?;
+        if !self.access.allows(message.client) {
+            return Some(Bar::NotAllowed);
+        }
+        let rate_limit = self.rate_limit.as_ref().filter(|_| message.via == Via::Udp)?;
+        (!rate_limit.allows(network, message.received)).then_some(Bar::OverRate)
+    }
+
     /// Room for one more waiting query, or `None` when all is taken.
     fn place(&self, message_len: usize) -> Option<OwnedSemaphorePermit> {
         let extra = u32::try_from(message_len / 1024).unwrap_or(u32::MAX);
@@ -140,6 +163,21 @@ impl Intake {
             .try_acquire_many_owned(extra.saturating_add(WAITING_QUERY_KIB))
             .ok()
     }
+}
+
+/// Tells a client that it may not ask, or to come over TCP.
+fn turn_away(query: &Query<'_>, bar: Bar, out: &mut [u8], tally: &mut Tally) -> Step {
+    let (len, rcode) = match bar {
+        Bar::NotAllowed => {
+            let len = synth::write_error(query, Rcode::REFUSED, Some(Ede::PROHIBITED), out);
+            (len, Rcode::REFUSED)
+        }
+        Bar::OverRate => {
+            tally.count_limited();
+            (synth::write_truncated(query, out), Rcode::NOERROR)
+        }
+    };
+    done(len, rcode, Outcome::Rejected, tally)
 }
 
 fn done(len: usize, rcode: Rcode, outcome: Outcome, tally: &mut Tally) -> Step {

@@ -8,11 +8,13 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 
 use crate::os::socket::{self, PortOwner, Sockets, Transport, UdpListener};
 use crate::resolve::Resolver;
@@ -23,6 +25,7 @@ mod intake;
 mod limits;
 mod network;
 mod output;
+mod rate;
 mod settings;
 mod stats;
 mod tcp;
@@ -31,10 +34,11 @@ mod tests;
 mod udp;
 
 pub use network::{Network, NetworkError};
-pub use settings::{MAX_UDP_THREADS, Settings, SettingsError};
+pub use settings::{DEFAULT_RATE_LIMIT, MAX_UDP_THREADS, Settings, SettingsError};
 pub use stats::{ConnectionStats, NAMED_RCODES, Stats};
 
 use intake::Intake;
+use rate::RateLimit;
 use settings::AccessList;
 
 /// Binds UDP and TCP on every address of the settings. Nothing is served yet; datagrams and connections wait in the
@@ -51,6 +55,7 @@ pub fn bind(settings: &Settings) -> Result<Bound, BindError> {
     Ok(Bound {
         sockets: sockets.collect::<Result<_, _>>()?,
         access: AccessList::new(&settings.allow),
+        rate_limit: settings.rate_limit,
         stats: Arc::default(),
     })
 }
@@ -77,6 +82,7 @@ fn bind_address(address: SocketAddr, udp_threads: usize) -> Result<Sockets, Bind
 pub struct Bound {
     sockets: Vec<Sockets>,
     access: AccessList,
+    rate_limit: Option<NonZeroU32>,
     stats: Arc<Stats>,
 }
 
@@ -103,7 +109,8 @@ impl Bound {
         runtime: &Handle,
     ) -> io::Result<()> {
         let _tasks_run_there = runtime.enter();
-        let intake = Arc::new(Intake::new(self.access, Arc::clone(&self.stats)));
+        let rate_limit = self.rate_limit.map(|rate| RateLimit::new(rate, Instant::now()));
+        let intake = Arc::new(Intake::new(self.access, rate_limit, Arc::clone(&self.stats)));
         let places = Arc::new(tcp::Places::new(self.stats));
         let mut listeners = Vec::new();
         let mut acceptors = Vec::new();

@@ -3,6 +3,7 @@
 //! Every message received counts once in `queries`, so that hits, misses, synthesized and rejected add up to what
 //! came in.
 
+use std::slice;
 use std::time::Duration;
 
 use crate::os::socket::Transport;
@@ -23,6 +24,8 @@ pub struct Stats {
     pub waiting: Gauge,
     /// Queries answered SERVFAIL, or with an answer past its end, because too many others were waiting (also counted as misses).
     pub shed: Counter,
+    /// UDP queries that were sent to TCP because their network asked too many (also counted as rejected).
+    pub limited: Counter,
     /// Datagrams dropped for their length (also counted as rejected).
     pub oversized: Counter,
     /// UDP responses that the system would not take, and receive calls that failed.
@@ -91,6 +94,7 @@ pub(super) struct Tally {
     outcomes: [u64; 4],
     responses: [u64; NAMED_RCODES + 1],
     at_once: u64,
+    limited: u64,
 }
 
 impl Tally {
@@ -103,6 +107,11 @@ impl Tally {
     pub(super) fn count_response(&mut self, rcode: Rcode) {
         self.responses[response_index(rcode)] += 1;
         self.at_once += 1;
+    }
+
+    /// A query was over the rate of its network, beside whatever else is counted of it.
+    pub(super) fn count_limited(&mut self) {
+        self.limited += 1;
     }
 
     /// Messages counted since the last [`Tally::flush`].
@@ -124,6 +133,7 @@ impl Tally {
         };
         add(&mut self.outcomes, &stats.queries[transport as usize]);
         add(&mut self.responses, &stats.responses);
+        add(slice::from_mut(&mut self.limited), slice::from_ref(&stats.limited));
         stats
             .cached_latency
             .observe_many(latency, std::mem::take(&mut self.at_once));
@@ -153,6 +163,7 @@ mod tests {
         tally.count_response(Rcode::NOERROR);
         tally.count_response(Rcode::NOERROR);
         tally.count_response(Rcode::BADVERS);
+        tally.count_limited();
         stats.count_response(Rcode(4095));
         assert_eq!(tally.queries(), 5);
         assert!(tally.has_latency());
@@ -173,6 +184,7 @@ mod tests {
         assert_eq!(stats.responses(Some(Rcode::NOERROR)), 2);
         assert_eq!(stats.responses(Some(Rcode::BADVERS)), 1);
         assert_eq!(stats.responses(None), 1);
+        assert_eq!(stats.limited.value(), 1);
         let latency = stats.cached_latency.snapshot();
         assert_eq!((latency.count(), latency.sum_us), (3, 30));
     }

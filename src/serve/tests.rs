@@ -225,6 +225,7 @@ fn what_cannot_be_bound_says_why() {
         listen: vec![lacking],
         allow: vec!["192.0.2.0/24".parse().unwrap()],
         udp_threads: 1,
+        ..Settings::default()
     };
     let expected = BindError::Address {
         address: lacking,

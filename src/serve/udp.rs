@@ -136,7 +136,7 @@ mod tests {
     #[test]
     fn a_waiting_query_takes_what_its_limit_reckons_with() {
         let listener = socket::bind("127.0.0.1:0".parse().unwrap(), 1).unwrap().udp.remove(0);
-        let intake = Arc::new(Intake::new(AccessList::new(&[]), Arc::default()));
+        let intake = Arc::new(Intake::new(AccessList::new(&[]), None, Arc::default()));
         let resolver = test_resolver(&FakeUpstream::new());
         std::net::UdpSocket::bind("127.0.0.1:0")
             .unwrap()

@@ -1,11 +1,17 @@
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use super::*;
 use crate::os::socket::Transport;
 use crate::serve::tests::support::{FakeUpstream, Query as Ask, Response, test_resolver};
 
+/// Queries a second of one network; twice as many at once.
+const RATE: NonZeroU32 = NonZeroU32::new(10).unwrap();
+
 struct Desk {
     intake: Intake,
+    /// When every message comes.
+    now: Instant,
     resolver: Arc<Resolver>,
     tally: Tally,
 }
@@ -13,9 +19,11 @@ struct Desk {
 impl Desk {
     fn new(allow: &[&str]) -> Self {
         let allow: Vec<_> = allow.iter().map(|text| text.parse().unwrap()).collect();
-        let intake = Intake::new(AccessList::new(&allow), Arc::default());
+        let start = Instant::now();
+        let rate_limit = RateLimit::new(RATE, start);
         Self {
-            intake,
+            intake: Intake::new(AccessList::new(&allow), Some(rate_limit), Arc::default()),
+            now: start,
             resolver: test_resolver(&FakeUpstream::new()),
             tally: Tally::default(),
         }
@@ -26,7 +34,7 @@ impl Desk {
             octets,
             client: client.parse().unwrap(),
             via,
-            received: Instant::now(),
+            received: self.now,
         };
         let mut out = vec![0; 1232];
         let step = self.intake.answer(&self.resolver, message, &mut out, &mut self.tally);
@@ -59,6 +67,57 @@ fn t_amp_who_may_not_ask_is_refused_with_the_reason() {
     }
     assert_eq!((desk.count(Outcome::Rejected), desk.count(Outcome::Miss)), (3, 4));
     assert_eq!(desk.intake.stats.responses(Some(Rcode::REFUSED)), 3);
+}
+
+#[test]
+fn t_amp_t_spoof_a_network_that_asks_too_much_over_udp_is_sent_to_tcp() {
+    let mut desk = Desk::new(&["192.168.0.0/16"]);
+    let ask = Ask::new("quick.example").with_edns(1232).octets(7);
+    for _ in 0..RATE.get() {
+        for client in ["192.168.7.1", "::ffff:192.168.7.9"] {
+            let (step, _) = desk.ask(client, &ask, Via::Udp);
+            assert!(matches!(step, Step::Wait(_)));
+        }
+    }
+    let client = "192.168.7.1";
+    for _ in 0..5 {
+        let (_, out) = desk.ask(client, &ask, Via::Udp);
+        let response = Response::read(&out);
+        assert_eq!(
+            (response.id, response.rcode, response.len),
+            (7, Rcode::NOERROR, ask.len())
+        );
+        assert!(response.is_truncated && response.answers == 0);
+    }
+    let (step, _) = desk.ask(client, &ask, Via::Tcp { keepalive: 100 });
+    assert!(matches!(step, Step::Wait(_)), "over TCP the address is proven");
+    let (_, out) = desk.ask("10.0.0.1", &ask, Via::Udp);
+    assert_eq!(Response::read(&out).rcode, Rcode::REFUSED, "who may not ask is told so");
+    assert_eq!(
+        (desk.intake.stats.limited.value(), desk.count(Outcome::Rejected)),
+        (5, 6)
+    );
+    desk.now += Duration::from_secs(1);
+    let (step, _) = desk.ask(client, &ask, Via::Udp);
+    assert!(matches!(step, Step::Wait(_)), "a second later");
+}
+
+#[test]
+fn this_host_asks_as_much_as_it_likes_and_so_does_everybody_without_a_rate() {
+    let mut desk = Desk::new(&["192.168.0.0/16"]);
+    let ask = Ask::new("quick.example").octets(7);
+    for number in 0..10 * RATE.get() {
+        for client in ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"] {
+            let (step, _) = desk.ask(client, &ask, Via::Udp);
+            assert!(matches!(step, Step::Wait(_)), "{client}, {number}");
+        }
+    }
+    desk.intake.rate_limit = None;
+    for number in 0..10 * RATE.get() {
+        let (step, _) = desk.ask("192.168.7.1", &ask, Via::Udp);
+        assert!(matches!(step, Step::Wait(_)), "{number}");
+    }
+    assert_eq!(desk.intake.stats.limited.value(), 0);
 }
 
 #[test]

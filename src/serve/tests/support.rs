@@ -61,8 +61,8 @@ impl House {
         let listen = listen.iter().map(|text| text.parse().unwrap()).collect();
         let bound = bind(&Settings {
             listen,
-            allow: Vec::new(),
             udp_threads: 2,
+            ..Settings::default()
         })
         .unwrap();
         let (addresses, stats, shutdown) = (bound.addresses(), bound.stats(), Shutdown::new());
