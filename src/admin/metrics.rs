@@ -122,6 +122,10 @@ fn write_queries(out: &mut Exposition, snapshot: &Snapshot) {
             out.sample(name, &[("transport", transport), ("outcome", outcome)], count);
         }
     }
+    let name = "tacenda_queries_limited_total";
+    let help = "Rejected queries that were sent to TCP because their client network asked too many over UDP.";
+    out.family(name, Kind::Counter, None, help);
+    out.sample(name, &[], snapshot.queries.limited);
     let name = "tacenda_responses_total";
     out.family(name, Kind::Counter, None, "Responses to clients.");
     for (rcode, count) in &snapshot.responses {

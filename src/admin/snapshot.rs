@@ -42,6 +42,8 @@ pub struct Queries {
     pub udp: Outcomes,
     /// Over TCP.
     pub tcp: Outcomes,
+    /// Those of the rejected that were sent to TCP because their client network asked too many over UDP.
+    pub limited: u64,
 }
 
 /// How questions were answered; the four add up to the total.
@@ -55,7 +57,7 @@ pub struct Outcomes {
     pub miss: u64,
     /// By policy.
     pub synthesized: u64,
-    /// Malformed, not served, or not allowed.
+    /// Malformed, not served, not allowed, or more than a client network may ask.
     pub rejected: u64,
 }
 
@@ -157,11 +159,12 @@ impl Snapshot {
 
 impl Queries {
     /// Adds up.
-    pub fn new(udp: Outcomes, tcp: Outcomes) -> Self {
+    pub fn new(udp: Outcomes, tcp: Outcomes, limited: u64) -> Self {
         Self {
             total: udp.total + tcp.total,
             udp,
             tcp,
+            limited,
         }
     }
 }

@@ -55,7 +55,7 @@ pub(super) fn snapshot() -> Snapshot {
         panics: 1,
         network_changes: 4,
         clock: "before-release",
-        queries: Queries::new(Outcomes::new(1, 2, 3, 4), Outcomes::new(5, 6, 7, 8)),
+        queries: Queries::new(Outcomes::new(1, 2, 3, 4), Outcomes::new(5, 6, 7, 8), 2),
         responses,
         latency: LatencyFigures {
             cached: Latency(cached.snapshot()),
@@ -181,6 +181,7 @@ async fn stats_are_design_1() {
         (Some(0.75), Some(36))
     );
     assert_eq!(stats["queries"]["udp"]["total"], 10);
+    assert_eq!(stats["queries"]["limited"], 2);
     assert_eq!(
         stats["latency"]["cached"]["buckets"][0],
         serde_json::json!({ "le": 0.0001, "count": 1 })

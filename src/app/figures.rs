@@ -44,7 +44,8 @@ impl Figures {
     }
 
     pub(super) fn snapshot(&self) -> Snapshot {
-        let queries = Queries::new(self.outcomes(Transport::Udp), self.outcomes(Transport::Tcp));
+        let (udp, tcp) = (self.outcomes(Transport::Udp), self.outcomes(Transport::Tcp));
+        let queries = Queries::new(udp, tcp, self.serve.limited.value());
         Snapshot {
             version: env!("CARGO_PKG_VERSION"),
             uptime_seconds: self.start.elapsed().as_secs(),

@@ -148,6 +148,7 @@ fn both_formats_are_sound_and_say_the_same() {
         ),
         8.0
     );
+    assert_eq!(value("tacenda_queries_limited_total", &[]), 2.0);
     assert_eq!(value("tacenda_responses_total", &[("rcode", "SERVFAIL")]), 0.0);
     assert_eq!(value("tacenda_cache_lookups_total", &[("result", "hit")]), 3.0);
     assert_eq!(value("tacenda_upstream_up", &[("upstream", "quad9")]), 1.0);
@@ -223,6 +224,7 @@ fn every_label_is_there_before_the_first_query() {
             .count(),
         8
     );
+    assert_eq!(value(&samples, "tacenda_queries_limited_total", &[]), 0.0);
     assert_eq!(
         value(
             &samples,
