@@ -119,6 +119,7 @@ fn bind(config: &Config) -> Result<Bound, StartError> {
     let mut settings = serve::Settings {
         listen: config.listen.addresses.clone(),
         allow: config.allow.clone(),
+        rate_limit: config.rate_limit,
         ..serve::Settings::default()
     };
     loop {

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU32;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::draft::{Draft, DraftUpstream, default_listen};
@@ -15,6 +17,7 @@ impl Draft {
     /// Reports everything that does not fit together.
     pub(super) fn check(&self, problems: &mut Vec<Problem>) {
         self.check_listen(problems);
+        self.check_rate_limit(problems);
         self.check_upstreams(problems);
         self.check_cache(problems);
         self.policy.check(problems);
@@ -55,6 +58,16 @@ impl Draft {
                     "say it in the config file, for example allow = [\"192.168.0.0/16\"], or listen on 127.0.0.1 and [::1]",
                 ));
             }
+        }
+    }
+
+    fn check_rate_limit(&self, problems: &mut Vec<Problem>) {
+        let Sourced { value: rate, place } = &self.rate_limit;
+        if *rate != 0 && !RATES.contains(rate) {
+            let (low, high) = RATES.into_inner();
+            let message = format!("{rate} queries a second are no rate that could be kept to");
+            let help = format!("write {low} to {high}, or 0 for no limit");
+            problems.push(problem(place, &message, &help));
         }
     }
 
@@ -160,6 +173,7 @@ impl Draft {
                 chosen_by,
             },
             allow: self.allow.value.clone().unwrap_or_default(),
+            rate_limit: u32::try_from(self.rate_limit.value).ok().and_then(NonZeroU32::new),
             strategy: self.strategy.value,
             time_servers: self.time_servers.value.iter().map(|name| name.value.clone()).collect(),
             upstreams: upstreams.map(|(upstream, name)| upstream.to_config(name)).collect(),
@@ -313,6 +327,9 @@ pub(super) fn problem(place: &Place, message: &str, help: &str) -> Problem {
 /// Sockets are opened for each, two per core.
 const MAX_LISTEN: usize = 64;
 
+/// Queries a second of one client network: no machine that runs a stub answers more than a million.
+const RATES: RangeInclusive<i64> = 1..=1_000_000;
+
 /// Each holds connections and a row of metrics.
 const MAX_UPSTREAMS: usize = 16;
 
@@ -326,7 +343,7 @@ const MAX_ADDRESSES: usize = 16;
 const MAX_PINS: usize = 16;
 
 /// From a few thousand answers to more than a machine that runs a stub has to spare.
-const CACHE_BYTES: std::ops::RangeInclusive<u64> = (1 << 20)..=(64 << 30);
+const CACHE_BYTES: RangeInclusive<u64> = (1 << 20)..=(64 << 30);
 
 /// Operators move services on the scale of an hour.
 const MAX_MIN_TTL: Duration = Duration::from_secs(3600);

@@ -19,7 +19,7 @@ use super::values::{
     parse_strategy,
 };
 use super::{Pin, Roots, Strategy};
-use crate::serve::{Network, NetworkError};
+use crate::serve::{DEFAULT_RATE_LIMIT, Network, NetworkError};
 use crate::upstream::endpoint::{Endpoint, Host};
 
 /// Every value of the configuration and where it comes from.
@@ -28,6 +28,8 @@ pub(super) struct Draft {
     pub(super) listen: Sourced<Vec<Sourced<SocketAddr>>>,
     /// `None` when one of the networks could not be read, which is reported.
     pub(super) allow: Sourced<Option<Vec<Network>>>,
+    /// Any number at all until `check` has seen it.
+    pub(super) rate_limit: Sourced<i64>,
     pub(super) strategy: Sourced<Strategy>,
     pub(super) upstreams: Sourced<Vec<DraftUpstream>>,
     pub(super) time_servers: Sourced<Vec<Sourced<String>>>,
@@ -62,6 +64,7 @@ impl Default for Draft {
         Self {
             listen: Sourced::default_value(default_listen().map(Sourced::default_value).to_vec()),
             allow: Sourced::default_value(Some(Vec::new())),
+            rate_limit: Sourced::default_value(DEFAULT_RATE_LIMIT.get().into()),
             strategy: Sourced::default_value(Strategy::InOrder),
             upstreams: Sourced::default_value(upstreams.collect()),
             time_servers: Sourced::default_value(time_servers.collect()),
@@ -117,6 +120,7 @@ impl Draft {
                 place,
             };
         }
+        reader.set_plain(&mut self.rate_limit, spec.rate_limit);
         reader.set(&mut self.strategy, spec.strategy, |_, text| parse_strategy(text));
         reader.set_list(&mut self.time_servers, spec.time_servers, parse_domain);
         if let Some(tables) = spec.upstream {
@@ -159,7 +163,7 @@ impl Draft {
             .serve_stale
             .map(|spanned| Spanned::new(spanned.span(), spanned.into_inner().0));
         reader.set_quantity(&mut self.serve_stale, serve_stale, time);
-        reader.set_bool(&mut self.prefetch, spec.prefetch);
+        reader.set_plain(&mut self.prefetch, spec.prefetch);
     }
 
     /// Lays the flags over everything.
@@ -299,7 +303,8 @@ impl Reader<'_> {
         }
     }
 
-    pub(super) fn set_bool(&self, slot: &mut Sourced<bool>, value: Option<Spanned<bool>>) {
+    /// A flag or a number, which TOML has read already.
+    pub(super) fn set_plain<T>(&self, slot: &mut Sourced<T>, value: Option<Spanned<T>>) {
         if let Some(value) = value {
             let place = self.place(&value);
             let value = value.into_inner();

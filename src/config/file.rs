@@ -16,6 +16,7 @@ pub(super) struct FileSpec {
     pub(super) version: Option<Spanned<i64>>,
     pub(super) listen: Option<Spanned<Vec<Spanned<String>>>>,
     pub(super) allow: Option<Spanned<Vec<Spanned<String>>>>,
+    pub(super) rate_limit: Option<Spanned<i64>>,
     pub(super) strategy: Option<Spanned<String>>,
     pub(super) time_servers: Option<Spanned<Vec<Spanned<String>>>>,
     pub(super) upstream: Option<Spanned<Vec<Spanned<UpstreamSpec>>>>,
@@ -224,6 +225,7 @@ mod tests {
         assert!(error("listen = \"127.0.0.1:53\"\n").contains("expected a list in square brackets"));
         assert!(error("[[upstream]]\nname = \"x\"\n").contains("missing key `url`"));
         assert!(error("version = \"1\"\n").contains("expected a whole number"));
+        assert!(error("rate-limit = \"1000\"\n").contains("expected a whole number"));
         assert!(error("cache = 5\n").contains("expected the table [cache]"));
         assert!(error("[cache]\nmax-bytes = true\n").contains("a number with its unit in quotes"));
         assert!(error("[cache]\nserve-stale = true\n").contains("expected a time such as \"1d\", or false"));

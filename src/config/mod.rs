@@ -17,6 +17,7 @@ mod values;
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -37,6 +38,8 @@ pub struct Config {
     pub listen: Listen,
     /// Who may ask. Empty means this host only; then every listen address is loopback.
     pub allow: Vec<Network>,
+    /// Queries a second that one client network may ask over UDP; `None` for as many as it likes.
+    pub rate_limit: Option<NonZeroU32>,
     /// Which upstream sees which name.
     pub strategy: Strategy,
     /// At least one; their names differ.

@@ -45,8 +45,8 @@ impl Default for DraftPolicy {
 impl DraftPolicy {
     /// Lays a file's table over what is there.
     pub(super) fn lay(&mut self, spec: PolicySpec, reader: &mut Reader<'_>) {
-        reader.set_bool(&mut self.local_names, spec.local_names);
-        reader.set_bool(&mut self.rebind_protection, spec.rebind_protection);
+        reader.set_plain(&mut self.local_names, spec.local_names);
+        reader.set_plain(&mut self.rebind_protection, spec.rebind_protection);
         reader.set_list(&mut self.let_out, spec.let_out, parse_let_out);
         reader.set_list(&mut self.rebind_allow, spec.rebind_allow, parse_domain);
         let list = |text: &str, directory: &Path| parse_path(text, directory, LISTS_HELP);

@@ -20,6 +20,8 @@ impl fmt::Display for Loaded {
             &list(draft.allow.value.iter().flatten().map(ToString::to_string)),
             &draft.allow.place,
         );
+        let rate_limit = &draft.rate_limit;
+        lines.value("rate-limit", &rate_limit.value.to_string(), &rate_limit.place);
         lines.value(
             "strategy",
             &quoted(&draft.strategy.value.to_string()),

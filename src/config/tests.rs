@@ -200,6 +200,31 @@ fn t_amp_an_open_address_needs_an_allow_list() {
 }
 
 #[test]
+fn t_amp_the_rate_of_a_client_network() {
+    let rate = |text: &str| config(text).rate_limit.map(NonZeroU32::get);
+    assert_eq!(rate(""), Some(1000));
+    assert_eq!(rate("rate-limit = 1\n"), Some(1));
+    assert_eq!(rate("rate-limit = 1_000_000\n"), Some(1_000_000));
+    assert_eq!(rate("rate-limit = 0\n"), None);
+    for (wrong, words) in [
+        ("-1", "write 1 to 1000000, or 0 for no limit"),
+        ("1000001", "1000001 queries a second are no rate"),
+        ("4294967296", "write 1 to 1000000"),
+        ("\"1000\"", "expected a whole number"),
+        ("1.5", "expected a whole number"),
+        ("false", "expected a whole number"),
+    ] {
+        check(&format!("allow = []\nrate-limit = {wrong}\n"), "2:14", words);
+    }
+    let loaded = read("rate-limit = 0\n").unwrap();
+    let shown = loaded.to_string();
+    assert!(
+        shown.contains("\nrate-limit = 0 ") && config(&shown) == loaded.config,
+        "{shown}"
+    );
+}
+
+#[test]
 fn listen_addresses() {
     check("listen = []\n", "1:10", "nothing to listen on");
     check(
