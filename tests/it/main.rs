@@ -30,6 +30,7 @@ mod network;
 mod ordeal;
 mod peers;
 mod privacy;
+mod rate;
 mod raw;
 mod records;
 mod routes;
