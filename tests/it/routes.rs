@@ -208,12 +208,11 @@ fn an_interface_that_is_not_there_is_servfail_at_once_and_no_other_way_out() {
     assert!(errors.contains("tun-none"), "{errors}");
 }
 
-#[test]
-#[ignore = "needs root and network namespaces, tcpdump, dig, python3"]
-fn t_poi_3_names_of_a_vpn_are_asked_nowhere_when_its_link_is_gone() {
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/lab/route.sh");
-    let output = Command::new(script)
+/// Runs one of the laboratories, which says itself what went wrong.
+fn lab(script: &str, arguments: &[&str]) {
+    let output = Command::new(format!("{}/tests/lab/{script}", env!("CARGO_MANIFEST_DIR")))
         .arg(env!("CARGO_BIN_EXE_tacenda"))
+        .args(arguments)
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
@@ -222,6 +221,18 @@ fn t_poi_3_names_of_a_vpn_are_asked_nowhere_when_its_link_is_gone() {
         "{said}\n{}",
         String::from_utf8_lossy(&output.stderr)
     );
+}
+
+#[test]
+#[ignore = "needs root and network namespaces, tcpdump, dig, python3"]
+fn t_poi_3_names_of_a_vpn_are_asked_nowhere_when_its_link_is_gone() {
+    lab("route.sh", &[]);
+}
+
+#[test]
+#[ignore = "needs root and network namespaces, tcpdump, dig, unbound, dnsmasq"]
+fn names_stay_home_beside_real_resolvers_whether_the_vpn_is_up_or_down() {
+    lab("home.sh", &[concat!(env!("CARGO_MANIFEST_DIR"), "/certs")]);
 }
 
 #[test]
