@@ -3,8 +3,8 @@
 use std::net::{Ipv6Addr, SocketAddr};
 
 use crate::client::{A, AAAA, Ask, CNAME, NXDOMAIN, Response, TXT, wire_name};
-use crate::daemon::{Config, Daemon, over_dot};
-use crate::script::{Heard, Reply, normal};
+use crate::daemon::{Config, Daemon};
+use crate::script::{Answer, Heard, Reply, normal};
 use crate::upstream::Upstream;
 
 /// Names that no resolver outside may hear of, and what is said of each.
@@ -135,56 +135,86 @@ fn what_is_let_out_is_asked_and_the_rest_stays() {
     assert_eq!(upstream.count("x.onion"), 1);
 }
 
-/// Private addresses under public names, directly, by an alias, in IPv6, and as a hint.
+/// Private addresses under public names, in IPv4, in IPv6 and as a hint; `via-` before a name leads to it by an alias.
 fn hostile(heard: &Heard) -> Reply {
-    let mapped = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 192, 168, 1, 1];
-    let nat64 = [0, 0x64, 0xff, 0x9b, 0, 0, 0, 0, 0, 0, 0, 0, 192, 168, 1, 1];
-    let answer = match (heard.name.split('.').next().unwrap(), heard.qtype) {
-        ("alias", A) => {
-            let alias = heard
-                .response()
-                .answer(&heard.name, CNAME, 300, &wire_name("x.example"));
-            alias.answer("x.example", A, 300, &[10, 0, 0, 1])
+    let (label, domain) = heard.name.split_once('.').unwrap();
+    let (owner, response) = match label.strip_prefix("via-") {
+        Some(target) => {
+            let target = format!("{target}.{domain}");
+            let alias = heard.response().answer(&heard.name, CNAME, 300, &wire_name(&target));
+            (target, alias)
         }
-        ("mixed", A) => heard.answer(300, &[&[8, 8, 8, 8], &[192, 168, 1, 1]]),
-        ("mapped", AAAA) => heard.answer(300, &[&mapped]),
-        ("nat64", AAAA) => heard.answer(300, &[&nat64]),
-        ("loop", AAAA) => heard.answer(300, &[&[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]]),
-        ("hint", 65) => heard.answer(300, &[&[0, 1, 0, 0, 4, 0, 4, 192, 168, 1, 1]]),
-        (name, A) if name.starts_with("ip-") => {
-            let octets: Vec<u8> = name[3..].split('-').map(|octet| octet.parse().unwrap()).collect();
-            heard.answer(300, &[&octets])
+        None => (heard.name.clone(), heard.response()),
+    };
+    let label = label.trim_start_matches("via-");
+    let rdatas: Vec<Vec<u8>> = match (label, heard.qtype) {
+        ("mixed", A) => vec![vec![8, 8, 8, 8], vec![192, 168, 1, 1]],
+        ("hint4", HTTPS) => vec![vec![0, 1, 0, 0, 4, 0, 4, 192, 168, 1, 1]],
+        ("hint6", HTTPS) => {
+            let ula = "fd00::1".parse::<Ipv6Addr>().unwrap().octets();
+            vec![[&[0, 1, 0, 0, 6, 0, 16][..], &ula].concat()]
+        }
+        (label, A) if label.starts_with("ip-") => {
+            vec![label[3..].split('-').map(|octet| octet.parse().unwrap()).collect()]
+        }
+        (label, AAAA) if label.starts_with("ip6-") => {
+            let address = label[4..].replace('-', ":");
+            vec![address.parse::<Ipv6Addr>().unwrap().octets().to_vec()]
         }
         _ => return normal(heard),
     };
-    answer.into()
+    let add = |response: Answer, rdata: &Vec<u8>| response.answer(&owner, heard.qtype, 300, rdata);
+    rdatas.iter().fold(response, add).into()
 }
 
-const PRIVATE: [(&str, u16); 14] = [
+const HTTPS: u16 = 65;
+
+/// IPv4-mapped and NAT64 forms of 192.168.1.1 and 6to4's of it are among them.
+const PRIVATE: [(&str, u16); 21] = [
     ("ip-192-168-1-1", A),
     ("ip-10-0-0-1", A),
     ("ip-172-16-0-1", A),
+    ("ip-172-31-255-255", A),
     ("ip-127-0-0-1", A),
     ("ip-169-254-1-1", A),
     ("ip-100-64-0-1", A),
     ("ip-0-0-0-0", A),
     ("ip-255-255-255-255", A),
-    ("alias", A),
     ("mixed", A),
-    ("mapped", AAAA),
-    ("nat64", AAAA),
-    ("loop", AAAA),
-    ("hint", 65),
+    ("ip6---1", AAAA),
+    ("ip6---", AAAA),
+    ("ip6-fe80--1", AAAA),
+    ("ip6-fd00--1", AAAA),
+    ("ip6-fc00--1", AAAA),
+    ("ip6---ffff-c0a8-101", AAAA),
+    ("ip6-64-ff9b--c0a8-101", AAAA),
+    ("ip6-64-ff9b-1--c0a8-101", AAAA),
+    ("ip6-2002-c0a8-101--1", AAAA),
+    ("hint4", HTTPS),
+    ("hint6", HTTPS),
 ];
 
-fn ask_all(daemon: &Daemon, domain: &str, check: impl Fn(&Response, &str)) {
-    for (name, qtype) in PRIVATE {
-        let name = format!("{name}.{domain}");
-        // The second one comes from the cache.
-        for name in [name.clone(), mixed(&name)] {
-            let ask = Ask::new(&name, qtype).edns();
-            for response in [ask.udp(daemon.dns), ask.tcp(daemon.dns)] {
-                check(&response, &name);
+/// A daemon that listens on IPv6 too, over UDP and TCP.
+struct Both {
+    daemon: Daemon,
+    v6: SocketAddr,
+}
+
+fn both(config: Config) -> Both {
+    let v6 = SocketAddr::from((Ipv6Addr::LOCALHOST, config.dns.port()));
+    let daemon = config.also_at(v6).start();
+    Both { daemon, v6 }
+}
+
+fn ask_all(Both { daemon, v6 }: &Both, domain: &str, check: impl Fn(&Response, &str)) {
+    for (label, qtype) in PRIVATE {
+        for name in [format!("{label}.{domain}"), format!("via-{label}.{domain}")] {
+            // All but the first come from the cache.
+            for name in [name.clone(), mixed(&name)] {
+                let ask = Ask::new(&name, qtype).edns();
+                for response in [ask.udp(daemon.dns), ask.tcp(daemon.dns), ask.udp(*v6), ask.tcp(*v6)] {
+                    check(&response, &name);
+                }
             }
         }
     }
@@ -193,8 +223,10 @@ fn ask_all(daemon: &Daemon, domain: &str, check: impl Fn(&Response, &str)) {
 #[test]
 fn t_reb_public_names_lead_to_no_private_place() {
     let upstream = Upstream::start(hostile);
-    for daemon in [over_dot(&upstream), Config::new().doh(&upstream).start()] {
-        ask_all(&daemon, "example", |response, name| {
+    for config in [Config::new().dot(&upstream), Config::new().doh(&upstream)] {
+        let both = both(config);
+        let daemon = &both.daemon;
+        ask_all(&both, "example", |response, name| {
             assert_eq!((response.rcode(), response.ede()), (0, Some(15)), "{name}");
             assert!(response.answers().is_empty(), "{name}: {:?}", response.answers());
         });
@@ -203,7 +235,7 @@ fn t_reb_public_names_lead_to_no_private_place() {
     }
     let heard = upstream.heard().len();
     assert!(
-        heard <= 2 * (PRIVATE.len() + 2),
+        heard <= 2 * (2 * PRIVATE.len() + 2),
         "what is withheld is kept as that: {heard}"
     );
 }
@@ -212,14 +244,15 @@ fn t_reb_public_names_lead_to_no_private_place() {
 fn t_reb_domains_that_may_and_no_protection_at_all() {
     let upstream = Upstream::start(hostile);
     let allowed = "[policy]\nrebind-allow = [\"nas.example\"]\n";
-    let daemon = Config::new().dot(&upstream).table(allowed).start();
-    ask_all(&daemon, "nas.example", |response, name| {
+    let both_allowed = both(Config::new().dot(&upstream).table(allowed));
+    ask_all(&both_allowed, "nas.example", |response, name| {
         assert!(!response.answers().is_empty(), "{name}");
     });
+    let daemon = &both_allowed.daemon;
     assert!(Ask::new("ip-10-0-0-1.example", A).udp(daemon.dns).answers().is_empty());
     let off = "[policy]\nrebind-protection = false\n";
-    let daemon = Config::new().dot(&upstream).table(off).start();
-    ask_all(&daemon, "example", |response, name| {
+    let unprotected = both(Config::new().dot(&upstream).table(off));
+    ask_all(&unprotected, "example", |response, name| {
         assert!(!response.answers().is_empty(), "{name}");
     });
 }
