@@ -2,13 +2,12 @@
 
 use std::io;
 use std::net::IpAddr;
-use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::StartError;
-use super::lists::{self, ListPath};
+use super::lists;
 use super::records::Kept;
 use super::remembered::Remembered;
 use super::state::State;
@@ -17,7 +16,6 @@ use crate::config::{AddressesFrom, Config, PolicyConfig, RouteConfig, Strategy, 
 use crate::os::host::host_names;
 use crate::policy::Policy;
 use crate::policy::blocking::Blocking;
-use crate::policy::list::Action;
 use crate::policy::local::LocalNames;
 use crate::policy::rebind::Rebind;
 use crate::policy::routes::Routes;
@@ -107,15 +105,7 @@ pub(super) fn policy(config: &Config) -> Policy {
 
 /// Who keeps the lists in force, if there are any.
 fn keeper(config: &PolicyConfig, blocking: &Blocking) -> Option<Follower> {
-    let list = |action: Action| {
-        move |path: &PathBuf| ListPath {
-            path: path.clone(),
-            action,
-        }
-    };
-    let blocked = config.block.iter().map(list(Action::Block));
-    let paths: Vec<_> = blocked.chain(config.allow.iter().map(list(Action::Allow))).collect();
-    let keeper: Follower = Box::pin(lists::keep(paths, blocking.clone()));
+    let keeper: Follower = Box::pin(lists::keep(lists::lists_of(config), blocking.clone()));
     (!config.block.is_empty()).then_some(keeper)
 }
 

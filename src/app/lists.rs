@@ -1,9 +1,11 @@
 //! Reads the user's lists in the background, and again when one of them has changed.
 
 use std::io::BufReader;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use super::records;
 use super::watched::{self, Stamp};
+use crate::config::PolicyConfig;
 use crate::os::file::open_regular;
 use crate::policy::blocking::Blocking;
 use crate::policy::list::{Action, Tally};
@@ -41,25 +43,73 @@ fn load(lists: &[ListPath], files: &[Stamp], in_force: usize) -> Result<Rules, S
     }
     let mut builder = Builder::new();
     for (Stamp { item, path, .. }, source) in files.iter().zip(0..) {
-        let told = |why: &dyn std::fmt::Display| format!("list {}: {why}", path.display());
         let action = lists[*item].action;
-        let file = open_regular(path).map_err(|error| told(&error))?;
-        let tally = builder
-            .read(source, action, BufReader::new(file))
-            .map_err(|error| told(&error))?;
-        if tally.is_no_list() {
-            return Err(told(&"no line of it is a name"));
-        }
+        let tally = read(&mut builder, source, action, path)?;
         if tally.rules == 0 && in_force > 0 && action == Action::Block {
-            return Err(told(&"it is empty"));
+            return Err(format!("list {}: it is empty", path.display()));
         }
         tell_skipped(path, &tally);
     }
     Ok(builder.build())
 }
 
+/// Reads one list.
+fn read(builder: &mut Builder, source: u16, action: Action, path: &Path) -> Result<Tally, String> {
+    let told = |why: &dyn std::fmt::Display| format!("list {}: {why}", path.display());
+    let file = open_regular(path).map_err(|error| told(&error))?;
+    let tally = builder
+        .read(source, action, BufReader::new(file))
+        .map_err(|error| told(&error))?;
+    if tally.is_no_list() {
+        return Err(told(&"no line of it is a name"));
+    }
+    Ok(tally)
+}
+
+/// A file of the user's, and what is in it.
+#[derive(Debug)]
+pub struct Surveyed {
+    /// Which.
+    pub path: PathBuf,
+    /// Its rules, or the names of a hosts file, and the lines that are none.
+    pub tally: Tally,
+}
+
+/// What is in the lists and hosts files of a configuration, as they are now.
+///
+/// # Errors
+/// What cannot be used, one line for each file.
+pub fn survey(config: &PolicyConfig) -> Result<Vec<Surveyed>, Vec<String>> {
+    let (mut surveyed, mut errors) = (Vec::new(), Vec::new());
+    let mut builder = Builder::new();
+    let lists = lists_of(config);
+    for (Stamp { item, path, .. }, source) in watched::stamps(&only_paths(&lists)).into_iter().zip(0..) {
+        match read(&mut builder, source, lists[item].action, &path) {
+            Ok(tally) => surveyed.push(Surveyed { path, tally }),
+            Err(error) => errors.push(error),
+        }
+    }
+    match records::read(config) {
+        Ok(read) => surveyed.extend(read.tallies.into_iter().map(|(path, tally)| Surveyed { path, tally })),
+        Err(error) => errors.push(error),
+    }
+    if errors.is_empty() { Ok(surveyed) } else { Err(errors) }
+}
+
+/// The lists of a configuration, those that block first.
+pub(super) fn lists_of(config: &PolicyConfig) -> Vec<ListPath> {
+    let list = |action: Action| {
+        move |path: &PathBuf| ListPath {
+            path: path.clone(),
+            action,
+        }
+    };
+    let blocked = config.block.iter().map(list(Action::Block));
+    blocked.chain(config.allow.iter().map(list(Action::Allow))).collect()
+}
+
 /// Half a list is better than none, but somebody should know.
-pub(super) fn tell_skipped(path: &std::path::Path, tally: &Tally) {
+pub(super) fn tell_skipped(path: &Path, tally: &Tally) {
     if tally.skipped > 0 {
         let lines: Vec<_> = tally.first_skipped.iter().map(|(line, _)| line.to_string()).collect();
         let lines = lines.join(", ");
@@ -70,7 +120,6 @@ pub(super) fn tell_skipped(path: &std::path::Path, tally: &Tally) {
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::path::Path;
     use std::time::Duration;
 
     use tokio::time::sleep;

@@ -33,6 +33,8 @@ use figures::Figures;
 use house::House;
 use network::RouteLinks;
 
+pub use lists::{Surveyed, survey};
+
 /// How long the stop waits for answers that are under way: a little more than a query's life.
 const GRACE: Duration = Duration::from_secs(5);
 

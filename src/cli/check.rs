@@ -7,39 +7,91 @@ use serde_json::json;
 
 use super::output::Output;
 use super::{Exit, Failure};
+use crate::app::{Surveyed, survey};
 use crate::config::problem::Problem;
 use crate::config::{self, AddressesFrom, ConfigError, Flags, Loaded, Strategy, UpstreamConfig};
+use crate::policy::list::Skip;
 
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Prints one line and ends with 0 if the configuration can be run; else prints every mistake with its
-file, line and column on stderr and ends with 78. Opens no socket.
+file, line and column on stderr and ends with 78. Of lists and hosts files it says how many rules
+they have and which lines are none. Opens no socket.
 
 Examples:
   tacenda check
-  tacenda check --config ./tacenda.toml")]
+  tacenda check --config ./tacenda.toml
+
+JSON:
+  {\"format\":1, \"ok\":true, \"files\":[], \"problems\":[{\"place\",\"message\",\"help\"}],
+  \"lists\":[{\"file\",\"rules\",\"skipped\",\"lines\":[{\"line\",\"reason\"}]}]}")]
 pub(super) struct CheckArgs {
     /// Check this file instead of /etc/tacenda/tacenda.toml (and config.d/*.toml beside it)
     #[arg(short, long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Print the result as JSON: {"format":1,"ok":bool,"files":[],"problems":[{"place","message","help"}]}
+    /// Print the result as JSON
     #[arg(long)]
     json: bool,
 }
 
 pub(super) fn run(args: &CheckArgs, mut output: Output<'_>) -> Result<Exit, Failure> {
-    let result = config::load(args.config.as_deref(), &Flags::default());
+    let checked = checked(args);
     if args.json {
-        output.write_json(&to_json(&result))?;
-        return Ok(result.map_or_else(|error| Failure::from(error).exit, |_| Exit::Done));
+        output.write_json(&to_json(&checked))?;
+        return Ok(checked.map_or_else(|wrong| Failure::from(wrong).exit, |_| Exit::Done));
     }
-    match result {
-        Ok(loaded) => {
-            output.write(summary(&loaded))?;
-            Ok(Exit::Done)
+    let Checked { loaded, lists } = checked?;
+    output.write(summary(&loaded))?;
+    for list in &lists {
+        output.write(described_list(list))?;
+    }
+    Ok(Exit::Done)
+}
+
+struct Checked {
+    loaded: Loaded,
+    lists: Vec<Surveyed>,
+}
+
+/// What is wrong.
+enum Wrong {
+    Config(ConfigError),
+    /// Lists that cannot be used, one line each.
+    Lists(Vec<String>),
+}
+
+impl From<Wrong> for Failure {
+    fn from(wrong: Wrong) -> Self {
+        match wrong {
+            Wrong::Config(error) => error.into(),
+            Wrong::Lists(errors) => Self::new(Exit::Config, errors.join("\n")),
         }
-        Err(error) => Err(error.into()),
     }
+}
+
+fn checked(args: &CheckArgs) -> Result<Checked, Wrong> {
+    let loaded = config::load(args.config.as_deref(), &Flags::default()).map_err(Wrong::Config)?;
+    let lists = survey(&loaded.config.policy).map_err(Wrong::Lists)?;
+    Ok(Checked { loaded, lists })
+}
+
+/// A line for a list, and one for each of the first lines of it that are no rules.
+fn described_list(list: &Surveyed) -> String {
+    let Surveyed { path, tally } = list;
+    let path = path.display();
+    let mut text = format!("{path}: {}", count(tally.rules as usize, "rule"));
+    if tally.skipped > 0 {
+        text.push_str(&format!(", {} skipped", count(tally.skipped as usize, "line")));
+    }
+    text.push('\n');
+    for (line, reason) in &tally.first_skipped {
+        text.push_str(&format!("{path}:{line}: {reason}\n"));
+    }
+    let more = (tally.skipped as usize).saturating_sub(tally.first_skipped.len());
+    if more > 0 {
+        text.push_str(&format!("{path}: and {more} more\n"));
+    }
+    text
 }
 
 /// `ok: ...` in one line.
@@ -84,16 +136,35 @@ fn count(number: usize, noun: &str) -> String {
     format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 
-fn to_json(result: &Result<Loaded, ConfigError>) -> serde_json::Value {
-    let (files, problems) = match result {
-        Ok(loaded) => (
-            loaded.files.iter().map(|path| path.display().to_string()).collect(),
-            Vec::new(),
-        ),
-        Err(ConfigError::Invalid(problems)) => (Vec::new(), problems.iter().map(problem_json).collect()),
-        Err(ConfigError::Unreadable { problem, .. }) => (Vec::new(), vec![problem_json(problem)]),
-    };
-    json!({ "format": 1, "ok": result.is_ok(), "files": files, "problems": problems })
+fn to_json(checked: &Result<Checked, Wrong>) -> serde_json::Value {
+    let (mut files, mut problems, mut lists) = (Vec::new(), Vec::new(), Vec::new());
+    match checked {
+        Ok(Checked {
+            loaded,
+            lists: surveyed,
+        }) => {
+            files = loaded.files.iter().map(|path| path.display().to_string()).collect();
+            lists = surveyed.iter().map(list_json).collect();
+        }
+        Err(Wrong::Config(ConfigError::Invalid(wrong))) => problems = wrong.iter().map(problem_json).collect(),
+        Err(Wrong::Config(ConfigError::Unreadable { problem, .. })) => problems.push(problem_json(problem)),
+        Err(Wrong::Lists(errors)) => {
+            let problem = |error: &String| json!({ "place": null, "message": error, "help": null });
+            problems = errors.iter().map(problem).collect();
+        }
+    }
+    json!({ "format": 1, "ok": checked.is_ok(), "files": files, "problems": problems, "lists": lists })
+}
+
+fn list_json(list: &Surveyed) -> serde_json::Value {
+    let line = |(line, reason): &(u32, Skip)| json!({ "line": line, "reason": reason.to_string() });
+    let Surveyed { path, tally } = list;
+    json!({
+        "file": path.display().to_string(),
+        "rules": tally.rules,
+        "skipped": tally.skipped,
+        "lines": tally.first_skipped.iter().map(line).collect::<Vec<_>>(),
+    })
 }
 
 fn problem_json(problem: &Problem) -> serde_json::Value {

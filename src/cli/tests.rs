@@ -202,3 +202,47 @@ fn completions_and_manual() {
     assert!(check("tacenda man config show").1.contains(".SH NAME"));
     assert_eq!(check("tacenda man walk").0.unwrap_err().exit, Exit::Usage);
 }
+
+#[test]
+fn check_reads_lists_and_names_lines_that_are_no_rules() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    std::fs::write(at("ads"), "a.example\n/banner/\nb.example\nbücher.example\n").unwrap();
+    std::fs::write(at("hosts"), "192.0.2.1 a b\n").unwrap();
+    let text = format!(
+        "version = 1\n[policy]\nblock = [\"{}\"]\nhosts = [\"{}\"]\n",
+        at("ads"),
+        at("hosts")
+    );
+    std::fs::write(at("t.toml"), text).unwrap();
+    let line = format!("tacenda check --config {}", at("t.toml"));
+    let (result, out) = check(&line);
+    assert_eq!(result, Ok(Exit::Done));
+    let lines: Vec<_> = out.lines().skip(1).map(str::to_owned).collect();
+    assert_eq!(
+        lines,
+        [
+            format!("{}: 2 rules, 2 lines skipped", at("ads")),
+            format!("{}:2: not a domain name", at("ads")),
+            format!(
+                "{}:4: a name in Unicode; lists have to give its punycode, `xn--...`",
+                at("ads")
+            ),
+            format!("{}: 2 rules", at("hosts")),
+        ]
+    );
+    let json: serde_json::Value = serde_json::from_str(&check(&format!("{line} --json")).1).unwrap();
+    assert_eq!(
+        (&json["lists"][0]["skipped"], &json["lists"][0]["lines"][1]["line"]),
+        (&2.into(), &4.into())
+    );
+    std::fs::write(at("ads"), "<html>\n").unwrap();
+    let failure = check(&line).0.unwrap_err();
+    assert_eq!(failure.exit, Exit::Config);
+    assert!(failure.message.contains("no line of it is a name"), "{failure}");
+    let (result, out) = check(&format!("{line} --json"));
+    assert!(
+        result == Ok(Exit::Config) && out.contains("no line of it is a name"),
+        "{out}"
+    );
+}
