@@ -76,6 +76,7 @@ pub enum Synthesis {
 /// The rules in force.
 #[derive(Clone, Debug)]
 pub struct Policy {
+    epoch: u32,
     records: Swap<Records>,
     local: LocalNames,
     routes: Routes,
@@ -94,12 +95,19 @@ impl Policy {
     /// Puts the rules together.
     pub fn new(local: LocalNames, rebind: Rebind) -> Self {
         Self {
+            epoch: 0,
             records: Swap::default(),
             local,
             routes: Routes::default(),
             blocking: Blocking::default(),
             rebind,
         }
+    }
+
+    /// The same as a later configuration's: what was looked at under another epoch is looked at again.
+    #[must_use]
+    pub fn of_epoch(self, epoch: u32) -> Self {
+        Self { epoch, ..self }
     }
 
     /// The same with split DNS: names of a route go there, those that otherwise stay home too.
@@ -128,7 +136,8 @@ impl Policy {
 
     /// Of the rules by which [`Policy::allows`] and [`Policy::outward`] decide. To be read before they are asked.
     pub fn generation(&self) -> u64 {
-        self.blocking.generation().wrapping_add(self.records.generation())
+        let swaps = self.blocking.generation().wrapping_add(self.records.generation());
+        u64::from(self.epoch) << 32 | swaps & u64::from(u32::MAX)
     }
 
     /// Where the user's aliases lead, if that is to a name which they do not know.

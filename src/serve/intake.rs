@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
@@ -20,10 +20,16 @@ use crate::wire::synth;
 /// What all threads and connections share.
 #[derive(Debug)]
 pub(super) struct Intake {
-    pub(super) access: AccessList,
-    rate_limit: Option<RateLimit>,
+    gate: RwLock<Gate>,
     pub(super) stats: Arc<Stats>,
     waiting: Arc<Semaphore>,
+}
+
+/// Who may ask, and how much. Looked at for clients that are not on this host's loopback.
+#[derive(Debug)]
+pub(super) struct Gate {
+    pub(super) access: AccessList,
+    pub(super) rate_limit: Option<RateLimit>,
 }
 
 /// How a message came in, as far as its response depends on it.
@@ -77,13 +83,26 @@ impl Refresh {
 }
 
 impl Intake {
-    pub(super) fn new(access: AccessList, rate_limit: Option<RateLimit>, stats: Arc<Stats>) -> Self {
+    pub(super) fn new(gate: Gate, stats: Arc<Stats>) -> Self {
         Self {
-            access,
-            rate_limit,
+            gate: RwLock::new(gate),
             stats,
             waiting: Arc::new(Semaphore::new(MAX_WAITING_KIB)),
         }
+    }
+
+    /// Others may ask from the next message on.
+    pub(super) fn set_gate(&self, gate: Gate) {
+        *self.gate.write().unwrap_or_else(PoisonError::into_inner) = gate;
+    }
+
+    /// Whether a client at this address may ask.
+    pub(super) fn admits(&self, client: IpAddr) -> bool {
+        client.to_canonical().is_loopback() || self.gate().access.allows(client)
+    }
+
+    fn gate(&self) -> RwLockReadGuard<'_, Gate> {
+        self.gate.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Answers into `out`, or says what to wait for, and counts the message. A panic on the way costs this one message.
@@ -149,10 +168,11 @@ impl Intake {
     /// UDP must find an answer.
     fn bar(&self, message: &Message<'_>) -> Option<Bar> {
         let network = ClientNetwork::of(message.client)?;
-        if !self.access.allows(message.client) {
+        let gate = self.gate();
+        if !gate.access.allows(message.client) {
             return Some(Bar::NotAllowed);
         }
-        let rate_limit = self.rate_limit.as_ref().filter(|_| message.via == Via::Udp)?;
+        let rate_limit = gate.rate_limit.as_ref().filter(|_| message.via == Via::Udp)?;
         (!rate_limit.allows(network, message.received)).then_some(Bar::OverRate)
     }
 

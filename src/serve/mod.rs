@@ -37,7 +37,7 @@ pub use network::{Network, NetworkError};
 pub use settings::{DEFAULT_RATE_LIMIT, MAX_UDP_THREADS, Settings, SettingsError};
 pub use stats::{ConnectionStats, NAMED_RCODES, Stats};
 
-use intake::Intake;
+use intake::{Gate, Intake};
 use rate::RateLimit;
 use settings::AccessList;
 
@@ -107,10 +107,9 @@ impl Bound {
         resolver: &watch::Receiver<Arc<Resolver>>,
         shutdown: &Shutdown,
         runtime: &Handle,
-    ) -> io::Result<()> {
+    ) -> io::Result<Serving> {
         let _tasks_run_there = runtime.enter();
-        let rate_limit = self.rate_limit.map(|rate| RateLimit::new(rate, Instant::now()));
-        let intake = Arc::new(Intake::new(self.access, rate_limit, Arc::clone(&self.stats)));
+        let intake = Arc::new(Intake::new(gate(self.access, self.rate_limit), Arc::clone(&self.stats)));
         let places = Arc::new(tcp::Places::new(self.stats));
         let mut listeners = Vec::new();
         let mut acceptors = Vec::new();
@@ -136,7 +135,25 @@ impl Bound {
             shutdown.spawn(acceptor.run());
         }
         shutdown.spawn(stop_threads(shutdown.clone(), listeners, ended));
-        Ok(())
+        Ok(Serving(intake))
+    }
+}
+
+/// What can be changed while serving.
+#[derive(Clone, Debug)]
+pub struct Serving(Arc<Intake>);
+
+impl Serving {
+    /// From now on these may ask, beside this host itself, and each of their networks so many queries a second over UDP.
+    pub fn set_clients(&self, allow: &[Network], rate_limit: Option<NonZeroU32>) {
+        self.0.set_gate(gate(AccessList::new(allow), rate_limit));
+    }
+}
+
+fn gate(access: AccessList, rate_limit: Option<NonZeroU32>) -> Gate {
+    Gate {
+        access,
+        rate_limit: rate_limit.map(|rate| RateLimit::new(rate, Instant::now())),
     }
 }
 

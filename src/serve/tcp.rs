@@ -67,7 +67,7 @@ impl Acceptor {
         // Answers are written whole; waiting for more to send could only delay them. A connection that is gone
         // already fails here, and again, noticed, at its first read.
         let _ = stream.set_nodelay(true);
-        let is_welcome = self.intake.access.allows(client.ip());
+        let is_welcome = self.intake.admits(client.ip());
         let Some(seat) = Places::admit(&self.places, client.ip(), is_welcome) else {
             return;
         };

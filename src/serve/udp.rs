@@ -129,6 +129,7 @@ async fn answer_late(intake: Arc<Intake>, resolver: Arc<Resolver>, waiting: Wait
 mod tests {
     use super::*;
     use crate::os::socket;
+    use crate::serve::intake::Gate;
     use crate::serve::limits::WAITING_QUERY_KIB;
     use crate::serve::settings::AccessList;
     use crate::serve::tests::support::{FakeUpstream, Query, test_resolver};
@@ -136,7 +137,11 @@ mod tests {
     #[test]
     fn a_waiting_query_takes_what_its_limit_reckons_with() {
         let listener = socket::bind("127.0.0.1:0".parse().unwrap(), 1).unwrap().udp.remove(0);
-        let intake = Arc::new(Intake::new(AccessList::new(&[]), None, Arc::default()));
+        let gate = Gate {
+            access: AccessList::new(&[]),
+            rate_limit: None,
+        };
+        let intake = Arc::new(Intake::new(gate, Arc::default()));
         let resolver = test_resolver(&FakeUpstream::new());
         std::net::UdpSocket::bind("127.0.0.1:0")
             .unwrap()

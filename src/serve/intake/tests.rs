@@ -3,10 +3,18 @@ use std::time::Duration;
 
 use super::*;
 use crate::os::socket::Transport;
+use crate::serve::Network;
 use crate::serve::tests::support::{FakeUpstream, Query as Ask, Response, test_resolver};
 
 /// Queries a second of one network; twice as many at once.
 const RATE: NonZeroU32 = NonZeroU32::new(10).unwrap();
+
+fn gate(allow: &[Network], rate_limit: Option<RateLimit>) -> Gate {
+    Gate {
+        access: AccessList::new(allow),
+        rate_limit,
+    }
+}
 
 struct Desk {
     intake: Intake,
@@ -22,7 +30,7 @@ impl Desk {
         let start = Instant::now();
         let rate_limit = RateLimit::new(RATE, start);
         Self {
-            intake: Intake::new(AccessList::new(&allow), Some(rate_limit), Arc::default()),
+            intake: Intake::new(gate(&allow, Some(rate_limit)), Arc::default()),
             now: start,
             resolver: test_resolver(&FakeUpstream::new()),
             tally: Tally::default(),
@@ -112,7 +120,7 @@ fn this_host_asks_as_much_as_it_likes_and_so_does_everybody_without_a_rate() {
             assert!(matches!(step, Step::Wait(_)), "{client}, {number}");
         }
     }
-    desk.intake.rate_limit = None;
+    desk.intake.gate.get_mut().unwrap().rate_limit = None;
     for number in 0..10 * RATE.get() {
         let (step, _) = desk.ask("192.168.7.1", &ask, Via::Udp);
         assert!(matches!(step, Step::Wait(_)), "{number}");
@@ -159,4 +167,21 @@ fn a_long_message_takes_its_length_in_places() {
     let desk = Desk::new(&[]);
     let places: Vec<_> = std::iter::from_fn(|| desk.intake.place(65_535)).collect();
     assert_eq!(places.len(), MAX_WAITING_KIB / (63 + 2));
+}
+
+#[test]
+fn who_may_ask_can_change_while_serving() {
+    let mut desk = Desk::new(&["192.168.0.0/16"]);
+    let ask = Ask::new("quick.example").octets(1);
+    let is_refused = |desk: &mut Desk, client: &str| matches!(desk.ask(client, &ask, Via::Udp).0, Step::Done(_));
+    assert_eq!(
+        ["192.168.3.4", "10.0.0.1", "::1"].map(|client| is_refused(&mut desk, client)),
+        [false, true, false]
+    );
+    desk.intake.set_gate(gate(&["10.0.0.0/8".parse().unwrap()], None));
+    assert_eq!(
+        ["192.168.3.4", "10.0.0.1", "::1"].map(|client| is_refused(&mut desk, client)),
+        [true, false, false]
+    );
+    assert!(desk.intake.admits("10.0.0.1".parse().unwrap()) && !desk.intake.admits("192.168.3.4".parse().unwrap()));
 }
