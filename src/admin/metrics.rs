@@ -95,6 +95,23 @@ fn write_program(out: &mut Exposition, snapshot: &Snapshot) {
         "Changes of links, addresses, routes or rules that were noticed, and sleeps.",
     );
     out.sample("tacenda_network_changes_total", &[], snapshot.network_changes);
+    out.family(
+        "tacenda_config_reloads_total",
+        Kind::Counter,
+        None,
+        "Changes of the configuration, by what became of them.",
+    );
+    let config = &snapshot.config;
+    for (result, count) in [("done", config.reloads), ("refused", config.failed_reloads)] {
+        out.sample("tacenda_config_reloads_total", &[("result", result)], count);
+    }
+    out.family(
+        "tacenda_config_refused",
+        Kind::Gauge,
+        None,
+        "1 while the files say something else than what is in force, because it was refused.",
+    );
+    out.sample("tacenda_config_refused", &[], u64::from(config.problem.is_some()));
 }
 
 fn write_queries(out: &mut Exposition, snapshot: &Snapshot) {

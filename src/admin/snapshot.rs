@@ -31,6 +31,19 @@ pub struct Snapshot {
     pub cache: CacheFigures,
     /// The resolvers we ask, in the configured order.
     pub upstreams: Vec<UpstreamFigures>,
+    /// The configuration.
+    pub config: ConfigFigures,
+}
+
+/// What became of changes of the configuration.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct ConfigFigures {
+    /// Those taken since the start.
+    pub reloads: u64,
+    /// Those refused: what was in force before still is.
+    pub failed_reloads: u64,
+    /// Why the last one was refused, if none was taken since.
+    pub problem: Option<String>,
 }
 
 /// Questions that came in, by transport and outcome.

@@ -4,8 +4,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::Instant;
 
 use super::snapshot::{
-    CacheFigures, Handshakes, Latency, LatencyFigures, Outcomes, Queries, UpstreamFigures, UpstreamState, hit_ratio,
-    zeroed_responses,
+    CacheFigures, ConfigFigures, Handshakes, Latency, LatencyFigures, Outcomes, Queries, UpstreamFigures,
+    UpstreamState, hit_ratio, zeroed_responses,
 };
 use super::*;
 use crate::stats::Histogram;
@@ -27,6 +27,7 @@ pub(super) fn fresh() -> Snapshot {
         },
         cache: CacheFigures::default(),
         upstreams: vec![upstream("quad9", UpstreamState::Unknown)],
+        config: ConfigFigures::default(),
     }
 }
 
@@ -69,6 +70,11 @@ pub(super) fn snapshot() -> Snapshot {
             ..fresh.cache
         },
         upstreams: vec![quad9, upstream("bad\"} 1\ninjected 1 \\", UpstreamState::Down)],
+        config: ConfigFigures {
+            reloads: 3,
+            failed_reloads: 1,
+            problem: Some("t.toml:3:1: unknown key `cahce`".into()),
+        },
         version: fresh.version,
     }
 }

@@ -1,14 +1,16 @@
 //! One snapshot of every room's figures, for the stats endpoint and the demo.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::admin::snapshot::{
-    CacheFigures, Handshakes, Latency, LatencyFigures, Outcomes, Queries, Snapshot, UpstreamFigures, UpstreamState,
-    hit_ratio, zeroed_responses,
+    CacheFigures, ConfigFigures, Handshakes, Latency, LatencyFigures, Outcomes, Queries, Snapshot, UpstreamFigures,
+    UpstreamState, hit_ratio, zeroed_responses,
 };
+use crate::cache::Cache;
 use crate::os::socket::Transport;
 use crate::resolve::{Outcome, Resolver};
 use crate::serve;
@@ -21,17 +23,31 @@ use crate::wire::header::Rcode;
 /// Where the figures are.
 #[derive(Debug)]
 pub(super) struct Figures {
-    resolver: Arc<Resolver>,
+    resolver: watch::Receiver<Arc<Resolver>>,
+    /// Panics of resolvers that others have taken the place of.
+    past_panics: Counter,
+    reloads: Reloads,
     serve: Arc<serve::Stats>,
     shutdown: Shutdown,
     network_changes: Counter,
     start: Instant,
 }
 
+/// What became of new configurations.
+#[derive(Debug, Default)]
+struct Reloads {
+    done: Counter,
+    failed: Counter,
+    /// Why the last one was refused; `None` once another one was taken.
+    problem: Mutex<Option<String>>,
+}
+
 impl Figures {
-    pub(super) fn new(resolver: Arc<Resolver>, serve: Arc<serve::Stats>, shutdown: Shutdown) -> Self {
+    pub(super) fn new(resolver: watch::Receiver<Arc<Resolver>>, serve: Arc<serve::Stats>, shutdown: Shutdown) -> Self {
         Self {
             resolver,
+            past_panics: Counter::default(),
+            reloads: Reloads::default(),
             serve,
             shutdown,
             network_changes: Counter::default(),
@@ -43,13 +59,31 @@ impl Figures {
         self.network_changes.increment();
     }
 
+    /// A new configuration is in force; `old` is done.
+    pub(super) fn reloaded(&self, old: &Resolver) {
+        self.past_panics.add(old.panics());
+        self.reloads.done.increment();
+        *self.problem() = None;
+    }
+
+    /// A new configuration was refused.
+    pub(super) fn reload_failed(&self, why: String) {
+        self.reloads.failed.increment();
+        *self.problem() = Some(why);
+    }
+
+    fn problem(&self) -> MutexGuard<'_, Option<String>> {
+        self.reloads.problem.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(super) fn snapshot(&self) -> Snapshot {
+        let resolver = Arc::clone(&self.resolver.borrow());
         let (udp, tcp) = (self.outcomes(Transport::Udp), self.outcomes(Transport::Tcp));
         let queries = Queries::new(udp, tcp, self.serve.limited.value());
         Snapshot {
             version: env!("CARGO_PKG_VERSION"),
             uptime_seconds: self.start.elapsed().as_secs(),
-            panics: self.shutdown.panics() + self.serve.panics.value() + self.resolver.panics(),
+            panics: self.shutdown.panics() + self.serve.panics.value() + self.past_panics.value() + resolver.panics(),
             network_changes: self.network_changes.value(),
             clock: if is_before_release() { "before-release" } else { "ok" },
             responses: self.responses(),
@@ -57,9 +91,14 @@ impl Figures {
                 cached: Latency(self.serve.cached_latency.snapshot()),
                 upstream: Latency(self.serve.upstream_latency.snapshot()),
             },
-            cache: self.cache(&queries),
+            cache: cache(resolver.cache(), &queries),
             queries,
-            upstreams: self.resolver.upstreams().map(|one| upstream(one)).collect(),
+            upstreams: resolver.upstreams().map(|one| upstream(one)).collect(),
+            config: ConfigFigures {
+                reloads: self.reloads.done.value(),
+                failed_reloads: self.reloads.failed.value(),
+                problem: self.problem().clone(),
+            },
         }
     }
 
@@ -86,23 +125,22 @@ impl Figures {
         }
         responses
     }
+}
 
-    fn cache(&self, queries: &Queries) -> CacheFigures {
-        let cache = self.resolver.cache();
-        cache.maintain();
-        let (hits, misses) = (queries.udp.hit + queries.tcp.hit, queries.udp.miss + queries.tcp.miss);
-        CacheFigures {
-            hits,
-            misses,
-            entries: cache.entry_count(),
-            bytes: cache.bytes(),
-            max_bytes: cache.settings().max_bytes,
-            insertions: cache.stats().insertions.value(),
-            evictions: cache.stats().evictions.value(),
-            stale_hits: cache.stats().stale_hits.value(),
-            prefetches: cache.stats().prefetches.value(),
-            hit_ratio: hit_ratio(hits, misses),
-        }
+fn cache(cache: &Cache, queries: &Queries) -> CacheFigures {
+    cache.maintain();
+    let (hits, misses) = (queries.udp.hit + queries.tcp.hit, queries.udp.miss + queries.tcp.miss);
+    CacheFigures {
+        hits,
+        misses,
+        entries: cache.entry_count(),
+        bytes: cache.bytes(),
+        max_bytes: cache.settings().max_bytes,
+        insertions: cache.stats().insertions.value(),
+        evictions: cache.stats().evictions.value(),
+        stale_hits: cache.stats().stale_hits.value(),
+        prefetches: cache.stats().prefetches.value(),
+        hit_ratio: hit_ratio(hits, misses),
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::StartError;
+use super::before::Before;
 use super::lists;
 use super::records::Kept;
 use super::remembered::Remembered;
@@ -34,50 +35,86 @@ use crate::wire::answer::TtlLimits;
 use crate::wire::domains::canonical;
 
 /// Keeps the addresses of one upstream, or the lists; to be run as long as that is in use. Never ends by itself.
-type Follower = Pin<Box<dyn Future<Output = ()> + Send>>;
+pub(super) type Follower = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// What is made of one configuration.
 pub(super) struct House {
-    pub(super) resolver: Arc<Resolver>,
     pub(super) followers: Vec<Follower>,
+    /// For the next one.
+    pub(super) known: Before,
 }
 
 impl House {
-    /// Opens no connection; reads what an earlier run remembered, if that is of use.
-    pub(super) fn build(config: &Config) -> Result<Self, StartError> {
+    /// Opens no connection; reads what an earlier run remembered, if that is of use, and the user's records. What the configuration
+    /// before said too is taken over as it is.
+    pub(super) fn build(config: &Config, before: Option<&Before>) -> Result<Self, StartError> {
         let state = State::of_this_host();
-        let seconds = |duration: Duration| u32::try_from(duration.as_secs()).unwrap_or(u32::MAX);
-        let ttls = TtlLimits {
-            min: seconds(config.cache.min_ttl),
-            max: seconds(config.cache.max_ttl),
-            max_negative: seconds(config.cache.max_negative_ttl),
+        let ttls = ttls(config);
+        let upstream = |upstream: &UpstreamConfig| {
+            let known = before.and_then(|before| before.upstream(upstream));
+            known.map_or_else(|| connect(upstream), Ok)
         };
-        let built: Vec<_> = config.upstreams.iter().map(connect).collect::<Result<_, _>>()?;
+        let built: Vec<_> = config.upstreams.iter().map(upstream).collect::<Result<_, _>>()?;
         let mut followers = followers(&config.upstreams, &built, &state)?;
-        let cache = Cache::new(cache::Settings {
-            max_bytes: config.cache.max_bytes,
-            ttls,
-            serve_stale: config.cache.serve_stale,
-            prefetch: config.cache.prefetch,
-        });
         let strategy = strategy(config, &state)?;
         let undated = undated(config, &built, &strategy, ttls);
-        let pool = Pool::new(built, &strategy, ttls);
-        let public = Road::new(Arc::new(cache), pool).with_time_servers(undated);
-        let blocking = Blocking::new(config.policy.block_answer);
-        followers.extend(keeper(&config.policy, &blocking));
         let kept = Kept::read(&config.policy).map_err(StartError::Records)?;
+        let routes = roads(&config.routes, ttls, before)?;
+        let pool = Pool::new(built, &strategy, ttls);
+        let public = Road::new(public_cache(config, ttls, before), pool).with_time_servers(undated);
+        let blocking = before
+            .and_then(|before| before.blocking(config))
+            .unwrap_or_else(|| Blocking::new(config.policy.block_answer));
+        followers.extend(keeper(&config.policy, &blocking));
+        let epoch = before.map_or(0, |before| before.epoch.wrapping_add(1));
         let policy = policy(config)
+            .of_epoch(epoch)
             .with_records(kept.records())
             .with_routes(zones(&config.routes))
-            .with_blocking(blocking);
+            .with_blocking(blocking.clone());
         followers.extend(kept.keep().map(|keeper| Box::pin(keeper) as Follower));
-        let resolver = Resolver::with_routes(policy, public, roads(&config.routes, ttls)?);
+        let resolver = Resolver::with_routes(policy, public, routes);
         Ok(Self {
-            resolver: Arc::new(resolver),
             followers,
+            known: Before {
+                config: config.clone(),
+                resolver: Arc::new(resolver),
+                blocking,
+                epoch,
+            },
         })
     }
+
+    /// Reads the lists now, unless they are those in force already: a name that is to be blocked must not pass for a moment.
+    pub(super) async fn read_lists(&self) -> Result<(), StartError> {
+        if self.known.blocking.count() > 0 {
+            return Ok(());
+        }
+        let (lists, blocking) = (lists::lists_of(&self.known.config.policy), self.known.blocking.clone());
+        let read = tokio::task::spawn_blocking(move || lists::read_once(&lists, &blocking)).await;
+        let lost = |_| Err("the lists cannot be read".to_owned());
+        read.unwrap_or_else(lost).map_err(StartError::Lists)
+    }
+}
+
+fn ttls(config: &Config) -> TtlLimits {
+    let seconds = |duration: Duration| u32::try_from(duration.as_secs()).unwrap_or(u32::MAX);
+    TtlLimits {
+        min: seconds(config.cache.min_ttl),
+        max: seconds(config.cache.max_ttl),
+        max_negative: seconds(config.cache.max_negative_ttl),
+    }
+}
+
+fn public_cache(config: &Config, ttls: TtlLimits, before: Option<&Before>) -> Arc<Cache> {
+    let settings = cache::Settings {
+        max_bytes: config.cache.max_bytes,
+        ttls,
+        serve_stale: config.cache.serve_stale,
+        prefetch: config.cache.prefetch,
+    };
+    let known = before.and_then(|before| before.cache(config, &settings));
+    known.unwrap_or_else(|| Arc::new(Cache::new(settings)))
 }
 
 /// What needs no file: local names and rebinding protection.
@@ -119,20 +156,26 @@ pub(super) fn zones(routes: &[RouteConfig]) -> Routes {
 }
 
 /// The roads of split DNS, by number. Nothing past its end is given there: a name space that is gone is gone.
-fn roads(routes: &[RouteConfig], ttls: TtlLimits) -> Result<Vec<Road>, StartError> {
+fn roads(routes: &[RouteConfig], ttls: TtlLimits, before: Option<&Before>) -> Result<Vec<Road>, StartError> {
+    let settings = cache::Settings {
+        max_bytes: ROUTE_CACHE,
+        ttls,
+        serve_stale: Duration::ZERO,
+        prefetch: true,
+    };
     let road = |(number, route): (usize, &RouteConfig)| {
-        let upstreams = route
-            .upstreams
-            .iter()
-            .map(|upstream| route_upstream(number, route, upstream));
-        let pool = Pool::new(upstreams.collect::<Result<_, _>>()?, &select::Strategy::InOrder, ttls);
-        let cache = Cache::new(cache::Settings {
-            max_bytes: ROUTE_CACHE,
-            ttls,
-            serve_stale: Duration::ZERO,
-            prefetch: true,
-        });
-        Ok(Road::new(Arc::new(cache), pool))
+        let known = before.and_then(|before| before.route(number, route, &settings));
+        let (cache, upstreams) = match known {
+            Some(known) => known,
+            None => {
+                let upstreams = route
+                    .upstreams
+                    .iter()
+                    .map(|upstream| route_upstream(number, route, upstream));
+                (Arc::new(Cache::new(settings)), upstreams.collect::<Result<_, _>>()?)
+            }
+        };
+        Ok(Road::new(cache, Pool::new(upstreams, &select::Strategy::InOrder, ttls)))
     };
     routes.iter().enumerate().map(road).collect()
 }

@@ -32,6 +32,15 @@ pub(super) async fn keep(lists: Vec<ListPath>, blocking: Blocking) {
     watched::keep(only_paths(&lists), None, take).await;
 }
 
+/// Puts the rules in force, once.
+pub(super) fn read_once(lists: &[ListPath], blocking: &Blocking) -> Result<(), String> {
+    let files = watched::stamps(&only_paths(lists));
+    if !files.is_empty() {
+        blocking.publish(load(lists, &files, 0)?);
+    }
+    Ok(())
+}
+
 fn only_paths(lists: &[ListPath]) -> Vec<PathBuf> {
     lists.iter().map(|list| list.path.clone()).collect()
 }

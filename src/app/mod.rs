@@ -1,5 +1,6 @@
 //! Composition root: hands each room its settings, starts them in order, stops them in the opposite one.
 
+mod before;
 pub mod explain;
 mod figures;
 mod house;
@@ -19,18 +20,20 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 use crate::admin::Admin;
 use crate::admin::snapshot::Snapshot;
 use crate::config::{ChosenBy, Config};
 use crate::os::socket::{Transport, port_owner};
 use crate::resolve::Resolver;
-use crate::serve::{self, BindCause, BindError, Bound};
+use crate::serve::{self, BindCause, BindError, Bound, Serving};
 use crate::shutdown::Shutdown;
 use crate::transport::tls;
 use crate::upstream::connect::{ConnectError, RouteOnlyError};
+use before::Before;
 use figures::Figures;
-use house::House;
+use house::{Follower, House};
 use network::RouteLinks;
 
 pub use lists::{Surveyed, survey};
@@ -45,8 +48,12 @@ pub struct App {
     stats_address: Option<SocketAddr>,
     figures: Arc<Figures>,
     shutdown: Shutdown,
-    /// Publishes a new resolver on reload; who serves follows it.
-    _publish: watch::Sender<Arc<Resolver>>,
+    /// Who serves follows it.
+    publish: watch::Sender<Arc<Resolver>>,
+    serving: Serving,
+    known: Before,
+    /// What runs for the configuration in force alone.
+    tasks: Vec<JoinHandle<()>>,
 }
 
 impl App {
@@ -61,37 +68,86 @@ impl App {
             );
         }
         let shutdown = Shutdown::new();
-        let House { resolver, followers } = House::build(config)?;
+        let House { followers, known } = House::build(config, None)?;
         let bound = bind(config)?;
         let addresses = bound.addresses();
-        let figures = Arc::new(Figures::new(Arc::clone(&resolver), bound.stats(), shutdown.clone()));
+        let (publish, published) = watch::channel(Arc::clone(&known.resolver));
+        let figures = Arc::new(Figures::new(published.clone(), bound.stats(), shutdown.clone()));
         let stats = bind_stats(config.stats, &figures).await?;
-        let (publish, published) = watch::channel(resolver);
-        bound
+        let serving = bound
             .run(&published, &shutdown, &Handle::current())
             .map_err(StartError::Serve)?;
         let stats_address = stats.as_ref().and_then(|(_, listener)| listener.local_addr().ok());
         if let Some((admin, listener)) = stats {
             shutdown.spawn(admin.serve(listener, shutdown.clone()));
         }
-        for follower in followers {
-            let stop = shutdown.clone();
-            shutdown.spawn(async move {
-                tokio::select! {
-                    () = stop.stopped() => {}
-                    () = follower => {}
-                }
-            });
-        }
-        let links = RouteLinks::new(config.routes.iter().map(|route| route.interface.clone()));
-        shutdown.spawn(network::watch(published, links, Arc::clone(&figures), shutdown.clone()));
-        Ok(Self {
+        let mut app = Self {
             addresses,
             stats_address,
             figures,
             shutdown,
-            _publish: publish,
-        })
+            publish,
+            serving,
+            known,
+            tasks: Vec::new(),
+        };
+        app.tasks = app.tend(followers);
+        Ok(app)
+    }
+
+    /// Puts another configuration in force. What it says the same about goes on undisturbed: connections, caches, lists; queries under way
+    /// get their answers as they were asked. On an error nothing has changed.
+    ///
+    /// Gives back what counts only after the next start.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub async fn reload(&mut self, config: &Config) -> Result<Vec<&'static str>, StartError> {
+        let house = House::build(config, Some(&self.known))?;
+        house.read_lists().await?;
+        let House { followers, known } = house;
+        let old = std::mem::replace(&mut self.known, known);
+        self.serving.set_clients(&config.allow, config.rate_limit);
+        self.publish.send_replace(Arc::clone(&self.known.resolver));
+        self.figures.reloaded(&old.resolver);
+        let tasks = self.tend(followers);
+        for task in std::mem::replace(&mut self.tasks, tasks) {
+            task.abort();
+        }
+        let for_later = [
+            ("listen", old.config.listen != config.listen),
+            ("stats", old.config.stats != config.stats),
+        ];
+        let for_later = for_later.into_iter().filter(|(_, is_other)| *is_other);
+        Ok(for_later.map(|(key, _)| key).collect())
+    }
+
+    /// Notes that a configuration was refused, in one line.
+    pub fn reload_failed(&self, why: &str) {
+        let line = why.lines().next().unwrap_or_default();
+        self.figures.reload_failed(line.to_owned());
+    }
+
+    /// Starts what runs for the configuration in force.
+    fn tend(&self, followers: Vec<Follower>) -> Vec<JoinHandle<()>> {
+        let until_stop = |task: Follower| {
+            let stop = self.shutdown.clone();
+            self.shutdown.spawn(async move {
+                tokio::select! {
+                    () = stop.stopped() => {}
+                    () = task => {}
+                }
+            })
+        };
+        let interfaces = self.known.config.routes.iter().map(|route| route.interface.clone());
+        let watch = network::watch(
+            self.publish.subscribe(),
+            RouteLinks::new(interfaces),
+            Arc::clone(&self.figures),
+            self.shutdown.clone(),
+        );
+        let tasks = followers.into_iter().map(until_stop);
+        tasks.chain([self.shutdown.spawn(watch)]).collect()
     }
 
     /// Where it listens, with real ports.
@@ -176,6 +232,8 @@ pub enum StartError {
     Route(RouteOnlyError),
     /// The user's records or hosts files cannot be used.
     Records(String),
+    /// His lists cannot be used.
+    Lists(String),
     /// The system gave no thread or no socket.
     Serve(io::Error),
 }
@@ -192,7 +250,7 @@ impl fmt::Display for StartError {
                 }
             }
             Self::Upstream { name, error } => write!(f, "upstream {name:?}: {error}"),
-            Self::Records(error) => f.write_str(error),
+            Self::Records(error) | Self::Lists(error) => f.write_str(error),
             Self::Route(error) => write!(f, "a route: {error}"),
             Self::Serve(error) => write!(f, "cannot begin to serve: {error}"),
         }

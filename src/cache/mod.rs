@@ -212,6 +212,11 @@ impl Cache {
         self.failures.invalidate_all();
     }
 
+    /// Forgets failures: whoever is asked now has not failed yet.
+    pub fn forget_failures(&self) {
+        self.failures.invalidate_all();
+    }
+
     /// The settings.
     pub fn settings(&self) -> &Settings {
         &self.settings

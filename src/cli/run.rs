@@ -1,14 +1,18 @@
 //! `tacenda run`: loads the configuration and hands it to `app`.
 
+mod reload;
+
 use std::path::PathBuf;
 
 use clap::Args;
 
 use super::{Exit, Failure};
 use crate::app::{App, StartError};
-use crate::config::{self, Config, Flags, UpstreamFlag};
+use crate::config::{self, Flags, Loaded, UpstreamFlag};
 use crate::os;
+use crate::os::signal::{Request, Signals};
 use crate::serve::{BindCause, BindError};
+use reload::{Reloader, Why};
 
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
@@ -47,28 +51,37 @@ pub(super) fn run(args: &RunArgs) -> Result<Exit, Failure> {
     for file in &loaded.files {
         tracing::info!(file = %file.display(), "read configuration");
     }
-    start(&loaded.config)
+    os::process::forbid_core_dumps();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(serve(args, loaded))
 }
 
 /// Serves until it is asked to stop.
-fn start(config: &Config) -> Result<Exit, Failure> {
-    os::process::forbid_core_dumps();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let app = App::start(config).await?;
-        for address in app.addresses() {
-            tracing::info!(%address, "listening over UDP and TCP");
-        }
-        if let Some(address) = app.stats_address() {
-            tracing::info!(%address, "serving stats");
-        }
-        os::signal::stop_requested().await?;
-        tracing::info!("stopping");
-        if !app.stop().await {
-            tracing::warn!("some queries were still under way at the end");
-        }
-        Ok(Exit::Done)
-    })
+async fn serve(args: &RunArgs, loaded: Loaded) -> Result<Exit, Failure> {
+    let mut signals = Signals::new()?;
+    let mut app = App::start(&loaded.config).await?;
+    for address in app.addresses() {
+        tracing::info!(%address, "listening over UDP and TCP");
+    }
+    if let Some(address) = app.stats_address() {
+        tracing::info!(%address, "serving stats");
+    }
+    let mut reloader = Reloader::new(args, loaded);
+    loop {
+        let why = tokio::select! {
+            request = signals.next() => match request {
+                Request::Stop => break,
+                Request::Reload => Why::Asked,
+            },
+            () = reloader.files_changed() => Why::FilesChanged,
+        };
+        reloader.reload(&mut app, why).await;
+    }
+    tracing::info!("stopping");
+    if !app.stop().await {
+        tracing::warn!("some queries were still under way at the end");
+    }
+    Ok(Exit::Done)
 }
 
 impl From<StartError> for Failure {
@@ -86,7 +99,8 @@ impl From<StartError> for Failure {
             StartError::Bind(BindError::Settings(_))
             | StartError::Upstream { .. }
             | StartError::Route(_)
-            | StartError::Records(_) => Self::new(Exit::Config, message),
+            | StartError::Records(_)
+            | StartError::Lists(_) => Self::new(Exit::Config, message),
             StartError::Bind(BindError::Address { .. }) | StartError::Stats { .. } | StartError::Serve(_) => {
                 Self::new(Exit::Io, message)
             }

@@ -54,8 +54,30 @@ pub struct Loaded {
     pub config: Config,
     /// The files that were read, in the order in which they were laid.
     pub files: Vec<PathBuf>,
+    /// What they say.
+    sources: Vec<Arc<Source>>,
     pub(super) draft: Draft,
 }
+
+impl Loaded {
+    /// Whether the files are the same and say the same, to the letter.
+    pub fn is_as(&self, other: &Self) -> bool {
+        self.sources == other.sources
+    }
+}
+
+/// The folders in which a change may be one of the configuration, be they there or not.
+pub fn folders(main: Option<&Path>) -> [PathBuf; 2] {
+    let main = main.unwrap_or_else(|| Path::new(DEFAULT_PATH));
+    let folder = match main.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    };
+    [folder.to_owned(), folder.join(DROP_INS)]
+}
+
+/// Beside the main file.
+const DROP_INS: &str = "config.d";
 
 /// Loads the configuration: `main` must exist if it is given, [`DEFAULT_PATH`] need not.
 ///
@@ -105,6 +127,7 @@ pub(super) fn assemble(sources: Vec<Source>, flags: &Flags) -> Result<Loaded, Co
         Ok(Loaded {
             config: draft.to_config(),
             files,
+            sources,
             draft,
         })
     } else {
@@ -140,7 +163,7 @@ fn read_layers(main: &Path, missing: Missing) -> Result<Vec<Source>, ConfigError
         (Err(error), Missing::IsFine) if error.kind() == io::ErrorKind::NotFound => {}
         (Err(error), _) => return Err(unreadable(main, &error)),
     }
-    let directory = main.parent().unwrap_or_else(|| Path::new("")).join("config.d");
+    let directory = main.parent().unwrap_or_else(|| Path::new("")).join(DROP_INS);
     for path in drop_ins(&directory).map_err(|error| unreadable(&directory, &error))? {
         let text = read_text(&path).map_err(|error| unreadable(&path, &error))?;
         sources.push(Source { path, text });

@@ -28,7 +28,7 @@ use crate::upstream::route_endpoint::RouteEndpoint;
 
 pub use crate::policy::blocking::BlockAnswer;
 pub use crate::transport::tls::{Pin, Roots};
-pub use load::{DEFAULT_PATH, Flags, Loaded, UpstreamFlag, load, upstream_from_flags};
+pub use load::{DEFAULT_PATH, Flags, Loaded, UpstreamFlag, folders, load, upstream_from_flags};
 use problem::Problem;
 
 /// A configuration that can be run.

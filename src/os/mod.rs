@@ -6,6 +6,7 @@ pub mod link;
 pub mod process;
 pub mod signal;
 pub mod socket;
+pub mod watch;
 
 #[cfg(test)]
 #[cfg(target_os = "linux")]

@@ -1,32 +1,71 @@
-//! Signals that ask the program to stop.
+//! Signals of the user and the service manager.
 
 use std::io;
 
-/// Ends when the user or the service manager asks the program to stop: SIGTERM or SIGINT, Ctrl-C elsewhere. SIGHUP does not
-/// end it: it will mean "read the configuration again", and until then nothing.
-///
-/// # Errors
-/// When the system gives no signal handler.
+/// What a signal asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// SIGTERM, SIGINT; Ctrl-C elsewhere.
+    Stop,
+    /// SIGHUP: read the configuration again.
+    Reload,
+}
+
+/// The signals that came and were not yet looked at.
 #[cfg(unix)]
-pub async fn stop_requested() -> io::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut hangup = signal(SignalKind::hangup())?;
-    loop {
+#[derive(Debug)]
+pub struct Signals {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+    hangup: tokio::signal::unix::Signal,
+}
+
+#[cfg(unix)]
+impl Signals {
+    /// From now on the program decides what they do.
+    ///
+    /// # Errors
+    /// When the system gives no signal handler.
+    pub fn new() -> io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// The next one. Cancel-safe.
+    pub async fn next(&mut self) -> Request {
         tokio::select! {
-            _ = terminate.recv() => return Ok(()),
-            _ = interrupt.recv() => return Ok(()),
-            _ = hangup.recv() => tracing::warn!("this version does not reload its configuration: restart it"),
+            _ = self.terminate.recv() => Request::Stop,
+            _ = self.interrupt.recv() => Request::Stop,
+            _ = self.hangup.recv() => Request::Reload,
         }
     }
 }
 
-/// Ends when the user or the service manager asks the program to stop: SIGTERM or SIGINT, Ctrl-C elsewhere.
-///
-/// # Errors
-/// When the system gives no signal handler.
+/// Ctrl-C.
 #[cfg(not(unix))]
-pub async fn stop_requested() -> io::Result<()> {
-    tokio::signal::ctrl_c().await
+#[derive(Debug)]
+pub struct Signals(());
+
+#[cfg(not(unix))]
+impl Signals {
+    /// From now on the program decides what it does.
+    ///
+    /// # Errors
+    /// None here.
+    pub fn new() -> io::Result<Self> {
+        Ok(Self(()))
+    }
+
+    /// The next one. Cancel-safe.
+    pub async fn next(&mut self) -> Request {
+        // Without a handler there is nobody who could ask.
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+        Request::Stop
+    }
 }

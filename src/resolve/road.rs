@@ -83,6 +83,11 @@ impl Road {
         &self.cache
     }
 
+    /// The same, for a road that takes this one's place.
+    pub fn shared_cache(&self) -> Arc<Cache> {
+        Arc::clone(&self.cache)
+    }
+
     /// Asks, unless the answer has come meanwhile.
     pub(super) async fn ask(&self, look: Look<'_>, key: &QuestionKey, deadline: Instant, purpose: Purpose) -> Settled {
         let now = Instant::now().into_std();

@@ -159,6 +159,18 @@ pub(crate) struct Daemon {
 }
 
 impl Daemon {
+    /// Sends it a signal, `HUP` for one.
+    pub(crate) fn signal(&self, name: &str) {
+        let pid = self.pid().to_string();
+        let status = Command::new("kill").args(["-s", name, &pid]).status().unwrap();
+        assert!(status.success());
+    }
+
+    /// What Prometheus reads.
+    pub(crate) fn metrics(&self) -> String {
+        self.get("/metrics").1
+    }
+
     /// The configuration that it runs with.
     pub(crate) fn config_path(&self) -> String {
         self.folder.path().join("tacenda.toml").display().to_string()

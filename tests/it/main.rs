@@ -33,6 +33,7 @@ mod privacy;
 mod rate;
 mod raw;
 mod records;
+mod reload;
 mod routes;
 mod script;
 mod stale;

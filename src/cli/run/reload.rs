@@ -1,0 +1,93 @@
+//! The configuration again: when it is asked for, and when its files change. One that is wrong changes nothing.
+
+use std::path::PathBuf;
+
+use super::RunArgs;
+use crate::app::App;
+use crate::cli::Failure;
+use crate::config::{self, Flags, Loaded};
+use crate::os::watch::FolderWatcher;
+
+/// Why the configuration is read again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Why {
+    /// By SIGHUP: files that say the same count too, because what they name may have changed.
+    Asked,
+    /// Something changed in its folders.
+    FilesChanged,
+}
+
+pub(super) struct Reloader {
+    main: Option<PathBuf>,
+    flags: Flags,
+    in_force: Loaded,
+    /// What was said of the last one that was refused.
+    refused: Option<String>,
+    watcher: Option<FolderWatcher>,
+}
+
+impl Reloader {
+    pub(super) fn new(args: &RunArgs, in_force: Loaded) -> Self {
+        let mut reloader = Self {
+            main: args.config.clone(),
+            flags: args.flags(),
+            in_force,
+            refused: None,
+            watcher: None,
+        };
+        reloader.watch();
+        reloader
+    }
+
+    /// Ends when the files may say something else. Cancel-safe.
+    pub(super) async fn files_changed(&mut self) {
+        match &mut self.watcher {
+            Some(watcher) => watcher.changed().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Reads the files and puts them in force.
+    pub(super) async fn reload(&mut self, app: &mut App, why: Why) {
+        // Anew, and before the files are read: a folder may be there now that was not, and a change meanwhile is told.
+        self.watch();
+        let loaded = match config::load(self.main.as_deref(), &self.flags) {
+            Ok(loaded) => loaded,
+            Err(error) => return self.refuse(app, why, &Failure::from(error).to_string()),
+        };
+        if why == Why::FilesChanged && self.refused.is_none() && loaded.is_as(&self.in_force) {
+            return;
+        }
+        match app.reload(&loaded.config).await {
+            Ok(for_later) => {
+                tracing::info!("the configuration was read again and is in force");
+                for key in for_later {
+                    tracing::warn!(key, "this part of it counts after a restart only");
+                }
+                self.in_force = loaded;
+                self.refused = None;
+            }
+            Err(error) => self.refuse(app, why, &error.to_string()),
+        }
+    }
+
+    /// Files that are wrong in the same way are spoken of once.
+    fn refuse(&mut self, app: &App, why: Why, problem: &str) {
+        if why == Why::Asked || self.refused.as_deref() != Some(problem) {
+            tracing::error!("the new configuration is refused, the one before stays in force: {problem}");
+            app.reload_failed(problem);
+        }
+        self.refused = Some(problem.to_owned());
+    }
+
+    fn watch(&mut self) {
+        let folders = config::folders(self.main.as_deref());
+        self.watcher = match FolderWatcher::new(&folders) {
+            Ok(watcher) => Some(watcher),
+            Err(error) => {
+                tracing::warn!(%error, "changes of the configuration are not noticed: send SIGHUP after one");
+                None
+            }
+        };
+    }
+}
