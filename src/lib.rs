@@ -46,8 +46,8 @@
 //!   `disallowed-methods`. [`transport::plain`] alone sends it: there is no `Plain` without a [`transport::plain::RouteOnly`], which only
 //!   what reads a `[[route]]` makes, and which holds its zones. A name outside them is refused before a socket is opened, in
 //!   whatever pool the upstream stands; and each question in clear text is counted.
-//! - A question that is bound to an interface leaves by that one or fails at once, and no late answer to it is refused by the kernel,
-//!   which would quote it by another way.
+//! - A question that is bound to an interface leaves by that one or fails at once, in clear text and over TLS, and no late answer to it
+//!   is refused by the kernel, which would quote it by another way. No connection outlives the way on which it was opened.
 //! - An upstream query is made of the [`wire::question::QuestionKey`] alone, padded to 128 octets.
 //! - [`wire::answer::Answer::check`] is the only way for upstream data to come in.
 //! - An answer past its end is marked as such, and never takes the place of a failed validation.

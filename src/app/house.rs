@@ -25,7 +25,7 @@ use crate::transport::keyed::fresh_secret;
 use crate::transport::tls::{Dates, Trust};
 use crate::upstream::Upstream;
 use crate::upstream::bootstrap::{Bootstrap, First};
-use crate::upstream::connect::{self, PlainSettings, RouteOnly};
+use crate::upstream::connect::{self, Exit, PlainSettings, RouteOnly};
 use crate::upstream::endpoint::Host;
 use crate::upstream::pool::Pool;
 use crate::upstream::route_endpoint::RouteEndpoint;
@@ -182,6 +182,7 @@ fn roads(routes: &[RouteConfig], ttls: TtlLimits, before: Option<&Before>) -> Re
 
 fn route_upstream(number: usize, route: &RouteConfig, endpoint: &RouteEndpoint) -> Result<Arc<Upstream>, StartError> {
     let name = format!("route {}: {endpoint}", number + 1);
+    let exit = route.exit.clone();
     let endpoint = match endpoint {
         RouteEndpoint::Encrypted(endpoint) => endpoint.clone(),
         RouteEndpoint::Plain(endpoint) => {
@@ -189,7 +190,7 @@ fn route_upstream(number: usize, route: &RouteConfig, endpoint: &RouteEndpoint) 
             return Ok(Arc::new(connect::connect_plain(PlainSettings {
                 name,
                 endpoint: *endpoint,
-                interface: route.interface.clone(),
+                exit,
                 only,
             })));
         }
@@ -203,6 +204,7 @@ fn route_upstream(number: usize, route: &RouteConfig, endpoint: &RouteEndpoint) 
             roots: route.roots.clone(),
             ..Trust::default()
         },
+        exit,
     };
     let refused = |error| StartError::Upstream { name, error };
     connect::connect(settings).map(Arc::new).map_err(refused)
@@ -262,6 +264,7 @@ impl From<&UpstreamConfig> for connect::Settings {
                 pins: config.pins.clone(),
                 dates: Dates::Checked,
             },
+            exit: Exit::default(),
         }
     }
 }

@@ -139,10 +139,9 @@ impl App {
                 }
             })
         };
-        let interfaces = self.known.config.routes.iter().map(|route| route.interface.clone());
         let watch = network::watch(
             self.publish.subscribe(),
-            RouteLinks::new(interfaces),
+            RouteLinks::new(&self.known.config.routes),
             Arc::clone(&self.figures),
             self.shutdown.clone(),
         );

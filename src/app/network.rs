@@ -1,16 +1,19 @@
 //! Tells the resolver when the network changed or the machine slept.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::sync::watch::Receiver;
 
 use super::figures::Figures;
+use crate::config::RouteConfig;
 use crate::os::link::Watcher;
-use crate::os::socket::{Interface, LinkState};
 use crate::resolve::Resolver;
 use crate::shutdown::Shutdown;
+use crate::upstream::connect::Exit;
+use crate::upstream::route_endpoint::RouteEndpoint;
 
-/// Runs until the stop, for whichever resolver is the current one. `links` are those of its routes.
+/// Runs until the stop, for whichever resolver is the current one. `links` are those that its routes want.
 pub(super) async fn watch(
     resolver: Receiver<Arc<Resolver>>,
     mut links: RouteLinks,
@@ -34,35 +37,39 @@ pub(super) async fn watch(
     }
 }
 
-/// The interfaces of the routes, by number, and which ones they were when they were last looked at.
-pub(super) struct RouteLinks(Vec<Option<(Interface, Option<u32>)>>);
+/// The ways that routes want, by number, and by which interfaces they led when they were last looked at.
+pub(super) struct RouteLinks(Vec<Option<RouteLink>>);
+
+struct RouteLink {
+    exit: Exit,
+    servers: Vec<SocketAddr>,
+    before: Vec<Option<u32>>,
+}
 
 impl RouteLinks {
-    pub(super) fn new(interfaces: impl Iterator<Item = Option<Interface>>) -> Self {
-        let seen = |interface: Interface| {
-            let at = index(&interface);
-            (interface, at)
+    pub(super) fn new(routes: &[RouteConfig]) -> Self {
+        let link = |route: &RouteConfig| {
+            let servers: Vec<_> = route.upstreams.iter().flat_map(RouteEndpoint::servers).collect();
+            let exit = route.exit.clone();
+            let before = links(&exit, &servers);
+            (exit != Exit::default()).then_some(RouteLink { exit, servers, before })
         };
-        Self(interfaces.map(|interface| interface.map(seen)).collect())
+        Self(routes.iter().map(link).collect())
     }
 
     /// What a company said while its link was there is no answer when it is gone, nor when another one has its name.
     fn look(&mut self, resolver: &Resolver) {
         for (number, link) in self.0.iter_mut().enumerate() {
-            let Some((interface, before)) = link else { continue };
-            let now = index(interface);
-            if now.is_none() || now != *before {
+            let Some(link) = link else { continue };
+            let now = links(&link.exit, &link.servers);
+            if now != link.before || now.iter().all(Option::is_none) {
                 resolver.route_is_down(number);
             }
-            *before = now;
+            link.before = now;
         }
     }
 }
 
-/// The number of an interface that is up. A state that cannot be found out is none to rely on.
-fn index(interface: &Interface) -> Option<u32> {
-    match interface.state() {
-        Ok(LinkState::Up { index }) => Some(index),
-        Ok(LinkState::Down | LinkState::Absent) | Err(_) => None,
-    }
+fn links(exit: &Exit, servers: &[SocketAddr]) -> Vec<Option<u32>> {
+    servers.iter().map(|server| exit.link_to(*server)).collect()
 }

@@ -22,7 +22,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::serve::Network;
-use crate::upstream::connect::Interface;
+use crate::upstream::connect::Exit;
 use crate::upstream::endpoint::{Endpoint, Host};
 use crate::upstream::route_endpoint::RouteEndpoint;
 
@@ -122,8 +122,8 @@ pub struct RouteConfig {
     pub zones: Vec<String>,
     /// At least one; asked in this order. The only place where classic DNS may stand.
     pub upstreams: Vec<RouteEndpoint>,
-    /// By which all packets to plain ones leave.
-    pub interface: Option<Interface>,
+    /// By which way packets may leave for them.
+    pub exit: Exit,
     /// Which authorities may have signed the certificates of encrypted ones.
     pub roots: Roots,
 }

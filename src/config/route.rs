@@ -11,7 +11,7 @@ use super::values::{Complaint, parse_domain, parse_roots};
 use super::{Roots, RouteConfig};
 use crate::policy::local;
 use crate::serve::{Network, NetworkError};
-use crate::upstream::connect::Interface;
+use crate::upstream::connect::{Exit, Interface};
 use crate::upstream::endpoint::Host;
 use crate::upstream::route_endpoint::{RouteEndpoint, RouteEndpointError};
 
@@ -103,14 +103,6 @@ impl DraftRoute {
                     "write its address, as in \"tls://10.8.0.1\"",
                 ));
             }
-            if let Some(interface) = self.interface.as_ref().filter(|interface| interface.value.is_some()) {
-                let message = "an encrypted upstream is not bound to an interface in this version";
-                problems.push(problem(
-                    &interface.place,
-                    message,
-                    "leave the interface out: TLS proves who answers",
-                ));
-            }
         }
     }
 
@@ -123,7 +115,9 @@ impl DraftRoute {
                 .iter()
                 .map(|upstream| upstream.value.clone())
                 .collect(),
-            interface: self.interface.as_ref().and_then(|interface| interface.value.clone()),
+            exit: Exit {
+                interface: self.interface.as_ref().and_then(|interface| interface.value.clone()),
+            },
             roots: self.roots.value.clone(),
         }
     }

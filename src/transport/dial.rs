@@ -15,13 +15,14 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::ExchangeError;
 use super::addresses::Addresses;
-use super::way::Network;
-use crate::os::socket::limit_unacknowledged;
+use super::way::{Exit, Network, Way};
+use crate::os::socket::{limit_unacknowledged, stream_to};
 
 /// A resolver's addresses and what became of them.
 #[derive(Debug)]
 pub(super) struct Dialer {
     addresses: Arc<Addresses>,
+    exit: Exit,
     memories: Mutex<Memories>,
 }
 
@@ -48,13 +49,16 @@ pub(super) struct Connected {
     pub(super) address: SocketAddr,
     /// How long the handshake of TCP took: a round trip.
     pub(super) took: Duration,
+    /// By which way it was begun: as it was before the first packet, so that no change since is overlooked.
+    pub(super) way: Way,
 }
 
 impl Dialer {
     /// A dialer that has tried nothing yet.
-    pub(super) fn new(addresses: Arc<Addresses>) -> Self {
+    pub(super) fn new(addresses: Arc<Addresses>, exit: Exit) -> Self {
         Self {
             addresses,
+            exit,
             memories: Mutex::default(),
         }
     }
@@ -62,7 +66,7 @@ impl Dialer {
     /// Connects to the first address that answers, with `TCP_NODELAY` set. No try lasts longer than [`CONNECT_LIMIT`].
     ///
     /// # Errors
-    /// `Network`, with the last address's own error.
+    /// `Network`, with the last address's own error; at once if packets may not leave for any.
     pub(super) async fn connect(&self, deadline: Instant) -> Result<Connected, ExchangeError> {
         let memory = self.lock().current;
         let mut waiting = in_order(&self.addresses.current(), memory).into_iter();
@@ -74,7 +78,7 @@ impl Dialer {
             tokio::select! {
                 () = sleep_until(next_start), if more => {
                     if let Some(address) = waiting.next() {
-                        tries.spawn(connect_one(address, deadline));
+                        tries.spawn(connect_one(address, self.exit.clone(), deadline));
                     }
                     next_start = Instant::now() + stagger(memory);
                 }
@@ -93,7 +97,7 @@ impl Dialer {
 
     /// The way to this address worked as far as TLS: it goes first next time.
     pub(super) fn worked(&self, address: SocketAddr, took: Duration) {
-        let network = Network::of(&self.addresses.current());
+        let network = Network::of(&self.addresses.current(), &self.exit);
         let mut memories = self.lock();
         memories.network = network;
         memories.current = Memory {
@@ -111,7 +115,26 @@ impl Dialer {
 
     /// If this is another network, what is known of it counts from now on, and what was known of the old one is kept for later.
     pub(super) fn network_changed(&self) {
-        self.lock().move_to(Network::of(&self.addresses.current()));
+        let network = Network::of(&self.addresses.current(), &self.exit);
+        self.lock().move_to(network);
+    }
+
+    /// Whether packets may leave for any of the addresses now.
+    ///
+    /// # Errors
+    /// `Network`, with what is in the way.
+    pub(super) fn may_leave(&self) -> Result<(), ExchangeError> {
+        if self.exit.is_any() {
+            return Ok(());
+        }
+        let mut failure = ExchangeError::network("no address to connect to");
+        for address in self.addresses.current() {
+            match self.exit.look(address) {
+                Ok(_) => return Ok(()),
+                Err(error) => failure = error,
+            }
+        }
+        Err(failure)
     }
 
     fn lock(&self) -> MutexGuard<'_, Memories> {
@@ -161,10 +184,11 @@ fn in_order(addresses: &[SocketAddr], memory: Memory) -> Vec<SocketAddr> {
     order
 }
 
-async fn connect_one(address: SocketAddr, deadline: Instant) -> Result<Connected, ExchangeError> {
+async fn connect_one(address: SocketAddr, exit: Exit, deadline: Instant) -> Result<Connected, ExchangeError> {
+    let way = exit.look(address)?;
     let begin = Instant::now();
     let limit = deadline.min(begin + CONNECT_LIMIT);
-    let connected = match timeout_at(limit, TcpStream::connect(address)).await {
+    let connected = match timeout_at(limit, stream_to(address, exit.interface.as_ref())).await {
         Ok(connected) => connected,
         Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "no answer")),
     };
@@ -175,8 +199,9 @@ async fn connect_one(address: SocketAddr, deadline: Instant) -> Result<Connected
             stream,
             address,
             took: begin.elapsed(),
+            way,
         })
-        .map_err(|error| ExchangeError::network(format!("connect to {address}: {}", plain(&error))))
+        .map_err(|error| exit.failure("connect to", address, &error))
 }
 
 /// An I/O error in lower case and without its number.
@@ -216,7 +241,6 @@ const MAX_UNACKNOWLEDGED: Duration = Duration::from_secs(4);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::os::socket::Path;
     use crate::transport::ExchangeErrorKind;
     use tokio::net::TcpListener;
 
@@ -225,7 +249,7 @@ mod tests {
     }
 
     fn dialer(addresses: Vec<SocketAddr>) -> Dialer {
-        Dialer::new(Arc::new(Addresses::new(addresses)))
+        Dialer::new(Arc::new(Addresses::new(addresses)), Exit::default())
     }
 
     #[test]
@@ -244,10 +268,7 @@ mod tests {
         let winner = |dialer: &Dialer| dialer.lock().current.winner.map(|(winner, _)| winner);
         let wins = |address| dialer.lock().current.winner = Some((address, Duration::ZERO));
         let [one, other] = [0, 1].map(|at| dialer.addresses.current()[at]);
-        let network = |n: u8| {
-            let source = [10, n, 0, 1].into();
-            Network([None, Some(Path { source, interface: 2 })])
-        };
+        let network = Network::behind;
         dialer.lock().move_to(network(1));
         wins(one);
         dialer.lock().move_to(network(2));
@@ -326,7 +347,7 @@ mod tests {
             spent >= STAGGER && spent < STAGGER + Duration::from_millis(200),
             "{spent:?}"
         );
-        let error = Dialer::new(Arc::new(Addresses::new(vec![silent])))
+        let error = self::dialer(vec![silent])
             .connect(Instant::now() + Duration::from_millis(100))
             .await
             .unwrap_err();

@@ -77,9 +77,13 @@ impl Open for DohOpener {
     }
 
     async fn open(&self, deadline: Instant) -> Result<DohConnection, ExchangeError> {
-        let stream = self.road.open(only_h2, deadline).await?;
+        let session = self.road.open(only_h2, deadline).await?;
         let (template, pace) = (Arc::clone(&self.template), Arc::clone(&self.pace));
-        DohConnection::start(stream, template, pace, Arc::clone(&self.stats), deadline).await
+        DohConnection::start(session, template, pace, Arc::clone(&self.stats), deadline).await
+    }
+
+    fn may_leave(&self) -> Result<(), ExchangeError> {
+        self.road.may_leave()
     }
 
     fn network_changed(&self) {

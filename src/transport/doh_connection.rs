@@ -76,15 +76,14 @@ enum Stage {
 }
 
 impl DohConnection {
-    /// Begins HTTP/2 on a session that chose `h2`. Does not wait for the server's settings.
+    /// Begins HTTP/2 on a session that chose `h2`, and which was opened on this way. Does not wait for the server's settings.
     pub(super) async fn start(
-        stream: Session,
+        (stream, way): (Session, Way),
         template: Arc<Template>,
         pace: Arc<Pace>,
         stats: Arc<Stats>,
         deadline: Instant,
     ) -> Result<Self, ExchangeError> {
-        let way = Way::of(stream.get_ref().0.get_ref().peer());
         let meter = Arc::new(Meter::default());
         let handshake = builder().handshake(Metered::new(stream, Arc::clone(&meter)));
         let (sender, connection) = match timeout_at(deadline, handshake).await {

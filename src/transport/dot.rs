@@ -67,8 +67,12 @@ impl Open for DotOpener {
     }
 
     async fn open(&self, deadline: Instant) -> Result<DotConnection, ExchangeError> {
-        let stream = self.road.open(any_alpn, deadline).await?;
-        Ok(DotConnection::start(stream, Arc::clone(&self.stats)))
+        let (stream, way) = self.road.open(any_alpn, deadline).await?;
+        Ok(DotConnection::start(stream, way, Arc::clone(&self.stats)))
+    }
+
+    fn may_leave(&self) -> Result<(), ExchangeError> {
+        self.road.may_leave()
     }
 
     fn network_changed(&self) {

@@ -44,9 +44,8 @@ struct Shared {
 }
 
 impl DotConnection {
-    /// Takes over a stream whose handshake is done.
-    pub(super) fn start(stream: Session, stats: Arc<Stats>) -> Self {
-        let way = Way::of(stream.get_ref().0.get_ref().peer());
+    /// Takes over a stream whose handshake is done, and which was opened on `way`.
+    pub(super) fn start(stream: Session, way: Way, stats: Arc<Stats>) -> Self {
         let (alive, closing) = watch::channel(());
         let shared = Arc::new(Shared {
             pipeline: Mutex::new(Pipeline::new(Instant::now())),

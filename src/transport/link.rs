@@ -36,6 +36,14 @@ pub(super) trait Open: Send + Sync + 'static {
     /// Opens one; ends by `deadline`.
     fn open(&self, deadline: Instant) -> impl Future<Output = Result<Self::Connection, ExchangeError>> + Send;
 
+    /// Whether packets may leave for the resolver at all now. Asks the kernel and no one else; nobody is bound to a way by default.
+    ///
+    /// # Errors
+    /// What is in the way.
+    fn may_leave(&self) -> Result<(), ExchangeError> {
+        Ok(())
+    }
+
     /// Forgets what was learned on another network than the one we are on, if it is another.
     fn network_changed(&self);
 }
@@ -316,6 +324,7 @@ impl<O: Open> Link<O> {
 
     /// A connection other than `but`: an open one, or the one that is being dialled. If `may_wait` says so, a pause between dials is
     /// waited for once (it is under a second), and a dial that was begun before and fails is not the last: what stopped it may be over.
+    /// Where packets may not leave, it fails at once: what is open would carry them nowhere, and nothing else may.
     async fn connection(
         &self,
         but: Option<&Arc<Live<O::Connection>>>,
@@ -324,6 +333,7 @@ impl<O: Open> Link<O> {
     ) -> Result<Arc<Live<O::Connection>>, ExchangeError> {
         let asked = Instant::now();
         for _ in 0..MAX_ATTEMPTS {
+            self.fleet.may_leave()?;
             match self.fleet.choose(but, Instant::now()) {
                 Choice::Open(live) => return Ok(live),
                 Choice::Dialing(mut dialing, begun, doubted) => {

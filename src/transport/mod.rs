@@ -34,6 +34,7 @@ use tokio::time::Instant;
 use crate::stats::{Counter, Gauge};
 
 pub use addresses::Addresses;
+pub use way::{Exit, Interface, InterfaceError};
 
 /// A boxed future, the price of one trait object.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -160,6 +161,8 @@ impl std::error::Error for ExchangeError {}
 pub struct Target {
     /// Where to connect: raced, IPv6 first, the one that last worked before all (RFC 8305).
     pub addresses: Arc<Addresses>,
+    /// By which way packets may leave for them. Nothing is wanted but of the servers of a route.
+    pub exit: Exit,
     /// The configured name (or address) that the certificate must carry. Never one learned from the server.
     pub server_name: ServerName<'static>,
     /// Made for this upstream alone, with the transport's own ALPN.

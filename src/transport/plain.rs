@@ -22,17 +22,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, timeout_at};
 
-use super::dial::plain as words;
 use super::random_ids::RandomIds;
-use super::way::Way;
+use super::way::{Exit, Way};
 use super::{BoxFuture, Exchange, ExchangeError, Response, Stats};
-use crate::os::socket::LinkState;
 use crate::wire::question::read_question;
 use deaf::Deaf;
 use names::Names;
 use udp::Told;
 
-pub use crate::os::socket::{Interface, InterfaceError};
 pub use only::{RouteOnly, RouteOnlyError};
 
 /// One classic server.
@@ -42,8 +39,8 @@ pub struct PlainTarget {
     pub protocol: Protocol,
     /// Where it is.
     pub server: SocketAddr,
-    /// The only interface by which questions may leave, if there is such a one.
-    pub interface: Option<Interface>,
+    /// By which way questions may leave.
+    pub exit: Exit,
     /// The names it may be asked.
     pub only: RouteOnly,
 }
@@ -102,7 +99,7 @@ impl Plain {
             ));
         }
         // Before the wait for a place: what cannot be asked at all fails at once.
-        self.exit()?;
+        self.way()?;
         let _turn = self.names.enter(name, deadline).await?;
         let _socket = match timeout_at(deadline, self.sockets.acquire()).await {
             // A place that came free with the deadline is no use any more.
@@ -122,36 +119,21 @@ impl Plain {
     /// By which way questions leave now.
     ///
     /// # Errors
-    /// `Network` at once if the interface they are bound to is not there or not up: no other one takes its place.
-    fn exit(&self) -> Result<Exit, ExchangeError> {
-        let Some(interface) = &self.target.interface else {
-            return Ok(Exit::Routed(Way::of(Some(self.target.server))));
-        };
-        match interface.state() {
-            Ok(LinkState::Up { index }) => Ok(Exit::Bound(index)),
-            Ok(LinkState::Down) => Err(ExchangeError::network(format!("the interface {interface} is down"))),
-            Ok(LinkState::Absent) => Err(ExchangeError::network(format!(
-                "the interface {interface} is not there"
-            ))),
-            Err(error) => Err(ExchangeError::network(format!(
-                "the interface {interface} cannot be used: {}",
-                words(&error)
-            ))),
-        }
+    /// `Network` at once if that is not where they may leave: no other way takes its place.
+    fn way(&self) -> Result<Way, ExchangeError> {
+        self.target.exit.look(self.target.server)
     }
 
-    /// Ends when packets would no longer leave as they did through `exit`; with an error if they could not leave at all. `changes` is from
-    /// before `exit` was found out. Cancel-safe.
-    async fn moved(&self, exit: &Exit, changes: &mut watch::Receiver<()>) -> Result<(), ExchangeError> {
+    /// Ends when packets would no longer leave by `way`; with an error if they may not leave at all. `changes` is from before `way` was
+    /// found out. Cancel-safe.
+    async fn moved(&self, way: &Way, changes: &mut watch::Receiver<()>) -> Result<(), ExchangeError> {
         loop {
             if changes.changed().await.is_err() {
                 // The sender is our own, and we are still here.
                 std::future::pending::<()>().await;
             }
-            match (exit, self.exit()?) {
-                (Exit::Bound(before), Exit::Bound(now)) if *before == now => {}
-                (Exit::Routed(way), _) if !way.is_lost() => {}
-                _ => return Ok(()),
+            if way.has_moved()? {
+                return Ok(());
             }
         }
     }
@@ -175,23 +157,8 @@ impl Plain {
     }
 
     fn failed(&self, what: &str, error: &std::io::Error) -> ExchangeError {
-        let server = self.target.server;
-        match (&self.target.interface, error.kind()) {
-            // It went between the look at it and the socket.
-            (Some(interface), std::io::ErrorKind::NotFound) => {
-                ExchangeError::network(format!("the interface {interface} is not there"))
-            }
-            _ => ExchangeError::network(format!("{what} {server}: {}", words(error))),
-        }
+        self.target.exit.failure(what, self.target.server, error)
     }
-}
-
-/// The way out of this host on which a question was sent.
-enum Exit {
-    /// As the routes have it.
-    Routed(Way),
-    /// By the interface with this number.
-    Bound(u32),
 }
 
 impl Exchange for Plain {
@@ -199,15 +166,15 @@ impl Exchange for Plain {
         Box::pin(self.ask(query, deadline))
     }
 
-    /// Questions in flight look whether they can still be answered where they were sent from: those whose interface is gone fail at once,
+    /// Questions in flight look whether they can still be answered where they were sent from: those whose way is barred fail at once,
     /// those that would leave by another way now are sent again.
     fn network_changed(&self) {
         self.changes.send_replace(());
     }
 
-    /// Whether no answer can be expected because the interface is not up. There is no connection that could be open.
+    /// Whether no answer can be expected because nothing may leave. There is no connection that could be open.
     fn is_in_doubt(&self) -> bool {
-        self.target.interface.is_some() && self.exit().is_err()
+        !self.target.exit.is_any() && self.way().is_err()
     }
 }
 

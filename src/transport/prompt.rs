@@ -5,7 +5,6 @@
 //! after 46 ms instead of 4 ms on loopback.
 
 use std::io;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -31,11 +30,6 @@ impl Prompt {
             stream,
             writes_left: YOUNG_WRITES,
         }
-    }
-
-    /// The other end.
-    pub(super) fn peer(&self) -> Option<SocketAddr> {
-        self.stream.peer_addr().ok()
     }
 }
 

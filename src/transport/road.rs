@@ -22,7 +22,7 @@ pub(super) struct Road {
 impl Road {
     pub(super) fn new(target: Target, stats: Arc<Stats>) -> Self {
         Self {
-            dialer: Dialer::new(Arc::clone(&target.addresses)),
+            dialer: Dialer::new(Arc::clone(&target.addresses), target.exit.clone()),
             target,
             stats,
             way: Mutex::default(),
@@ -44,6 +44,11 @@ impl Road {
         ready.map_err(ExchangeError::network)
     }
 
+    /// Whether packets may leave for the target now.
+    pub(super) fn may_leave(&self) -> Result<(), ExchangeError> {
+        self.dialer.may_leave()
+    }
+
     fn way(&self) -> MutexGuard<'_, Option<Way>> {
         self.way.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -54,7 +59,7 @@ impl Road {
         &self,
         check: fn(&Session) -> Result<(), ExchangeError>,
         deadline: Instant,
-    ) -> Result<Session, ExchangeError> {
+    ) -> Result<(Session, Way), ExchangeError> {
         let trust = self.target.tls.config();
         match self.try_open(check, deadline).await {
             Err(_) if !Arc::ptr_eq(&trust, &self.target.tls.config()) => self.try_open(check, deadline).await,
@@ -66,11 +71,16 @@ impl Road {
         &self,
         check: fn(&Session) -> Result<(), ExchangeError>,
         deadline: Instant,
-    ) -> Result<Session, ExchangeError> {
+    ) -> Result<(Session, Way), ExchangeError> {
         let connected = self.dialer.connect(deadline).await;
         // Whoever looks its addresses up may know newer ones.
         let connected = connected.inspect_err(|_| self.target.addresses.report_trouble())?;
-        let Connected { stream, address, took } = connected;
+        let Connected {
+            stream,
+            address,
+            took,
+            way,
+        } = connected;
         let session = tls::handshake(
             stream,
             &self.target.server_name,
@@ -82,8 +92,8 @@ impl Road {
         match session.and_then(|session| check(&session).map(|()| session)) {
             Ok(session) => {
                 self.dialer.worked(address, took);
-                *self.way() = Some(Way::of(Some(address)));
-                Ok(session)
+                *self.way() = Some(way.clone());
+                Ok((session, way))
             }
             Err(error) => {
                 self.dialer.failed(address);

@@ -2,6 +2,8 @@
 //! them.
 
 pub(crate) mod chance;
+#[cfg(target_os = "linux")]
+pub(super) mod office;
 
 use std::future::Future;
 use std::io::Write;
@@ -20,7 +22,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::tls::{Alpn, Dates, Roots, Tls, Trust};
-use super::{Addresses, Target};
+use super::{Addresses, Exit, Target};
 
 /// The name that our servers are configured under.
 pub(super) const NAME: &str = "dns.example";
@@ -93,6 +95,7 @@ impl Authority {
         };
         Target {
             addresses: Arc::new(Addresses::new(vec![address])),
+            exit: Exit::default(),
             server_name: ServerName::try_from(NAME).unwrap(),
             tls: Arc::new(Tls::new(trust, alpn).unwrap()),
         }

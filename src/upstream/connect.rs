@@ -16,7 +16,8 @@ use crate::transport::tls::{Alpn, RootsError, Tls, Trust};
 use crate::transport::{self, Addresses, Exchange, Target};
 use crate::wire::question::Keepalive;
 
-pub use crate::transport::plain::{Interface, InterfaceError, RouteOnly, RouteOnlyError};
+pub use crate::transport::plain::{RouteOnly, RouteOnlyError};
+pub use crate::transport::{Exit, Interface, InterfaceError};
 
 /// One upstream as its user wants it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +32,8 @@ pub struct Settings {
     pub server_name: Host,
     /// Whom to believe.
     pub trust: Trust,
+    /// By which way packets may leave for it; nothing is wanted but of a route's.
+    pub exit: Exit,
 }
 
 /// Why an upstream cannot be used at all.
@@ -80,8 +83,8 @@ pub struct PlainSettings {
     pub name: String,
     /// Protocol, address and port.
     pub endpoint: PlainEndpoint,
-    /// The only interface by which it may be asked, if there is such a one.
-    pub interface: Option<Interface>,
+    /// By which way it may be asked.
+    pub exit: Exit,
     /// The names it may be asked: those of its route.
     pub only: RouteOnly,
 }
@@ -94,7 +97,7 @@ pub fn connect_plain(settings: PlainSettings) -> Upstream {
     let target = PlainTarget {
         protocol,
         server,
-        interface: settings.interface,
+        exit: settings.exit,
         only: settings.only,
     };
     let exchange = Arc::new(Plain::new(target, Arc::clone(&road)));
@@ -144,6 +147,7 @@ fn target(settings: &Settings) -> Result<Target, ConnectError> {
     let addresses = settings.addresses.iter().map(|ip| SocketAddr::new(*ip, port));
     Ok(Target {
         addresses: Arc::new(Addresses::new(addresses.collect())),
+        exit: settings.exit.clone(),
         server_name,
         tls: Arc::new(tls),
     })
@@ -179,7 +183,7 @@ mod tests {
                 protocol: Protocol::Udp,
                 server,
             },
-            interface: None,
+            exit: Exit::default(),
             only: RouteOnly::for_zones(["corp.example"]).unwrap(),
         });
         assert_eq!((upstream.transport(), upstream.addresses()), ("udp", vec![server.ip()]));

@@ -28,6 +28,19 @@ pub struct PlainEndpoint {
     pub server: SocketAddr,
 }
 
+impl RouteEndpoint {
+    /// Where questions to it go, as far as that is written down.
+    pub fn servers(&self) -> Vec<SocketAddr> {
+        match self {
+            Self::Encrypted(endpoint) => {
+                let addresses = endpoint.built_in_addresses().into_iter();
+                addresses.map(|ip| SocketAddr::new(ip, endpoint.port)).collect()
+            }
+            Self::Plain(endpoint) => vec![endpoint.server],
+        }
+    }
+}
+
 impl FromStr for RouteEndpoint {
     type Err = RouteEndpointError;
 
@@ -183,7 +196,10 @@ mod tests {
             let server = server.parse().unwrap();
             let expected = RouteEndpoint::Plain(PlainEndpoint { protocol, server });
             assert_eq!(url.parse(), Ok(expected.clone()), "{url}");
-            assert_eq!(expected.to_string(), shown);
+            assert_eq!(
+                (expected.to_string().as_str(), expected.servers()),
+                (shown, vec![server])
+            );
         }
     }
 
@@ -191,7 +207,10 @@ mod tests {
     fn encrypted_ones_are_the_same_as_elsewhere() {
         for url in ["tls://dns.quad9.net", "https://9.9.9.9/dns-query"] {
             let endpoint: Endpoint = url.parse().unwrap();
-            assert_eq!(url.parse(), Ok(RouteEndpoint::Encrypted(endpoint)), "{url}");
+            let parsed: RouteEndpoint = url.parse().unwrap();
+            let servers = parsed.servers();
+            assert!(!servers.is_empty() && servers.iter().all(|server| server.port() == endpoint.port));
+            assert_eq!(parsed, RouteEndpoint::Encrypted(endpoint), "{url}");
         }
     }
 

@@ -194,18 +194,50 @@ fn a_silent_resolver_of_a_route_is_servfail_and_no_other_resolver_hears_the_name
     );
 }
 
+/// SERVFAIL with EDE 23 within a second, and nobody hears the name; the words are in the upstream's last error.
+fn is_barred(upstream: &Upstream, daemon: &Daemon, words: &str) {
+    let begin = Instant::now();
+    let response = Ask::new("www.corp.example", A).edns().udp(daemon.dns);
+    assert_eq!((response.rcode(), response.ede()), (SERVFAIL, Some(23)));
+    assert!(begin.elapsed() < Duration::from_secs(1), "{:?}", begin.elapsed());
+    assert!(upstream.heard().is_empty());
+    let errors = daemon.stats()["upstreams"].to_string();
+    assert!(errors.contains(words), "{errors}");
+}
+
 #[test]
 fn an_interface_that_is_not_there_is_servfail_at_once_and_no_other_way_out() {
     let (upstream, company) = (Upstream::honest(), Company::start(Manner::Answer));
     let route = format!("{}interface = \"tun-none\"\n", route_to(&company));
     let daemon = start(&upstream, &route);
-    let begin = Instant::now();
-    let response = Ask::new("www.corp.example", A).edns().udp(daemon.dns);
-    assert_eq!((response.rcode(), response.ede()), (SERVFAIL, Some(23)));
-    assert!(begin.elapsed() < Duration::from_secs(1), "{:?}", begin.elapsed());
-    assert!(company.names().is_empty() && upstream.heard().is_empty());
-    let errors = daemon.stats()["upstreams"].to_string();
-    assert!(errors.contains("tun-none"), "{errors}");
+    is_barred(&upstream, &daemon, "tun-none");
+    assert!(company.names().is_empty());
+}
+
+/// A route to this resolver over TLS and HTTPS, and a way that it may go.
+fn encrypted_route(company: &Upstream, scheme: &str, way: &str) -> String {
+    let url = match scheme {
+        "tls" => format!("tls://127.0.0.1:{}", company.dot.port()),
+        _ => format!("https://127.0.0.1:{}/dns-query", company.doh.port()),
+    };
+    let roots = crate::daemon::CA;
+    format!("zones = [\"corp.example\"]\nupstream = [\"{url}\"]\nroots = \"{roots}\"\n{way}\n")
+}
+
+#[test]
+fn encrypted_resolvers_of_a_route_are_bound_to_its_interface_too() {
+    for scheme in ["tls", "https"] {
+        let (upstream, company) = (Upstream::honest(), Upstream::honest());
+        let bound = |interface| encrypted_route(&company, scheme, &format!("interface = \"{interface}\""));
+        let daemon = start(&upstream, &bound("tun-none"));
+        is_barred(&upstream, &daemon, "tun-none");
+        assert!(company.heard().is_empty());
+        if cfg!(target_os = "linux") {
+            let daemon = start(&upstream, &bound("lo"));
+            assert_eq!(Ask::new("www.corp.example", A).udp(daemon.dns).rcode(), 0, "{scheme}");
+            assert_eq!((company.count("www.corp.example"), upstream.heard().len()), (1, 0));
+        }
+    }
 }
 
 /// Runs one of the laboratories, which says itself what went wrong.
@@ -224,7 +256,7 @@ fn lab(script: &str, arguments: &[&str]) {
 }
 
 #[test]
-#[ignore = "needs root and network namespaces, tcpdump, dig, python3"]
+#[ignore = "needs root and network namespaces, tcpdump, dig, python3, openssl"]
 fn t_poi_3_names_of_a_vpn_are_asked_nowhere_when_its_link_is_gone() {
     lab("route.sh", &[]);
 }
@@ -238,11 +270,7 @@ fn names_stay_home_beside_real_resolvers_whether_the_vpn_is_up_or_down() {
 #[test]
 fn an_encrypted_resolver_may_have_a_route_too() {
     let (upstream, company) = (Upstream::honest(), Upstream::honest());
-    let url = format!("tls://127.0.0.1:{}", company.dot.port());
-    let route = format!(
-        "zones = [\"corp.example\"]\nupstream = [\"{url}\"]\nroots = \"{}\"\n",
-        crate::daemon::CA
-    );
+    let route = encrypted_route(&company, "tls", "");
     let daemon = start(&upstream, &route);
     assert_eq!(
         Ask::new("www.corp.example", A).udp(daemon.dns).rcode(),

@@ -1,3 +1,6 @@
+#[cfg(target_os = "linux")]
+mod network;
+
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

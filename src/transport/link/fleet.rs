@@ -137,7 +137,12 @@ impl<O: Open> Fleet<O> {
 
     /// Whether there is no connection at present on which answers could be expected.
     pub(super) fn is_in_doubt(&self) -> bool {
-        self.lock().best(None).is_none()
+        self.lock().best(None).is_none() || self.may_leave().is_err()
+    }
+
+    /// [`Open::may_leave`].
+    pub(super) fn may_leave(&self) -> Result<(), ExchangeError> {
+        self.opener.may_leave()
     }
 
     /// Whether a query on a silent connection is to find out whether another one works: one at a time is.
@@ -189,6 +194,9 @@ impl<O: Open> Fleet<O> {
             }
             !is_dead
         });
+        let left = slot.left.iter().filter_map(Weak::upgrade);
+        left.filter(|live| live.carrier.has_lost_its_path())
+            .for_each(|live| live.give_up());
         slot.redial = Redial::default();
         let was_dialing = slot.dial.take().map(|dial| dial.task.abort()).is_some();
         let is_in_use = slot.is_in_use(now);

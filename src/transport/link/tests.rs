@@ -48,6 +48,8 @@ struct World {
     dialled: AtomicU64,
     closed: AtomicU64,
     opened: Mutex<Vec<Arc<Fake>>>,
+    /// Packets may not leave.
+    barred: AtomicBool,
     /// The network changes in the moment in which a dial ends.
     changes: Mutex<Option<Arc<Link<Arc<Self>>>>>,
 }
@@ -70,11 +72,19 @@ impl Open for Arc<World> {
 
     fn network_changed(&self) {}
 
+    fn may_leave(&self) -> Result<(), ExchangeError> {
+        if self.barred.load(Ordering::SeqCst) {
+            return Err(ExchangeError::network("the way is barred"));
+        }
+        Ok(())
+    }
+
     async fn ready(&self, _: Instant) -> Result<(), ExchangeError> {
         Ok(())
     }
 
     async fn open(&self, _: Instant) -> Result<Handle, ExchangeError> {
+        self.may_leave()?;
         self.dialled.fetch_add(1, Ordering::SeqCst);
         // Out of script, everything works.
         let dial = self.dials.lock().unwrap().pop_front().unwrap_or(Dial::Open(Vec::new()));
@@ -411,5 +421,6 @@ async fn t_queue_one_too_many_is_busy_at_once() {
     assert!(rig.ask().await.is_ok());
 }
 
+mod barred;
 mod silence;
 mod simulation;

@@ -39,7 +39,7 @@ impl Plain {
 
     async fn try_tcp(&self, query: &[u8], deadline: Instant, is_first: bool) -> Result<Vec<u8>, Ended> {
         let mut changes = self.changes.subscribe();
-        let exit = self.exit()?;
+        let way = self.way()?;
         let conversation = async {
             let mut stream = self.connect(deadline).await?;
             match timeout_at(deadline, self.converse(&mut stream, query, is_first)).await {
@@ -49,7 +49,7 @@ impl Plain {
         };
         tokio::select! {
             ended = conversation => ended,
-            moved = self.moved(&exit, &mut changes) => {
+            moved = self.moved(&way, &mut changes) => {
                 moved?;
                 Err(Ended::Early(ExchangeError::network("the network changed")))
             }
@@ -57,7 +57,7 @@ impl Plain {
     }
 
     async fn connect(&self, deadline: Instant) -> Result<TcpStream, ExchangeError> {
-        let connecting = stream_to(self.target.server, self.target.interface.as_ref());
+        let connecting = stream_to(self.target.server, self.target.exit.interface.as_ref());
         let connected = match timeout_at(deadline, connecting).await {
             Ok(connected) => connected.and_then(|stream| stream.set_nodelay(true).map(|()| stream)),
             Err(_) => Err(std::io::Error::new(std::io::ErrorKind::TimedOut, "no answer")),

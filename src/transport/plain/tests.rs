@@ -55,7 +55,9 @@ fn plain_to(protocol: Protocol, server: SocketAddr, interface: Option<&str>) -> 
     let target = PlainTarget {
         protocol,
         server,
-        interface: interface.map(|name| name.parse().unwrap()),
+        exit: Exit {
+            interface: interface.map(|name| name.parse().unwrap()),
+        },
         only: RouteOnly::for_zones(["corp.example"]).unwrap(),
     };
     (Arc::new(Plain::new(target, Arc::clone(&stats))), stats)

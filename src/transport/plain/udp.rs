@@ -8,9 +8,10 @@ use tokio::time::{Instant, timeout_at};
 
 use super::deaf::Deaf;
 use super::reply::{Reply, sort};
-use super::{Exit, MAX_MISMATCHES, Plain};
+use super::{MAX_MISMATCHES, Plain};
 use crate::os::socket::datagrams_to;
 use crate::transport::ExchangeError;
+use crate::transport::way::Way;
 
 /// What came of a question over UDP.
 pub(super) enum Told {
@@ -24,7 +25,7 @@ pub(super) enum Told {
 struct Sent<'a> {
     socket: Option<UdpSocket>,
     id: u16,
-    exit: Exit,
+    way: Way,
     is_answered: AtomicBool,
     deaf: &'a Deaf,
 }
@@ -32,7 +33,7 @@ struct Sent<'a> {
 impl Drop for Sent<'_> {
     fn drop(&mut self) {
         let may_be_answered = !*self.is_answered.get_mut();
-        if let (Exit::Bound(_), true, Some(socket)) = (&self.exit, may_be_answered, self.socket.take()) {
+        if let (true, true, Some(socket)) = (self.way.is_wanted(), may_be_answered, self.socket.take()) {
             self.deaf.keep(socket, Instant::now());
         }
     }
@@ -54,16 +55,16 @@ impl Plain {
                     Err(_) if until == deadline => break,
                     Err(_) => {}
                 },
-                moved = self.moved(&sent.exit, &mut changes) => moved?,
+                moved = self.moved(&sent.way, &mut changes) => moved?,
             }
         }
         Err(ExchangeError::silent("no answer in time"))
     }
 
     async fn send(&self, query: &[u8], deadline: Instant, is_first: bool) -> Result<Sent<'_>, ExchangeError> {
-        let exit = self.exit()?;
+        let way = self.way()?;
         let failed = |error| self.failed("send to", &error);
-        let socket = datagrams_to(self.target.server, self.target.interface.as_ref()).map_err(failed)?;
+        let socket = datagrams_to(self.target.server, self.target.exit.interface.as_ref()).map_err(failed)?;
         let (id, message) = self.sealed(query)?;
         match timeout_at(deadline, socket.send(&message)).await {
             Ok(sent) => drop(sent.map_err(failed)?),
@@ -73,7 +74,7 @@ impl Plain {
         Ok(Sent {
             socket: Some(socket),
             id,
-            exit,
+            way,
             is_answered: AtomicBool::new(false),
             deaf: &self.deaf,
         })
