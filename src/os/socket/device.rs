@@ -52,6 +52,12 @@ pub(super) fn bind(socket: &socket2::Socket, interface: &Interface) -> io::Resul
     })
 }
 
+/// What the kernel has still to send on a socket goes to the loopback, where nobody takes it: it is addressed to somebody else. Needs
+/// CAP_NET_RAW if the socket is bound to an interface.
+pub(super) fn silence(socket: &socket2::Socket) -> io::Result<()> {
+    socket.bind_device(Some(b"lo"))
+}
+
 /// DF is set, and forged "fragmentation needed" messages (Herzberg and Shulman 2013) neither make us fragment nor stop us: what we send fits
 /// every link. Kernels without the option have nothing to set.
 pub(super) fn forbid_fragments(socket: &socket2::Socket, is_v6: bool) {

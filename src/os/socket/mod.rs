@@ -1,5 +1,6 @@
 //! Listening sockets: binding them, moving datagrams in batches, waking a thread that waits in one, saying who
-//! holds a port that we did not get, and by which way packets would leave. Sockets to one server, bound to an interface if need be.
+//! holds a port that we did not get, and by which way and router packets would leave. Sockets to one server, bound to an interface if
+//! need be.
 //!
 //! Knows nothing of DNS but the size of its datagrams. Never resolves a name and never sends anything but replies.
 
@@ -12,6 +13,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 #[cfg(target_os = "linux")]
 mod device;
+mod gateway;
 #[cfg(target_os = "linux")]
 mod linux;
 #[cfg(target_os = "linux")]
@@ -33,9 +35,15 @@ use linux as system;
 #[cfg(not(target_os = "linux"))]
 use portable as device;
 #[cfg(not(target_os = "linux"))]
+use portable as next_hops;
+#[cfg(not(target_os = "linux"))]
 use portable as system;
+#[cfg(target_os = "linux")]
+use route as next_hops;
 
-pub use outgoing::{Interface, InterfaceError, LinkState, MAX_INTERFACE_LEN, datagrams_to, stream_to};
+pub use gateway::{Gateway, GatewayError};
+pub use next_hops::KNOWS_NEXT_HOPS;
+pub use outgoing::{Interface, InterfaceError, LinkState, MAX_INTERFACE_LEN, Silencer, datagrams_to, stream_to};
 pub use owner::PortOwner;
 pub use path::{Path, path_to};
 pub use sending::Sent;

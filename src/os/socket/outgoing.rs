@@ -8,8 +8,9 @@ use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
+use std::time::Duration;
 
-use socket2::{Protocol, Socket, Type};
+use socket2::{Protocol, SockRef, Socket, Type};
 use tokio::net::{TcpSocket, TcpStream, UdpSocket};
 
 use super::{device, new_socket};
@@ -113,6 +114,29 @@ pub async fn stream_to(server: SocketAddr, interface: Option<&Interface>) -> io:
     TcpSocket::from_std_stream(socket.into()).connect(server).await
 }
 
+/// A second handle on a connection, by which it can be silenced whoever has the first. The connection is open as long as this lives.
+#[derive(Debug)]
+pub struct Silencer(Socket);
+
+impl Silencer {
+    /// For this connection.
+    ///
+    /// # Errors
+    /// What the system says when it has no descriptor left.
+    pub fn of(stream: &TcpStream) -> io::Result<Self> {
+        SockRef::from(stream).try_clone().map(Self)
+    }
+
+    /// Nothing of the connection leaves this host any more: not what waits to be sent or repeated, and no goodbye. Where the system has no
+    /// way for that (or wants a right for it), a bare reset takes the place of all of them when the connection is closed.
+    pub fn silence(&self) {
+        if device::silence(&self.0).is_err() {
+            // A socket that cannot be told that is closed already.
+            let _ = self.0.set_linger(Some(Duration::ZERO));
+        }
+    }
+}
+
 /// Bound to the interface before anything else, so that no packet and no choice of an address comes before.
 fn outgoing(server: SocketAddr, kind: Type, protocol: Protocol, interface: Option<&Interface>) -> io::Result<Socket> {
     let socket = new_socket(server, kind, protocol)?;
@@ -176,10 +200,7 @@ mod tests {
         for server in ["127.0.0.1:53", "[::1]:53"] {
             let server: SocketAddr = server.parse().unwrap();
             let socket = datagrams_to(server, Some(&lo)).unwrap();
-            assert_eq!(
-                socket2::SockRef::from(&socket).device().unwrap().as_deref(),
-                Some(&b"lo"[..])
-            );
+            assert_eq!(SockRef::from(&socket).device().unwrap().as_deref(), Some(&b"lo"[..]));
             assert_eq!(socket.peer_addr().unwrap(), server);
             let local = socket.local_addr().unwrap();
             assert!(local.ip().is_loopback() && local.port() != 0, "{local}");

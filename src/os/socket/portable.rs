@@ -10,14 +10,14 @@
 )]
 
 use std::io;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use socket2::{SockRef, Socket};
 
 use super::outgoing::{Interface, LinkState};
 use super::sending::{Sent, send_all};
-use super::{AcceptFailure, Datagram, MAX_DATAGRAM_LEN, MAX_REPLY_LEN, ReturnPath, UdpListener};
+use super::{AcceptFailure, Datagram, MAX_DATAGRAM_LEN, MAX_REPLY_LEN, ReturnPath, Transport, UdpListener};
 
 /// One datagram and its reply.
 #[derive(Debug)]
@@ -153,6 +153,21 @@ pub(super) fn bind(_socket: &Socket, _interface: &Interface) -> io::Result<()> {
 }
 
 pub(super) fn state(_interface: &Interface) -> io::Result<LinkState> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// Other systems say it in other ways, and nobody has tried those here.
+pub const KNOWS_NEXT_HOPS: bool = false;
+
+pub(super) fn next_hop(
+    _server: SocketAddr,
+    _transport: Transport,
+    _interface: Option<u32>,
+) -> io::Result<Option<IpAddr>> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+pub(super) fn silence(_socket: &Socket) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
