@@ -47,7 +47,9 @@
 //!   what reads a `[[route]]` makes, and which holds its zones. A name outside them is refused before a socket is opened, in
 //!   whatever pool the upstream stands; and each question in clear text is counted.
 //! - A question that is bound to an interface leaves by that one or fails at once, in clear text and over TLS, and no late answer to it
-//!   is refused by the kernel, which would quote it by another way. No connection outlives the way on which it was opened.
+//!   is refused by the kernel, which would quote it by another way. No connection outlives the way on which it was opened. The same holds
+//!   for a route's router (`via`), but for the moment between the look at the kernel's route and the packet: one whose router it is no
+//!   more is silenced before it is closed.
 //! - An upstream query is made of the [`wire::question::QuestionKey`] alone, padded to 128 octets.
 //! - [`wire::answer::Answer::check`] is the only way for upstream data to come in.
 //! - An answer past its end is marked as such, and never takes the place of a failed validation.

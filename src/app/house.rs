@@ -15,6 +15,7 @@ use super::state::State;
 use crate::cache::{self, Cache};
 use crate::config::{AddressesFrom, Config, PolicyConfig, RouteConfig, Strategy, UpstreamConfig};
 use crate::os::host::host_names;
+use crate::os::socket::KNOWS_NEXT_HOPS;
 use crate::policy::Policy;
 use crate::policy::blocking::Blocking;
 use crate::policy::local::LocalNames;
@@ -157,6 +158,9 @@ pub(super) fn zones(routes: &[RouteConfig]) -> Routes {
 
 /// The roads of split DNS, by number. Nothing past its end is given there: a name space that is gone is gone.
 fn roads(routes: &[RouteConfig], ttls: TtlLimits, before: Option<&Before>) -> Result<Vec<Road>, StartError> {
+    if !KNOWS_NEXT_HOPS && routes.iter().any(|route| route.exit.via.is_some()) {
+        return Err(StartError::Via);
+    }
     let settings = cache::Settings {
         max_bytes: ROUTE_CACHE,
         ttls,

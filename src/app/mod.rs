@@ -233,6 +233,8 @@ pub enum StartError {
     Records(String),
     /// His lists cannot be used.
     Lists(String),
+    /// A route wants a router, and this system does not tell which one packets take.
+    Via,
     /// The system gave no thread or no socket.
     Serve(io::Error),
 }
@@ -251,6 +253,9 @@ impl fmt::Display for StartError {
             Self::Upstream { name, error } => write!(f, "upstream {name:?}: {error}"),
             Self::Records(error) | Self::Lists(error) => f.write_str(error),
             Self::Route(error) => write!(f, "a route: {error}"),
+            Self::Via => {
+                f.write_str("a route: `via` needs Linux: elsewhere it is not known here to which router packets go")
+            }
             Self::Serve(error) => write!(f, "cannot begin to serve: {error}"),
         }
     }

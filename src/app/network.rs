@@ -11,7 +11,7 @@ use crate::os::link::Watcher;
 use crate::resolve::Resolver;
 use crate::shutdown::Shutdown;
 use crate::upstream::connect::Exit;
-use crate::upstream::route_endpoint::RouteEndpoint;
+use crate::upstream::route_endpoint::{Protocol, RouteEndpoint};
 
 /// Runs until the stop, for whichever resolver is the current one. `links` are those that its routes want.
 pub(super) async fn watch(
@@ -42,7 +42,7 @@ pub(super) struct RouteLinks(Vec<Option<RouteLink>>);
 
 struct RouteLink {
     exit: Exit,
-    servers: Vec<SocketAddr>,
+    servers: Vec<(SocketAddr, Protocol)>,
     before: Vec<Option<u32>>,
 }
 
@@ -70,6 +70,7 @@ impl RouteLinks {
     }
 }
 
-fn links(exit: &Exit, servers: &[SocketAddr]) -> Vec<Option<u32>> {
-    servers.iter().map(|server| exit.link_to(*server)).collect()
+fn links(exit: &Exit, servers: &[(SocketAddr, Protocol)]) -> Vec<Option<u32>> {
+    let link = |(server, protocol): &(SocketAddr, Protocol)| exit.link_to(*server, *protocol);
+    servers.iter().map(link).collect()
 }

@@ -100,7 +100,8 @@ impl From<StartError> for Failure {
             | StartError::Upstream { .. }
             | StartError::Route(_)
             | StartError::Records(_)
-            | StartError::Lists(_) => Self::new(Exit::Config, message),
+            | StartError::Lists(_)
+            | StartError::Via => Self::new(Exit::Config, message),
             StartError::Bind(BindError::Address { .. }) | StartError::Stats { .. } | StartError::Serve(_) => {
                 Self::new(Exit::Io, message)
             }

@@ -49,6 +49,7 @@ pub(super) struct RouteSpec {
     pub(super) networks: Option<Spanned<Vec<Spanned<String>>>>,
     pub(super) upstream: Option<Spanned<Vec<Spanned<String>>>>,
     pub(super) interface: Option<Spanned<String>>,
+    pub(super) via: Option<Spanned<String>>,
     pub(super) roots: Option<Spanned<String>>,
 }
 

@@ -1,5 +1,7 @@
 //! `[[route]]`: split DNS, as written, checked and shown.
 
+use std::net::IpAddr;
+
 use toml::Spanned;
 
 use super::check::problem;
@@ -11,7 +13,7 @@ use super::values::{Complaint, parse_domain, parse_roots};
 use super::{Roots, RouteConfig};
 use crate::policy::local;
 use crate::serve::{Network, NetworkError};
-use crate::upstream::connect::{Exit, Interface};
+use crate::upstream::connect::{Exit, Gateway, GatewayError, Interface};
 use crate::upstream::endpoint::Host;
 use crate::upstream::route_endpoint::{RouteEndpoint, RouteEndpointError};
 
@@ -24,6 +26,7 @@ pub(super) struct DraftRoute {
     upstreams: Sourced<Vec<Sourced<RouteEndpoint>>>,
     /// `None` in it is any.
     interface: Option<Sourced<Option<Interface>>>,
+    via: Option<Sourced<Gateway>>,
     roots: Sourced<Roots>,
 }
 
@@ -36,6 +39,7 @@ impl DraftRoute {
             networks: Sourced::default_value(Vec::new()),
             upstreams: Sourced::default_value(Vec::new()),
             interface: None,
+            via: None,
             roots: Sourced::default_value(Roots::Bundled),
         };
         let spec = spec.into_inner();
@@ -48,6 +52,7 @@ impl DraftRoute {
         route.interface = spec
             .interface
             .and_then(|text| reader.read(text, |_, text| parse_interface(text)));
+        route.via = spec.via.and_then(|text| reader.read(text, |_, text| parse_via(text)));
         reader.set(&mut route.roots, spec.roots, |directory, text| {
             parse_roots(text, directory)
         });
@@ -81,29 +86,53 @@ impl DraftRoute {
             ));
         }
         for upstream in &self.upstreams.value {
-            let endpoint = match &upstream.value {
-                RouteEndpoint::Encrypted(endpoint) => endpoint,
-                RouteEndpoint::Plain(endpoint) => {
-                    if self.interface.is_none() && !endpoint.server.ip().to_canonical().is_loopback() {
-                        let message =
-                            "classic DNS without an interface: when the VPN is down these names leave by the LAN";
-                        let help = "write for example interface = \"tun0\", or \"any\" if that is what you want";
-                        problems.push(problem(&upstream.place, message, help));
-                    }
-                    continue;
-                }
-            };
-            if let Host::Name(host) = &endpoint.host
-                && endpoint.built_in_addresses().is_empty()
-            {
-                let message = format!("where `{host}` is would have to be asked of somebody else");
+            match &upstream.value {
+                RouteEndpoint::Encrypted(endpoint) => check_host(&endpoint.host, upstream, problems),
+                RouteEndpoint::Plain(endpoint) => self.check_exit(endpoint.server.ip(), &upstream.place, problems),
+            }
+        }
+        if let Some(via) = &self.via {
+            self.check_via(via, problems);
+        }
+    }
+
+    /// Without a way of its own, a question in clear text goes wherever the routes lead.
+    fn check_exit(&self, server: IpAddr, place: &Place, problems: &mut Vec<Problem>) {
+        let has_way = self.interface.is_some() || self.via.is_some();
+        if !has_way && !server.to_canonical().is_loopback() {
+            let message = "classic DNS without an interface: when the VPN is down these names leave by the LAN";
+            let help = "write for example interface = \"tun0\", or via = \"192.168.1.2\" if the VPN is on a router of its own, or \
+                        interface = \"any\" if that is what you want";
+            problems.push(problem(place, message, help));
+        }
+    }
+
+    /// What could never hold, or would hold of any router.
+    fn check_via(&self, via: &Sourced<Gateway>, problems: &mut Vec<Problem>) {
+        if via.value.is_link_local() && self.bound_to().is_none() {
+            let message = format!("every network may have a router with the address {}", via.value);
+            problems.push(problem(&via.place, &message, "write interface = \"eth0\" as well"));
+        }
+        for upstream in &self.upstreams.value {
+            let servers = upstream.value.servers();
+            let ips = || servers.iter().map(|(server, _)| server.ip().to_canonical());
+            let router = via.value.address();
+            if ips().any(|ip| ip == router) {
+                let message = format!("{router} is not reached through itself");
                 problems.push(problem(
                     &upstream.place,
                     &message,
-                    "write its address, as in \"tls://10.8.0.1\"",
+                    "leave via out, and write an interface",
                 ));
+            } else if router.is_ipv4() && !servers.is_empty() && ips().all(|ip| ip.is_ipv6()) {
+                let message = format!("an IPv6 server is not reached through {router}");
+                problems.push(problem(&upstream.place, &message, "write the router's IPv6 address"));
             }
         }
+    }
+
+    fn bound_to(&self) -> Option<&Interface> {
+        self.interface.as_ref().and_then(|interface| interface.value.as_ref())
     }
 
     fn to_config(&self) -> RouteConfig {
@@ -116,7 +145,8 @@ impl DraftRoute {
                 .map(|upstream| upstream.value.clone())
                 .collect(),
             exit: Exit {
-                interface: self.interface.as_ref().and_then(|interface| interface.value.clone()),
+                interface: self.bound_to().cloned(),
+                via: self.via.as_ref().map(|via| via.value),
             },
             roots: self.roots.value.clone(),
         }
@@ -137,7 +167,20 @@ impl DraftRoute {
             let name = interface.value.as_ref().map_or("any", Interface::name);
             lines.value("interface", &quoted(name), &interface.place);
         }
+        if let Some(via) = &self.via {
+            lines.value("via", &quoted(&via.value.to_string()), &via.place);
+        }
         lines.value("roots", &quoted(&self.roots.value.to_string()), &self.roots.place);
+    }
+}
+
+fn check_host(host: &Host, upstream: &Sourced<RouteEndpoint>, problems: &mut Vec<Problem>) {
+    if let Host::Name(name) = host
+        && upstream.value.servers().is_empty()
+    {
+        let message = format!("where `{name}` is would have to be asked of somebody else");
+        let help = "write its address, as in \"tls://10.8.0.1\"";
+        problems.push(problem(&upstream.place, &message, help));
     }
 }
 
@@ -200,6 +243,10 @@ fn parse_interface(text: &str) -> Result<Option<Interface>, Complaint> {
     }
     let wrong = |_| Complaint::new("not the name of an interface", "write for example \"tun0\"");
     text.parse().map(Some).map_err(wrong)
+}
+
+fn parse_via(text: &str) -> Result<Gateway, Complaint> {
+    text.parse().map_err(|error: GatewayError| error.to_string().into())
 }
 
 /// Each has a cache and sockets of its own.

@@ -15,7 +15,9 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::ExchangeError;
 use super::addresses::Addresses;
-use super::way::{Exit, Network, Way};
+use super::hold::Hold;
+use super::plain::Protocol;
+use super::way::{Exit, Network};
 use crate::os::socket::{limit_unacknowledged, stream_to};
 
 /// A resolver's addresses and what became of them.
@@ -49,8 +51,8 @@ pub(super) struct Connected {
     pub(super) address: SocketAddr,
     /// How long the handshake of TCP took: a round trip.
     pub(super) took: Duration,
-    /// By which way it was begun: as it was before the first packet, so that no change since is overlooked.
-    pub(super) way: Way,
+    /// With the way as it was before the first packet, so that no change since is overlooked.
+    pub(super) hold: Hold,
 }
 
 impl Dialer {
@@ -129,7 +131,7 @@ impl Dialer {
         }
         let mut failure = ExchangeError::network("no address to connect to");
         for address in self.addresses.current() {
-            match self.exit.look(address) {
+            match self.exit.look(address, Protocol::Tcp) {
                 Ok(_) => return Ok(()),
                 Err(error) => failure = error,
             }
@@ -185,7 +187,7 @@ fn in_order(addresses: &[SocketAddr], memory: Memory) -> Vec<SocketAddr> {
 }
 
 async fn connect_one(address: SocketAddr, exit: Exit, deadline: Instant) -> Result<Connected, ExchangeError> {
-    let way = exit.look(address)?;
+    let way = exit.look(address, Protocol::Tcp)?;
     let begin = Instant::now();
     let limit = deadline.min(begin + CONNECT_LIMIT);
     let connected = match timeout_at(limit, stream_to(address, exit.interface.as_ref())).await {
@@ -193,13 +195,15 @@ async fn connect_one(address: SocketAddr, exit: Exit, deadline: Instant) -> Resu
         Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "no answer")),
     };
     connected
-        .and_then(|stream| stream.set_nodelay(true).map(|()| stream))
-        .inspect(|stream| limit_unacknowledged(stream, MAX_UNACKNOWLEDGED))
-        .map(|stream| Connected {
-            stream,
-            address,
-            took: begin.elapsed(),
-            way,
+        .and_then(|stream| {
+            stream.set_nodelay(true)?;
+            limit_unacknowledged(&stream, MAX_UNACKNOWLEDGED);
+            Ok(Connected {
+                hold: Hold::new(way, &stream)?,
+                stream,
+                address,
+                took: begin.elapsed(),
+            })
         })
         .map_err(|error| exit.failure("connect to", address, &error))
 }

@@ -18,18 +18,18 @@ use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::doh::Template;
 use super::doh_body;
+use super::hold::Hold;
 use super::link::{AskError, Carry};
 use super::metered::{Meter, Metered};
 use super::pipeline::{MAX_IN_FLIGHT, MAX_VIOLATIONS};
 use super::tls::{Session, io_words};
-use super::way::Way;
 use super::{ExchangeError, ExchangeErrorKind, Response, Stats};
 
 /// The askers' side. Dropping it closes the connection.
 #[derive(Debug)]
 pub(super) struct DohConnection {
     shared: Arc<Shared>,
-    way: Way,
+    hold: Hold,
     closing: watch::Receiver<()>,
     /// Its end tells the driver that nobody can ask any more.
     _alive: oneshot::Sender<()>,
@@ -76,9 +76,9 @@ enum Stage {
 }
 
 impl DohConnection {
-    /// Begins HTTP/2 on a session that chose `h2`, and which was opened on this way. Does not wait for the server's settings.
+    /// Begins HTTP/2 on a session that chose `h2`, with its hold. Does not wait for the server's settings.
     pub(super) async fn start(
-        (stream, way): (Session, Way),
+        (stream, hold): (Session, Hold),
         template: Arc<Template>,
         pace: Arc<Pace>,
         stats: Arc<Stats>,
@@ -107,7 +107,7 @@ impl DohConnection {
         tokio::spawn(drive(connection, Arc::clone(&shared), gone, open));
         Ok(Self {
             shared,
-            way,
+            hold,
             closing,
             _alive: alive,
         })
@@ -133,7 +133,7 @@ impl Carry for DohConnection {
     }
 
     fn has_lost_its_path(&self) -> bool {
-        self.way.is_lost()
+        self.hold.is_lost()
     }
 
     fn closing(&self) -> watch::Receiver<()> {

@@ -67,8 +67,8 @@ impl Open for DotOpener {
     }
 
     async fn open(&self, deadline: Instant) -> Result<DotConnection, ExchangeError> {
-        let (stream, way) = self.road.open(any_alpn, deadline).await?;
-        Ok(DotConnection::start(stream, way, Arc::clone(&self.stats)))
+        let (stream, hold) = self.road.open(any_alpn, deadline).await?;
+        Ok(DotConnection::start(stream, hold, Arc::clone(&self.stats)))
     }
 
     fn may_leave(&self) -> Result<(), ExchangeError> {

@@ -12,11 +12,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::sync::{Notify, Semaphore, oneshot, watch};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
+use super::hold::Hold;
 use super::link::{AskError, Carry};
 use super::pipeline::{MAX_IN_FLIGHT, Pipeline, Received, StartError, Ticket};
 use super::random_ids::RandomIds;
 use super::tls::{Session, io_words};
-use super::way::Way;
 use super::{ExchangeError, Response, Stats};
 use crate::wire::frame::FrameReader;
 
@@ -24,7 +24,7 @@ use crate::wire::frame::FrameReader;
 #[derive(Debug)]
 pub(super) struct DotConnection {
     shared: Arc<Shared>,
-    way: Way,
+    hold: Hold,
     closing: watch::Receiver<()>,
 }
 
@@ -44,8 +44,8 @@ struct Shared {
 }
 
 impl DotConnection {
-    /// Takes over a stream whose handshake is done, and which was opened on `way`.
-    pub(super) fn start(stream: Session, way: Way, stats: Arc<Stats>) -> Self {
+    /// Takes over a stream whose handshake is done, and its hold.
+    pub(super) fn start(stream: Session, hold: Hold, stats: Arc<Stats>) -> Self {
         let (alive, closing) = watch::channel(());
         let shared = Arc::new(Shared {
             pipeline: Mutex::new(Pipeline::new(Instant::now())),
@@ -57,7 +57,7 @@ impl DotConnection {
             stats,
         });
         tokio::spawn(run(Arc::clone(&shared), stream, alive));
-        Self { shared, way, closing }
+        Self { shared, hold, closing }
     }
 }
 
@@ -82,7 +82,7 @@ impl Carry for DotConnection {
     }
 
     fn has_lost_its_path(&self) -> bool {
-        self.way.is_lost()
+        self.hold.is_lost()
     }
 
     fn closing(&self) -> watch::Receiver<()> {

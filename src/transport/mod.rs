@@ -8,6 +8,7 @@ mod doh_body;
 mod doh_connection;
 pub mod dot;
 mod dot_connection;
+mod hold;
 pub mod keyed;
 mod link;
 mod metered;
@@ -34,7 +35,7 @@ use tokio::time::Instant;
 use crate::stats::{Counter, Gauge};
 
 pub use addresses::Addresses;
-pub use way::{Exit, Interface, InterfaceError};
+pub use way::{Exit, Gateway, GatewayError, Interface, InterfaceError};
 
 /// A boxed future, the price of one trait object.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

@@ -5,8 +5,8 @@
 //!
 //! Who is on the path can read and forge all of this. Against those who are not (T-POI-4): each question has a fresh socket, connected, on a
 //! random port, and a random ID; a response must carry ID and question, or the wait goes on; one question for a name is in flight; after
-//! three wrong responses it is asked over TCP. Bound to an interface, it leaves by that one or fails at once: there is no
-//! second way.
+//! three wrong responses it is asked over TCP. Where a route wants a certain interface or router, it leaves by that one or fails at once:
+//! there is no second way.
 
 mod deaf;
 mod names;
@@ -25,6 +25,7 @@ use tokio::time::{Instant, timeout_at};
 use super::random_ids::RandomIds;
 use super::way::{Exit, Way};
 use super::{BoxFuture, Exchange, ExchangeError, Response, Stats};
+use crate::os::socket::Transport;
 use crate::wire::question::read_question;
 use deaf::Deaf;
 use names::Names;
@@ -64,6 +65,15 @@ impl Protocol {
     }
 }
 
+impl From<Protocol> for Transport {
+    fn from(protocol: Protocol) -> Self {
+        match protocol {
+            Protocol::Udp => Self::Udp,
+            Protocol::Tcp => Self::Tcp,
+        }
+    }
+}
+
 /// Classic DNS to one server, for the names of a route. Keeps no connection.
 pub struct Plain {
     target: PlainTarget,
@@ -99,7 +109,7 @@ impl Plain {
             ));
         }
         // Before the wait for a place: what cannot be asked at all fails at once.
-        self.way()?;
+        self.way(self.target.protocol)?;
         let _turn = self.names.enter(name, deadline).await?;
         let _socket = match timeout_at(deadline, self.sockets.acquire()).await {
             // A place that came free with the deadline is no use any more.
@@ -116,12 +126,12 @@ impl Plain {
         Ok(Response { octets, age: 0 })
     }
 
-    /// By which way questions leave now.
+    /// By which way questions over this protocol leave now.
     ///
     /// # Errors
     /// `Network` at once if that is not where they may leave: no other way takes its place.
-    fn way(&self) -> Result<Way, ExchangeError> {
-        self.target.exit.look(self.target.server)
+    fn way(&self, protocol: Protocol) -> Result<Way, ExchangeError> {
+        self.target.exit.look(self.target.server, protocol)
     }
 
     /// Ends when packets would no longer leave by `way`; with an error if they may not leave at all. `changes` is from before `way` was
@@ -174,7 +184,7 @@ impl Exchange for Plain {
 
     /// Whether no answer can be expected because nothing may leave. There is no connection that could be open.
     fn is_in_doubt(&self) -> bool {
-        !self.target.exit.is_any() && self.way().is_err()
+        !self.target.exit.is_any() && self.way(self.target.protocol).is_err()
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::time::Instant;
 
 use super::dial::{Connected, Dialer};
+use super::hold::Hold;
 use super::tls::{self, Session};
 use super::way::Way;
 use super::{ExchangeError, Stats, Target};
@@ -59,7 +60,7 @@ impl Road {
         &self,
         check: fn(&Session) -> Result<(), ExchangeError>,
         deadline: Instant,
-    ) -> Result<(Session, Way), ExchangeError> {
+    ) -> Result<(Session, Hold), ExchangeError> {
         let trust = self.target.tls.config();
         match self.try_open(check, deadline).await {
             Err(_) if !Arc::ptr_eq(&trust, &self.target.tls.config()) => self.try_open(check, deadline).await,
@@ -71,7 +72,7 @@ impl Road {
         &self,
         check: fn(&Session) -> Result<(), ExchangeError>,
         deadline: Instant,
-    ) -> Result<(Session, Way), ExchangeError> {
+    ) -> Result<(Session, Hold), ExchangeError> {
         let connected = self.dialer.connect(deadline).await;
         // Whoever looks its addresses up may know newer ones.
         let connected = connected.inspect_err(|_| self.target.addresses.report_trouble())?;
@@ -79,7 +80,7 @@ impl Road {
             stream,
             address,
             took,
-            way,
+            hold,
         } = connected;
         let session = tls::handshake(
             stream,
@@ -92,8 +93,8 @@ impl Road {
         match session.and_then(|session| check(&session).map(|()| session)) {
             Ok(session) => {
                 self.dialer.worked(address, took);
-                *self.way() = Some(way.clone());
-                Ok((session, way))
+                *self.way() = Some(hold.way().clone());
+                Ok((session, hold))
             }
             Err(error) => {
                 self.dialer.failed(address);

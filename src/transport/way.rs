@@ -5,15 +5,18 @@ use std::net::SocketAddr;
 
 use super::ExchangeError;
 use super::dial::plain;
+use super::plain::Protocol;
 use crate::os::socket::{LinkState, Path, path_to};
 
-pub use crate::os::socket::{Interface, InterfaceError};
+pub use crate::os::socket::{Gateway, GatewayError, Interface, InterfaceError};
 
 /// What a route's user wants of the way to its servers. Nothing of it: packets leave as the kernel's routes have it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Exit {
     /// The only interface by which packets may leave.
     pub interface: Option<Interface>,
+    /// The only router to which packets may be given.
+    pub via: Option<Gateway>,
 }
 
 /// What packets to a server follow.
@@ -34,11 +37,12 @@ impl Exit {
     ///
     /// # Errors
     /// `Network` if it is not what the user wants: nothing may leave then, and no other way takes its place.
-    pub(super) fn look(&self, server: SocketAddr) -> Result<Way, ExchangeError> {
+    pub(super) fn look(&self, server: SocketAddr, protocol: Protocol) -> Result<Way, ExchangeError> {
         Ok(Way {
             exit: self.clone(),
             server,
-            track: self.track(server)?,
+            protocol,
+            track: self.track(server, protocol)?,
         })
     }
 
@@ -48,8 +52,8 @@ impl Exit {
     }
 
     /// The number of the interface by which packets to `server` leave now, if this is where they may leave.
-    pub fn link_to(&self, server: SocketAddr) -> Option<u32> {
-        match self.track(server) {
+    pub fn link_to(&self, server: SocketAddr, protocol: Protocol) -> Option<u32> {
+        match self.track(server, protocol) {
             Ok(Track::Bound(index)) => Some(index),
             Ok(Track::Routed(path)) => Some(path.interface),
             Ok(Track::Nowhere | Track::Unknown) | Err(_) => None,
@@ -65,12 +69,28 @@ impl Exit {
         }
     }
 
-    fn track(&self, server: SocketAddr) -> Result<Track, ExchangeError> {
-        match &self.interface {
-            Some(interface) => index(interface).map(Track::Bound),
-            None => Ok(Track::routed(server)),
+    fn track(&self, server: SocketAddr, protocol: Protocol) -> Result<Track, ExchangeError> {
+        let index = self.interface.as_ref().map(index).transpose()?;
+        if let Some(via) = self.via {
+            lead_through(via, server, protocol, index)?;
         }
+        Ok(index.map_or_else(|| Track::routed(server), Track::Bound))
     }
+}
+
+fn lead_through(via: Gateway, server: SocketAddr, protocol: Protocol, index: Option<u32>) -> Result<(), ExchangeError> {
+    let ip = server.ip();
+    let words = match via.leads_to(server, protocol.into(), index) {
+        Ok(true) => return Ok(()),
+        Err(error) if !is_unreachable(&error) => {
+            format!(
+                "whether the way to {ip} leads through {via} cannot be found out: {}",
+                plain(&error)
+            )
+        }
+        _ => format!("the way to {ip} does not lead through {via}"),
+    };
+    Err(ExchangeError::network(words))
 }
 
 /// The number of an interface that is up.
@@ -113,6 +133,7 @@ fn is_unreachable(error: &io::Error) -> bool {
 pub(super) struct Way {
     exit: Exit,
     server: SocketAddr,
+    protocol: Protocol,
     track: Track,
 }
 
@@ -123,7 +144,7 @@ impl Way {
     /// # Errors
     /// Why none may leave at all.
     pub(super) fn has_moved(&self) -> Result<bool, ExchangeError> {
-        let now = self.exit.track(self.server)?;
+        let now = self.exit.track(self.server, self.protocol)?;
         let was_known = matches!(self.track, Track::Bound(_) | Track::Routed(_));
         Ok(was_known && now != Track::Unknown && now != self.track)
     }
@@ -136,6 +157,11 @@ impl Way {
     /// Whether the user wants a certain way.
     pub(super) fn is_wanted(&self) -> bool {
         !self.exit.is_any()
+    }
+
+    /// Whether the user wants a certain router on it.
+    pub(super) fn is_by_router(&self) -> bool {
+        self.exit.via.is_some()
     }
 }
 
@@ -150,7 +176,7 @@ impl Network {
         let is_v6 = [true, false];
         Self(is_v6.map(|is_v6| {
             let first = addresses.iter().find(|address| address.is_ipv6() == is_v6);
-            first.and_then(|address| exit.track(*address).ok()?.leads_there())
+            first.and_then(|address| exit.track(*address, Protocol::Tcp).ok()?.leads_there())
         }))
     }
 }
@@ -174,6 +200,7 @@ mod tests {
     fn bound(name: &str) -> Exit {
         Exit {
             interface: Some(name.parse().unwrap()),
+            ..Exit::default()
         }
     }
 
@@ -181,13 +208,14 @@ mod tests {
         Way {
             exit,
             server: here(),
+            protocol: Protocol::Tcp,
             track,
         }
     }
 
     #[test]
     fn a_way_that_nobody_wants_is_lost_only_if_it_is_another_now() {
-        let now = Exit::default().look(here()).unwrap();
+        let now = Exit::default().look(here(), Protocol::Tcp).unwrap();
         assert!(!now.is_lost() && !now.is_wanted());
         let other = Path {
             source: [192, 0, 2, 1].into(),
@@ -207,8 +235,11 @@ mod tests {
     #[test]
     fn a_bound_way_is_its_interface_and_not_the_route() {
         let lo = bound("lo");
-        let now = lo.look(here()).unwrap();
-        assert_eq!((&now.track, lo.link_to(here())), (&Track::Bound(1), Some(1)));
+        let now = lo.look(here(), Protocol::Tcp).unwrap();
+        assert_eq!(
+            (&now.track, lo.link_to(here(), Protocol::Tcp)),
+            (&Track::Bound(1), Some(1))
+        );
         assert!(!now.is_lost() && now.is_wanted());
         assert!(
             way(lo.clone(), Track::Bound(2)).is_lost(),
@@ -216,7 +247,7 @@ mod tests {
         );
         // The route does not count: there is none at all to this one.
         let nowhere = SocketAddr::from(([255, 255, 255, 255], 853));
-        assert_eq!(lo.link_to(nowhere), Some(1));
+        assert_eq!(lo.link_to(nowhere, Protocol::Tcp), Some(1));
         assert_eq!(Network::of(&[here()], &lo), Network::behind(1));
         assert_ne!(Network::of(&[here()], &lo), Network::of(&[here()], &Exit::default()));
     }
@@ -224,7 +255,7 @@ mod tests {
     #[test]
     fn a_bound_way_without_its_interface_is_lost_and_no_other_is_found() {
         let gone = bound("tacenda-none");
-        let error = gone.look(here()).unwrap_err();
+        let error = gone.look(here(), Protocol::Tcp).unwrap_err();
         assert!(
             error.detail.starts_with("the interface tacenda-none "),
             "{}",
@@ -232,8 +263,28 @@ mod tests {
         );
         assert!(way(gone.clone(), Track::Bound(7)).is_lost());
         assert_eq!(
-            (gone.link_to(here()), Network::of(&[here()], &gone)),
+            (gone.link_to(here(), Protocol::Tcp), Network::of(&[here()], &gone)),
             (None, Network::default())
         );
+    }
+
+    #[test]
+    fn a_way_that_leads_through_another_router_or_none_is_not_taken() {
+        let through = Exit {
+            via: Some("192.0.2.1".parse().unwrap()),
+            ..Exit::default()
+        };
+        for protocol in [Protocol::Udp, Protocol::Tcp] {
+            let error = through.look(here(), protocol).unwrap_err();
+            if cfg!(target_os = "linux") {
+                assert_eq!(error.detail, "the way to 127.0.0.1 does not lead through 192.0.2.1");
+            }
+            assert_eq!(through.link_to(here(), protocol), None);
+        }
+        assert!(
+            way(through.clone(), Track::Unknown).is_lost(),
+            "what is not known is not wanted"
+        );
+        assert_eq!(Network::of(&[here()], &through), Network::default());
     }
 }

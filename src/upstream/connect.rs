@@ -17,7 +17,7 @@ use crate::transport::{self, Addresses, Exchange, Target};
 use crate::wire::question::Keepalive;
 
 pub use crate::transport::plain::{RouteOnly, RouteOnlyError};
-pub use crate::transport::{Exit, Interface, InterfaceError};
+pub use crate::transport::{Exit, Gateway, GatewayError, Interface, InterfaceError};
 
 /// One upstream as its user wants it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -8,7 +8,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 
 use super::endpoint::{Endpoint, EndpointError, Host, parse_port};
-use crate::transport::plain::Protocol;
+
+pub use crate::transport::plain::Protocol;
 
 /// Where an upstream of a route is, as its URL says.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -29,14 +30,16 @@ pub struct PlainEndpoint {
 }
 
 impl RouteEndpoint {
-    /// Where questions to it go, as far as that is written down.
-    pub fn servers(&self) -> Vec<SocketAddr> {
+    /// Where questions to it go, as far as that is written down, and how.
+    pub fn servers(&self) -> Vec<(SocketAddr, Protocol)> {
         match self {
             Self::Encrypted(endpoint) => {
                 let addresses = endpoint.built_in_addresses().into_iter();
-                addresses.map(|ip| SocketAddr::new(ip, endpoint.port)).collect()
+                addresses
+                    .map(|ip| (SocketAddr::new(ip, endpoint.port), Protocol::Tcp))
+                    .collect()
             }
-            Self::Plain(endpoint) => vec![endpoint.server],
+            Self::Plain(endpoint) => vec![(endpoint.server, endpoint.protocol)],
         }
     }
 }
@@ -198,7 +201,7 @@ mod tests {
             assert_eq!(url.parse(), Ok(expected.clone()), "{url}");
             assert_eq!(
                 (expected.to_string().as_str(), expected.servers()),
-                (shown, vec![server])
+                (shown, vec![(server, protocol)])
             );
         }
     }
@@ -209,7 +212,7 @@ mod tests {
             let endpoint: Endpoint = url.parse().unwrap();
             let parsed: RouteEndpoint = url.parse().unwrap();
             let servers = parsed.servers();
-            assert!(!servers.is_empty() && servers.iter().all(|server| server.port() == endpoint.port));
+            assert!(!servers.is_empty() && servers.iter().all(|(server, _)| server.port() == endpoint.port));
             assert_eq!(parsed, RouteEndpoint::Encrypted(endpoint), "{url}");
         }
     }

@@ -214,6 +214,48 @@ fn an_interface_that_is_not_there_is_servfail_at_once_and_no_other_way_out() {
     assert!(company.names().is_empty());
 }
 
+#[test]
+fn a_router_that_the_way_does_not_lead_through_is_servfail_at_once_and_no_other_way_out() {
+    let (upstream, company) = (Upstream::honest(), Company::start(Manner::Answer));
+    let words = "does not lead through 192.0.2.1";
+    let way = "via = \"192.0.2.1\"";
+    let daemon = start(&upstream, &format!("{}{way}\n", route_to(&company)));
+    is_barred(&upstream, &daemon, words);
+    assert!(company.names().is_empty());
+    for scheme in ["tls", "https"] {
+        let company = Upstream::honest();
+        let daemon = start(&upstream, &encrypted_route(&company, scheme, way));
+        is_barred(&upstream, &daemon, words);
+        assert!(company.heard().is_empty(), "{scheme}");
+    }
+}
+
+#[test]
+fn mistakes_in_the_way_of_a_route_are_shown_where_they_are() {
+    for (way, place, words) in [
+        ("", "5:13", "classic DNS without an interface"),
+        ("via = \"router.lan\"", "6:7", "its IP address alone"),
+        ("via = \"0.0.0.0\"", "6:7", "no router can be at this address"),
+        ("via = \"::1\"", "6:7", "it is this host"),
+        ("via = \"fe80::1\"", "6:7", "interface = \"eth0\""),
+        ("gateway = \"192.168.1.2\"", "6:1", "`via`"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("t.toml");
+        let text =
+            format!("version = 1\n\n[[route]]\nzones = [\"corp.example\"]\nupstream = [\"udp://10.8.0.1\"]\n{way}\n");
+        std::fs::write(&file, text).unwrap();
+        let mut check = Command::new(env!("CARGO_BIN_EXE_tacenda"));
+        let output = check.args(["check", "--config"]).arg(&file).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(78), "{way}: {said}");
+        assert!(
+            said.contains(&format!("t.toml:{place}: ")) && said.contains(words),
+            "{way}: {said}"
+        );
+    }
+}
+
 /// A route to this resolver over TLS and HTTPS, and a way that it may go.
 fn encrypted_route(company: &Upstream, scheme: &str, way: &str) -> String {
     let url = match scheme {

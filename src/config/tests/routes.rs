@@ -28,6 +28,14 @@ fn a_route_is_read_and_shown() {
     assert!(config("").routes.is_empty());
     let any = config("[[route]]\nzones = [\"lan\"]\nupstream = [\"udp://192.168.1.1\"]\ninterface = \"any\"\n");
     assert_eq!(any.routes[0].exit.interface, None);
+    let plain =
+        "[[route]]\nzones = [\"lan\"]\nupstream = [\"udp://10.9.0.1\", \"tcp://10.9.0.1\"]\nvia = \"192.168.1.2\"\n";
+    let through = read(plain).unwrap();
+    let exit = &through.config.routes[0].exit;
+    assert_eq!(exit.via.map(|via| via.to_string()).as_deref(), Some("192.168.1.2"));
+    assert_eq!(config(&through.to_string()), through.config);
+    let both = config(&format!("{ROUTE}via = \"fe80::1\"\ninterface = \"eth0\"\n"));
+    assert!(both.routes[0].exit.via.is_some() && both.routes[0].exit.interface.is_some());
 }
 
 #[test]
@@ -84,6 +92,32 @@ fn routes_that_cannot_be_used() {
         "5:13",
         "not the name of an interface",
     );
+}
+
+#[test]
+fn routers_that_cannot_be_used() {
+    for (via, words) in [
+        ("router.lan", "IP address alone"),
+        ("fe80::1%eth0", "IP address alone"),
+        ("192.168.1.2:53", "IP address alone"),
+        ("0.0.0.0", "unspecified, multicast or broadcast"),
+        ("::", "unspecified, multicast or broadcast"),
+        ("224.0.0.1", "unspecified, multicast or broadcast"),
+        ("ff02::1", "unspecified, multicast or broadcast"),
+        ("127.0.0.2", "it is this host"),
+        ("::1", "it is this host"),
+        ("fe80::1", "every network may have a router"),
+        ("169.254.1.1", "every network may have a router"),
+    ] {
+        check(&format!("{ROUTE}via = \"{via}\"\n"), "5:7", words);
+    }
+    check(
+        &format!("{ROUTE}via = \"10.8.0.2\"\n"),
+        "4:32",
+        "not reached through itself",
+    );
+    let v6 = "[[route]]\nzones = [\"a.example\"]\nupstream = [\"udp://[fd00::1]\"]\nvia = \"10.8.0.2\"\n";
+    check(v6, "3:13", "an IPv6 server is not reached");
 }
 
 #[test]

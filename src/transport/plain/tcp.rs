@@ -5,10 +5,12 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
 use super::reply::response_to;
-use super::{MAX_MISMATCHES, Plain};
+use super::{MAX_MISMATCHES, Plain, Protocol};
 use crate::os::socket::{limit_unacknowledged, stream_to};
 use crate::transport::ExchangeError;
 use crate::transport::dial::CONNECT_LIMIT;
+use crate::transport::hold::Hold;
+use crate::transport::way::Way;
 use crate::wire::frame::write_frame;
 
 /// Why a connection brought no answer.
@@ -39,9 +41,13 @@ impl Plain {
 
     async fn try_tcp(&self, query: &[u8], deadline: Instant, is_first: bool) -> Result<Vec<u8>, Ended> {
         let mut changes = self.changes.subscribe();
-        let way = self.way()?;
+        let way = self.way(Protocol::Tcp)?;
         let conversation = async {
-            let mut stream = self.connect(deadline).await?;
+            let (mut stream, hold) = self.connect(&way, deadline).await?;
+            // A round trip has passed since the look.
+            if way.is_wanted() && hold.is_lost() {
+                return Err(Ended::Early(ExchangeError::network("the network changed")));
+            }
             match timeout_at(deadline, self.converse(&mut stream, query, is_first)).await {
                 Ok(ended) => ended,
                 Err(_) => Err(ExchangeError::silent("no answer in time").into()),
@@ -56,14 +62,18 @@ impl Plain {
         }
     }
 
-    async fn connect(&self, deadline: Instant) -> Result<TcpStream, ExchangeError> {
+    async fn connect(&self, way: &Way, deadline: Instant) -> Result<(TcpStream, Hold), ExchangeError> {
         let connecting = stream_to(self.target.server, self.target.exit.interface.as_ref());
         let connected = match timeout_at(deadline, connecting).await {
-            Ok(connected) => connected.and_then(|stream| stream.set_nodelay(true).map(|()| stream)),
+            Ok(connected) => connected.and_then(|stream| {
+                stream.set_nodelay(true)?;
+                let hold = Hold::new(way.clone(), &stream)?;
+                Ok((stream, hold))
+            }),
             Err(_) => Err(std::io::Error::new(std::io::ErrorKind::TimedOut, "no answer")),
         };
         connected
-            .inspect(|stream| limit_unacknowledged(stream, CONNECT_LIMIT))
+            .inspect(|(stream, _)| limit_unacknowledged(stream, CONNECT_LIMIT))
             .inspect_err(|_| self.stats.dial_failures.increment())
             .map_err(|error| self.failed("connect to", &error))
     }

@@ -51,13 +51,19 @@ async fn rig_by(protocol: Protocol, interface: Option<&str>) -> Rig {
 }
 
 fn plain_to(protocol: Protocol, server: SocketAddr, interface: Option<&str>) -> (Arc<Plain>, Arc<Stats>) {
+    let exit = Exit {
+        interface: interface.map(|name| name.parse().unwrap()),
+        via: None,
+    };
+    plain_by(protocol, server, exit)
+}
+
+fn plain_by(protocol: Protocol, server: SocketAddr, exit: Exit) -> (Arc<Plain>, Arc<Stats>) {
     let stats = Arc::new(Stats::default());
     let target = PlainTarget {
         protocol,
         server,
-        exit: Exit {
-            interface: interface.map(|name| name.parse().unwrap()),
-        },
+        exit,
         only: RouteOnly::for_zones(["corp.example"]).unwrap(),
     };
     (Arc::new(Plain::new(target, Arc::clone(&stats))), stats)
@@ -431,5 +437,23 @@ async fn an_interface_that_is_not_there_is_known_at_once() {
         }
         rig.no_datagram(20).await;
         assert_eq!((rig.clear_packets(), rig.stats.dial_failures.value()), (0, 0));
+    }
+}
+
+#[tokio::test]
+async fn a_router_that_the_way_does_not_lead_through_is_known_at_once() {
+    for protocol in [Protocol::Udp, Protocol::Tcp] {
+        let rig = rig(protocol).await;
+        let via = Some("192.0.2.1".parse().unwrap());
+        let exit = Exit { interface: None, via };
+        let (plain, stats) = plain_by(protocol, rig.server, exit);
+        assert!(plain.is_in_doubt());
+        let error = plain.exchange(&query(NAME), soon()).await.unwrap_err();
+        assert_eq!(error.kind, Network);
+        if cfg!(target_os = "linux") {
+            assert_eq!(error.detail, "the way to 127.0.0.1 does not lead through 192.0.2.1");
+        }
+        rig.no_datagram(20).await;
+        assert_eq!((stats.clear_packets.value(), stats.dial_failures.value()), (0, 0));
     }
 }

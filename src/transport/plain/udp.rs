@@ -8,7 +8,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::deaf::Deaf;
 use super::reply::{Reply, sort};
-use super::{MAX_MISMATCHES, Plain};
+use super::{MAX_MISMATCHES, Plain, Protocol};
 use crate::os::socket::datagrams_to;
 use crate::transport::ExchangeError;
 use crate::transport::way::Way;
@@ -62,7 +62,7 @@ impl Plain {
     }
 
     async fn send(&self, query: &[u8], deadline: Instant, is_first: bool) -> Result<Sent<'_>, ExchangeError> {
-        let way = self.way()?;
+        let way = self.way(Protocol::Udp)?;
         let failed = |error| self.failed("send to", &error);
         let socket = datagrams_to(self.target.server, self.target.exit.interface.as_ref()).map_err(failed)?;
         let (id, message) = self.sealed(query)?;

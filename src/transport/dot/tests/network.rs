@@ -40,7 +40,12 @@ fn office(authority: &Authority) -> Office {
 fn bound(authority: &Authority, interface: &str) -> Rig {
     let exit = Exit {
         interface: Some(interface.parse().unwrap()),
+        via: None,
     };
+    rig_by(authority, exit)
+}
+
+fn rig_by(authority: &Authority, exit: Exit) -> Rig {
     let target = Target {
         exit,
         ..authority.target((SERVER, 853).into(), Alpn::Dot)
@@ -154,6 +159,42 @@ fn p1_an_interface_that_was_made_anew_between_two_looks_is_another_one() {
             begin.elapsed() < Duration::from_millis(500),
             "the old one was asked first"
         );
+        assert_eq!((rig.handshakes(), packets("lan0")), ((2, 0), 0));
+        server.close();
+    });
+}
+
+#[test]
+#[ignore = "needs root and network namespaces"]
+fn p1_a_connection_goes_through_its_router_and_says_nothing_to_another() {
+    in_own_network(async || {
+        lan();
+        let authority = Authority::new();
+        let server = office(&authority);
+        let via = Some("10.8.0.1".parse().unwrap());
+        let rig = rig_by(&authority, Exit { interface: None, via });
+        let elsewhere = "the way to 198.51.100.53 does not lead through 10.8.0.1";
+        rig.fails(rig.ask(NAME, soon()), elsewhere).await;
+        ip("route replace default via 10.8.0.1");
+        rig.dot.network_changed();
+        rig.ask_well(NAME).await;
+        assert_eq!(rig.handshakes(), (1, 0));
+
+        // Nobody acknowledges this one, so that the kernel would repeat it, and say goodbye, by the new way.
+        ip("neigh replace 10.8.0.1 lladdr 02:00:00:00:00:02 dev tun0 nud permanent");
+        let waiting = rig.begin().await;
+        ip("route replace default via 192.0.2.1");
+        rig.fails(rig.ask(NAME, soon()), elsewhere).await;
+        rig.dot.network_changed();
+        rig.fails(async { waiting.await.unwrap() }, elsewhere).await;
+        // The kernel's time, which cannot be paused: it repeats after 0.2 and 0.6 s.
+        tokio::time::sleep(Duration::from_millis(900)).await;
+        assert_eq!(packets("lan0"), 0, "something went to another router");
+
+        ip("neigh del 10.8.0.1 dev tun0");
+        ip("route replace default via 10.8.0.1");
+        rig.dot.network_changed();
+        rig.ask_well(NAME).await;
         assert_eq!((rig.handshakes(), packets("lan0")), ((2, 0), 0));
         server.close();
     });

@@ -11,6 +11,7 @@ async fn serve(ready: Ready) {
     let udp = UdpSocket::bind(SocketAddr::from((SERVER, 53))).await.unwrap();
     let tcp = TcpListener::bind(SocketAddr::from((SERVER, 53))).await.unwrap();
     ready.send(()).unwrap();
+    let mut kept = Vec::new();
     let mut buffer = [0; 512];
     loop {
         tokio::select! {
@@ -26,7 +27,11 @@ async fn serve(ready: Ready) {
             Ok((stream, _)) = tcp.accept() => {
                 let mut client = Client(stream);
                 let sent = client.query().await.unwrap();
-                client.send(&answer(&sent)).await;
+                if sent.windows(6).any(|octets| octets == b"silent") {
+                    kept.push(client);
+                } else {
+                    client.send(&answer(&sent)).await;
+                }
             }
         }
     }
@@ -87,18 +92,111 @@ fn p1_a_bound_question_leaves_by_its_interface_or_not_at_all() {
     });
 }
 
+fn through(protocol: Protocol, interface: Option<&str>) -> Arc<Plain> {
+    let exit = Exit {
+        interface: interface.map(|name| name.parse().unwrap()),
+        via: Some("10.8.0.1".parse().unwrap()),
+    };
+    plain_by(protocol, (SERVER, 53).into(), exit).0
+}
+
+const ELSEWHERE: &str = "the way to 198.51.100.53 does not lead through 10.8.0.1";
+
+#[test]
+#[ignore = "needs root and network namespaces"]
+fn p1_a_question_leaves_through_its_router_or_not_at_all() {
+    in_own_network(async || {
+        lan();
+        let server = Office::open(serve);
+        ip("route replace default via 10.8.0.1");
+        let both = [through(Protocol::Udp, None), through(Protocol::Tcp, None)];
+        for plain in &both {
+            assert!(plain.exchange(&query(NAME), soon()).await.is_ok());
+        }
+        let mut waiting = Vec::new();
+        for plain in &both {
+            waiting.push(ask(plain, query(SILENT), soon()));
+            // A datagram; a SYN, an acknowledgement and the question.
+            for _ in 0..if waiting.len() == 1 { 1 } else { 3 } {
+                one_more("tun0", packets("tun0")).await;
+            }
+        }
+        ip("route replace default via 192.0.2.1");
+        both.iter().for_each(|plain| plain.network_changed());
+        for asked in waiting {
+            fails(async { asked.await.unwrap() }, ELSEWHERE).await;
+        }
+        for plain in &both {
+            assert!(plain.is_in_doubt());
+            fails(plain.exchange(&query(NAME), soon()), ELSEWHERE).await;
+        }
+        ip("route replace default via 10.8.0.1");
+        for plain in &both {
+            assert!(plain.exchange(&query(NAME), soon()).await.is_ok(), "it came back");
+        }
+        // What a DHCP server may send along, and a network that claims the server's address.
+        for route in ["198.51.100.53/32 via 192.0.2.1", "198.51.100.0/24 dev lan0"] {
+            ip(&format!("route add {route}"));
+            for plain in &both {
+                fails(plain.exchange(&query(NAME), soon()), ELSEWHERE).await;
+            }
+            ip(&format!("route del {route}"));
+        }
+        ip("link del tun0");
+        for plain in &both {
+            fails(plain.exchange(&query(NAME), soon()), ELSEWHERE).await;
+        }
+        assert_eq!(packets("lan0"), 0, "something went to another router");
+        server.close();
+    });
+}
+
+#[test]
+#[ignore = "needs root and network namespaces"]
+fn p1_a_router_counts_only_on_the_interface_that_is_wanted_with_it() {
+    in_own_network(async || {
+        lan();
+        let server = Office::open(serve);
+        let bound = [Protocol::Udp, Protocol::Tcp].map(|protocol| through(protocol, Some("tun0")));
+        for plain in &bound {
+            // The default route is the LAN's: by tun0 the server would be taken for a neighbour.
+            fails(plain.exchange(&query(NAME), soon()), ELSEWHERE).await;
+        }
+        ip("route add default via 10.8.0.1 metric 100");
+        for plain in &bound {
+            assert!(
+                plain.exchange(&query(NAME), soon()).await.is_ok(),
+                "the best by this interface"
+            );
+        }
+        let other = through(Protocol::Udp, Some("lan0"));
+        fails(other.exchange(&query(NAME), soon()), ELSEWHERE).await;
+        ip("link set tun0 down");
+        for plain in &bound {
+            fails(plain.exchange(&query(NAME), soon()), "the interface tun0 is down").await;
+        }
+        assert_eq!(packets("lan0"), 0);
+        server.close();
+    });
+}
+
 #[test]
 #[ignore = "needs root and network namespaces"]
 fn p1_a_late_answer_is_not_quoted_to_the_lan() {
     in_own_network(async || {
         lan();
         let server = Office::open(serve);
-        let plain = office(Protocol::Udp, Some("tun0"));
-        let late = plain.exchange(&query("late.corp.example"), in_ms(100)).await;
-        assert_eq!(kind(late), Some(Silent));
-        // Answered behind the late one; the server's answers keep their order.
-        assert!(plain.exchange(&query(NAME), soon()).await.is_ok());
-        assert_eq!(packets("lan0"), 0, "the kernel refused the answer and quoted it");
+        ip("route add default via 10.8.0.1 metric 100");
+        for plain in [
+            office(Protocol::Udp, Some("tun0")),
+            through(Protocol::Udp, Some("tun0")),
+        ] {
+            let late = plain.exchange(&query("late.corp.example"), in_ms(100)).await;
+            assert_eq!(kind(late), Some(Silent));
+            // Answered behind the late one; the server's answers keep their order.
+            assert!(plain.exchange(&query(NAME), soon()).await.is_ok());
+            assert_eq!(packets("lan0"), 0, "the kernel refused the answer and quoted it");
+        }
         server.close();
     });
 }
