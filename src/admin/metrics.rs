@@ -4,7 +4,7 @@
 
 use std::fmt::Write;
 
-use super::snapshot::{Latency, Outcomes, Snapshot, UpstreamFigures, UpstreamState};
+use super::snapshot::{ClearPackets, Latency, Outcomes, Snapshot, UpstreamFigures, UpstreamState};
 
 /// A text format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,6 +112,15 @@ fn write_program(out: &mut Exposition, snapshot: &Snapshot) {
         "1 while the files say something else than what is in force, because it was refused.",
     );
     out.sample("tacenda_config_refused", &[], u64::from(config.problem.is_some()));
+    let name = "tacenda_clear_packets_total";
+    out.family(
+        name,
+        Kind::Counter,
+        None,
+        "Questions sent in clear text, by what allowed it.",
+    );
+    let ClearPackets { route } = snapshot.clear_packets;
+    out.sample(name, &[("cause", "route")], route);
 }
 
 fn write_queries(out: &mut Exposition, snapshot: &Snapshot) {

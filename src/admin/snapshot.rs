@@ -29,6 +29,8 @@ pub struct Snapshot {
     pub latency: LatencyFigures,
     /// The cache.
     pub cache: CacheFigures,
+    /// Questions that left in clear text since the start: all there were.
+    pub clear_packets: ClearPackets,
     /// The resolvers we ask, in the configured order.
     pub upstreams: Vec<UpstreamFigures>,
     /// The configuration.
@@ -44,6 +46,13 @@ pub struct ConfigFigures {
     pub failed_reloads: u64,
     /// Why the last one was refused, if none was taken since.
     pub problem: Option<String>,
+}
+
+/// Questions that left in clear text, by what allowed it: datagrams, and queries over TCP, as often as they were sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct ClearPackets {
+    /// A `[[route]]`, for names of its own zones.
+    pub route: u64,
 }
 
 /// Questions that came in, by transport and outcome.
@@ -118,7 +127,7 @@ pub struct CacheFigures {
 pub struct UpstreamFigures {
     /// From the configuration.
     pub name: String,
-    /// `dot` or `doh`.
+    /// `dot` or `doh`; `udp` or `tcp` for a route's in clear text.
     pub transport: &'static str,
     /// Whether it works.
     pub state: UpstreamState,
@@ -136,6 +145,8 @@ pub struct UpstreamFigures {
     pub hedged: u64,
     /// Connections put in doubt because nothing was read on them for too long.
     pub doubted: u64,
+    /// Questions sent to it in clear text; 0 for an encrypted one.
+    pub clear_packets: u64,
     /// What went wrong last, without any query name; absent if nothing has.
     pub last_error: Option<String>,
 }

@@ -4,7 +4,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::Instant;
 
 use super::snapshot::{
-    CacheFigures, ConfigFigures, Handshakes, Latency, LatencyFigures, Outcomes, Queries, UpstreamFigures,
+    CacheFigures, ClearPackets, ConfigFigures, Handshakes, Latency, LatencyFigures, Outcomes, Queries, UpstreamFigures,
     UpstreamState, hit_ratio, zeroed_responses,
 };
 use super::*;
@@ -26,6 +26,7 @@ pub(super) fn fresh() -> Snapshot {
             upstream: latency,
         },
         cache: CacheFigures::default(),
+        clear_packets: ClearPackets::default(),
         upstreams: vec![upstream("quad9", UpstreamState::Unknown)],
         config: ConfigFigures::default(),
     }
@@ -56,6 +57,7 @@ pub(super) fn snapshot() -> Snapshot {
         panics: 1,
         network_changes: 4,
         clock: "before-release",
+        clear_packets: ClearPackets { route: 11 },
         queries: Queries::new(Outcomes::new(1, 2, 3, 4), Outcomes::new(5, 6, 7, 8), 2),
         responses,
         latency: LatencyFigures {
@@ -91,6 +93,7 @@ fn upstream(name: &str, state: UpstreamState) -> UpstreamFigures {
         reconnects: 0,
         hedged: 0,
         doubted: 0,
+        clear_packets: 0,
         last_error: None,
     }
 }

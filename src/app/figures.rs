@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::admin::snapshot::{
-    CacheFigures, ConfigFigures, Handshakes, Latency, LatencyFigures, Outcomes, Queries, Snapshot, UpstreamFigures,
+    CacheFigures, ClearPackets, ConfigFigures, Handshakes, Latency, LatencyFigures, Outcomes, Queries, Snapshot, UpstreamFigures,
     UpstreamState, hit_ratio, zeroed_responses,
 };
 use crate::cache::Cache;
@@ -78,6 +78,7 @@ impl Figures {
 
     pub(super) fn snapshot(&self) -> Snapshot {
         let resolver = Arc::clone(&self.resolver.borrow());
+        let upstreams: Vec<_> = resolver.upstreams().map(|one| upstream(one)).collect();
         let (udp, tcp) = (self.outcomes(Transport::Udp), self.outcomes(Transport::Tcp));
         let queries = Queries::new(udp, tcp, self.serve.limited.value());
         Snapshot {
@@ -93,7 +94,11 @@ impl Figures {
             },
             cache: cache(resolver.cache(), &queries),
             queries,
-            upstreams: resolver.upstreams().map(|one| upstream(one)).collect(),
+            // What sends in clear text is a route's: there is no other leave for it.
+            clear_packets: ClearPackets {
+                route: upstreams.iter().map(|upstream| upstream.clear_packets).sum(),
+            },
+            upstreams,
             config: ConfigFigures {
                 reloads: self.reloads.done.value(),
                 failed_reloads: self.reloads.failed.value(),
@@ -166,6 +171,7 @@ fn upstream(upstream: &Upstream) -> UpstreamFigures {
         reconnects: road.reconnects.value(),
         hedged: road.hedged.value(),
         doubted: road.doubted.value(),
+        clear_packets: road.clear_packets.value(),
         last_error: stats.last_error(),
     }
 }

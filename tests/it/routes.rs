@@ -323,3 +323,47 @@ fn an_encrypted_resolver_may_have_a_route_too() {
     assert_eq!((company.count("www.corp.example"), upstream.heard().len()), (1, 0));
     tick();
 }
+
+/// The total by cause and that of the route's upstream, and what /metrics says.
+fn clear_packets(daemon: &Daemon) -> [u64; 3] {
+    let stats = daemon.stats();
+    let upstreams = stats["upstreams"].as_array().unwrap();
+    let of_each: Vec<_> = upstreams
+        .iter()
+        .map(|upstream| upstream["clear_packets"].as_u64().unwrap())
+        .collect();
+    assert_eq!(of_each[0], 0, "the public one is encrypted");
+    let metrics = daemon.get("/metrics").1;
+    let line = metrics
+        .lines()
+        .find_map(|line| line.strip_prefix("tacenda_clear_packets_total{cause=\"route\"} "));
+    [
+        stats["clear_packets"]["route"].as_u64().unwrap(),
+        of_each[1],
+        line.unwrap().parse().unwrap(),
+    ]
+}
+
+#[test]
+fn p1_every_question_in_clear_text_is_counted_and_nothing_else() {
+    let (upstream, company) = (Upstream::honest(), Company::start(Manner::Truncate));
+    let daemon = start(&upstream, &route_to(&company));
+    assert_eq!(clear_packets(&daemon), [0; 3], "there from the start");
+    for name in ["www.example", "localhost", "www.corp.example", "www.corp.example"] {
+        Ask::new(name, A).udp(daemon.dns);
+    }
+    assert_eq!(
+        clear_packets(&daemon),
+        [2; 3],
+        "a datagram and a query over TCP; one from the cache"
+    );
+    for way in ["interface = \"tun-none\"", "via = \"192.0.2.1\""] {
+        let daemon = start(&upstream, &format!("{}{way}\n", route_to(&company)));
+        Ask::new("mail.corp.example", A).udp(daemon.dns);
+        assert_eq!(clear_packets(&daemon), [0; 3], "{way}: nothing was sent");
+    }
+    let encrypted = Upstream::honest();
+    let daemon = start(&upstream, &encrypted_route(&encrypted, "tls", ""));
+    Ask::new("www.corp.example", A).udp(daemon.dns);
+    assert_eq!((encrypted.heard().len(), clear_packets(&daemon)), (1, [0; 3]));
+}

@@ -151,6 +151,7 @@ fn both_formats_are_sound_and_say_the_same() {
     assert_eq!(value("tacenda_queries_limited_total", &[]), 2.0);
     assert_eq!(value("tacenda_responses_total", &[("rcode", "SERVFAIL")]), 0.0);
     assert_eq!(value("tacenda_cache_lookups_total", &[("result", "hit")]), 3.0);
+    assert_eq!(value("tacenda_clear_packets_total", &[("cause", "route")]), 11.0);
     assert_eq!(value("tacenda_upstream_up", &[("upstream", "quad9")]), 1.0);
     assert_eq!(value("tacenda_upstream_rtt_seconds", &[("upstream", "quad9")]), 0.0125);
     let labels = [("upstream", "quad9"), ("transport", "doh"), ("result", "answered")];
@@ -217,6 +218,10 @@ fn every_label_is_there_before_the_first_query() {
     ] {
         assert_eq!(value(&samples, "tacenda_responses_total", &[("rcode", rcode)]), 0.0);
     }
+    assert_eq!(
+        value(&samples, "tacenda_clear_packets_total", &[("cause", "route")]),
+        0.0
+    );
     assert_eq!(
         samples
             .iter()
