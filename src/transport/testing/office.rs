@@ -99,7 +99,12 @@ pub(in crate::transport) fn packets(interface: &str) -> u64 {
 
 /// Waits until one more has left than `before`.
 pub(in crate::transport) async fn one_more(interface: &str, before: u64) {
-    while packets(interface) == before {
+    so_many(interface, before + 1).await;
+}
+
+/// Waits until so many have left.
+pub(in crate::transport) async fn so_many(interface: &str, count: u64) {
+    while packets(interface) < count {
         tokio::task::yield_now().await;
     }
 }

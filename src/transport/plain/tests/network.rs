@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::os::testing::{in_own_network, ip};
-use crate::transport::testing::office::{Office, Ready, SERVER, carries, lan, one_more, packets};
+use crate::transport::testing::office::{Office, Ready, SERVER, carries, lan, one_more, packets, so_many};
 
 /// A name to which the server says nothing.
 const SILENT: &str = "silent.corp.example";
@@ -114,12 +114,11 @@ fn p1_a_question_leaves_through_its_router_or_not_at_all() {
             assert!(plain.exchange(&query(NAME), soon()).await.is_ok());
         }
         let mut waiting = Vec::new();
-        for plain in &both {
+        // A datagram; a SYN, an acknowledgement and the question.
+        for (plain, count) in both.iter().zip([1, 3]) {
+            let before = packets("tun0");
             waiting.push(ask(plain, query(SILENT), soon()));
-            // A datagram; a SYN, an acknowledgement and the question.
-            for _ in 0..if waiting.len() == 1 { 1 } else { 3 } {
-                one_more("tun0", packets("tun0")).await;
-            }
+            so_many("tun0", before + count).await;
         }
         ip("route replace default via 192.0.2.1");
         both.iter().for_each(|plain| plain.network_changed());
