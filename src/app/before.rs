@@ -6,6 +6,7 @@ use crate::cache::{self, Cache};
 use crate::config::{Config, RouteConfig, UpstreamConfig};
 use crate::policy::blocking::Blocking;
 use crate::resolve::Resolver;
+use crate::stats::Counter;
 use crate::upstream::Upstream;
 
 /// A configuration and what was made of it.
@@ -16,6 +17,8 @@ pub(super) struct Before {
     pub(super) blocking: Blocking,
     /// Counts the configurations.
     pub(super) epoch: u32,
+    /// Questions in clear text under all of them.
+    pub(super) meter: Arc<Counter>,
 }
 
 impl Before {

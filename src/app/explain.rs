@@ -149,8 +149,7 @@ mod tests {
 
     use super::*;
     use crate::config::RecordsFrom;
-    use crate::upstream::connect::Interface;
-    use crate::wire::record::RecordType;
+    use crate::upstream::connect::Exit;
 
     #[test]
     fn the_rule_is_named_with_its_file_and_line() {
@@ -172,7 +171,10 @@ mod tests {
         config.routes = vec![RouteConfig {
             zones: vec!["corp.example".into()],
             upstreams: vec!["udp://10.8.0.1".parse().unwrap()],
-            interface: Some("tun0".parse::<Interface>().unwrap()),
+            exit: Exit {
+                interface: Some("tun0".parse().unwrap()),
+                via: None,
+            },
             roots: crate::config::Roots::Bundled,
         }];
         let rules = |name: &str| {

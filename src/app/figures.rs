@@ -7,8 +7,8 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::admin::snapshot::{
-    CacheFigures, ClearPackets, ConfigFigures, Handshakes, Latency, LatencyFigures, Outcomes, Queries, Snapshot, UpstreamFigures,
-    UpstreamState, hit_ratio, zeroed_responses,
+    CacheFigures, ClearPackets, ConfigFigures, Handshakes, Latency, LatencyFigures, Outcomes, Queries, Snapshot,
+    UpstreamFigures, UpstreamState, hit_ratio, zeroed_responses,
 };
 use crate::cache::Cache;
 use crate::os::socket::Transport;
@@ -26,6 +26,7 @@ pub(super) struct Figures {
     resolver: watch::Receiver<Arc<Resolver>>,
     /// Panics of resolvers that others have taken the place of.
     past_panics: Counter,
+    clear_packets: Arc<Counter>,
     reloads: Reloads,
     serve: Arc<serve::Stats>,
     shutdown: Shutdown,
@@ -43,10 +44,16 @@ struct Reloads {
 }
 
 impl Figures {
-    pub(super) fn new(resolver: watch::Receiver<Arc<Resolver>>, serve: Arc<serve::Stats>, shutdown: Shutdown) -> Self {
+    pub(super) fn new(
+        resolver: watch::Receiver<Arc<Resolver>>,
+        clear_packets: Arc<Counter>,
+        serve: Arc<serve::Stats>,
+        shutdown: Shutdown,
+    ) -> Self {
         Self {
             resolver,
             past_panics: Counter::default(),
+            clear_packets,
             reloads: Reloads::default(),
             serve,
             shutdown,
@@ -78,7 +85,6 @@ impl Figures {
 
     pub(super) fn snapshot(&self) -> Snapshot {
         let resolver = Arc::clone(&self.resolver.borrow());
-        let upstreams: Vec<_> = resolver.upstreams().map(|one| upstream(one)).collect();
         let (udp, tcp) = (self.outcomes(Transport::Udp), self.outcomes(Transport::Tcp));
         let queries = Queries::new(udp, tcp, self.serve.limited.value());
         Snapshot {
@@ -96,9 +102,9 @@ impl Figures {
             queries,
             // What sends in clear text is a route's: there is no other leave for it.
             clear_packets: ClearPackets {
-                route: upstreams.iter().map(|upstream| upstream.clear_packets).sum(),
+                route: self.clear_packets.value(),
             },
-            upstreams,
+            upstreams: resolver.upstreams().map(|one| upstream(one)).collect(),
             config: ConfigFigures {
                 reloads: self.reloads.done.value(),
                 failed_reloads: self.reloads.failed.value(),

@@ -22,6 +22,7 @@ use crate::policy::local::LocalNames;
 use crate::policy::rebind::Rebind;
 use crate::policy::routes::Routes;
 use crate::resolve::{Resolver, Road};
+use crate::stats::Counter;
 use crate::transport::keyed::fresh_secret;
 use crate::transport::tls::{Dates, Trust};
 use crate::upstream::Upstream;
@@ -60,7 +61,8 @@ impl House {
         let strategy = strategy(config, &state)?;
         let undated = undated(config, &built, &strategy, ttls);
         let kept = Kept::read(&config.policy).map_err(StartError::Records)?;
-        let routes = roads(&config.routes, ttls, before)?;
+        let meter = before.map_or_else(Arc::default, |before| Arc::clone(&before.meter));
+        let routes = roads(&config.routes, ttls, before, &meter)?;
         let pool = Pool::new(built, &strategy, ttls);
         let public = Road::new(public_cache(config, ttls, before), pool).with_time_servers(undated);
         let blocking = before
@@ -82,6 +84,7 @@ impl House {
                 resolver: Arc::new(resolver),
                 blocking,
                 epoch,
+                meter,
             },
         })
     }
@@ -157,7 +160,12 @@ pub(super) fn zones(routes: &[RouteConfig]) -> Routes {
 }
 
 /// The roads of split DNS, by number. Nothing past its end is given there: a name space that is gone is gone.
-fn roads(routes: &[RouteConfig], ttls: TtlLimits, before: Option<&Before>) -> Result<Vec<Road>, StartError> {
+fn roads(
+    routes: &[RouteConfig],
+    ttls: TtlLimits,
+    before: Option<&Before>,
+    meter: &Arc<Counter>,
+) -> Result<Vec<Road>, StartError> {
     if !KNOWS_NEXT_HOPS && routes.iter().any(|route| route.exit.via.is_some()) {
         return Err(StartError::Via);
     }
@@ -175,7 +183,7 @@ fn roads(routes: &[RouteConfig], ttls: TtlLimits, before: Option<&Before>) -> Re
                 let upstreams = route
                     .upstreams
                     .iter()
-                    .map(|upstream| route_upstream(number, route, upstream));
+                    .map(|upstream| route_upstream(number, route, upstream, meter));
                 (Arc::new(Cache::new(settings)), upstreams.collect::<Result<_, _>>()?)
             }
         };
@@ -184,7 +192,12 @@ fn roads(routes: &[RouteConfig], ttls: TtlLimits, before: Option<&Before>) -> Re
     routes.iter().enumerate().map(road).collect()
 }
 
-fn route_upstream(number: usize, route: &RouteConfig, endpoint: &RouteEndpoint) -> Result<Arc<Upstream>, StartError> {
+fn route_upstream(
+    number: usize,
+    route: &RouteConfig,
+    endpoint: &RouteEndpoint,
+    meter: &Arc<Counter>,
+) -> Result<Arc<Upstream>, StartError> {
     let name = format!("route {}: {endpoint}", number + 1);
     let exit = route.exit.clone();
     let endpoint = match endpoint {
@@ -196,6 +209,7 @@ fn route_upstream(number: usize, route: &RouteConfig, endpoint: &RouteEndpoint) 
                 endpoint: *endpoint,
                 exit,
                 only,
+                meter: Arc::clone(meter),
             })));
         }
     };

@@ -72,7 +72,12 @@ impl App {
         let bound = bind(config)?;
         let addresses = bound.addresses();
         let (publish, published) = watch::channel(Arc::clone(&known.resolver));
-        let figures = Arc::new(Figures::new(published.clone(), bound.stats(), shutdown.clone()));
+        let figures = Arc::new(Figures::new(
+            published.clone(),
+            Arc::clone(&known.meter),
+            bound.stats(),
+            shutdown.clone(),
+        ));
         let stats = bind_stats(config.stats, &figures).await?;
         let serving = bound
             .run(&published, &shutdown, &Handle::current())

@@ -24,6 +24,7 @@ pub(super) async fn watch(
         tracing::warn!(%error, "the system does not tell of network changes: looking every 2 s");
         Watcher::polling()
     });
+    links.forget(&resolver.borrow());
     loop {
         let change = tokio::select! {
             () = shutdown.stopped() => return,
@@ -55,6 +56,13 @@ impl RouteLinks {
             (exit != Exit::default()).then_some(RouteLink { exit, servers, before })
         };
         Self(routes.iter().map(link).collect())
+    }
+
+    /// What a cache has of a route that wants a way may be from before anybody looked at it: from a configuration before, say.
+    fn forget(&self, resolver: &Resolver) {
+        for (number, _) in self.0.iter().enumerate().filter(|(_, link)| link.is_some()) {
+            resolver.route_is_down(number);
+        }
     }
 
     /// What a company said while its link was there is no answer when it is gone, nor when another one has its name.

@@ -26,6 +26,7 @@ use super::random_ids::RandomIds;
 use super::way::{Exit, Way};
 use super::{BoxFuture, Exchange, ExchangeError, Response, Stats};
 use crate::os::socket::Transport;
+use crate::stats::Counter;
 use crate::wire::question::read_question;
 use deaf::Deaf;
 use names::Names;
@@ -44,6 +45,8 @@ pub struct PlainTarget {
     pub exit: Exit,
     /// The names it may be asked.
     pub only: RouteOnly,
+    /// Counts with all others what leaves in clear text.
+    pub meter: Arc<Counter>,
 }
 
 /// How a classic server is spoken to.
@@ -161,6 +164,7 @@ impl Plain {
     fn count_sent(&self, is_first: bool) {
         self.stats.queries.increment();
         self.stats.clear_packets.increment();
+        self.target.meter.increment();
         if !is_first {
             self.stats.resent.increment();
         }

@@ -9,6 +9,7 @@ use rustls::pki_types::ServerName;
 use super::Upstream;
 use super::endpoint::{Endpoint, Host, Transport};
 use super::route_endpoint::PlainEndpoint;
+use crate::stats::Counter;
 use crate::transport::doh::{Doh, Template, TemplateError, Verb};
 use crate::transport::dot::Dot;
 use crate::transport::plain::{Plain, PlainTarget};
@@ -87,6 +88,8 @@ pub struct PlainSettings {
     pub exit: Exit,
     /// The names it may be asked: those of its route.
     pub only: RouteOnly,
+    /// Counts with all others what leaves in clear text.
+    pub meter: Arc<Counter>,
 }
 
 /// Builds the upstream of a route that is asked in clear text. In whatever pool it stands: it asks for the names of `settings.only` and fails
@@ -99,6 +102,7 @@ pub fn connect_plain(settings: PlainSettings) -> Upstream {
         server,
         exit: settings.exit,
         only: settings.only,
+        meter: settings.meter,
     };
     let exchange = Arc::new(Plain::new(target, Arc::clone(&road)));
     Upstream {
@@ -177,6 +181,7 @@ mod tests {
     async fn p1_an_upstream_in_clear_text_knows_its_route_and_nothing_else() {
         let socket = UdpSocket::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
         let server = socket.local_addr().unwrap();
+        let meter = Arc::<Counter>::default();
         let upstream = connect_plain(PlainSettings {
             name: "office".to_owned(),
             endpoint: PlainEndpoint {
@@ -185,6 +190,7 @@ mod tests {
             },
             exit: Exit::default(),
             only: RouteOnly::for_zones(["corp.example"]).unwrap(),
+            meter: Arc::clone(&meter),
         });
         assert_eq!((upstream.transport(), upstream.addresses()), ("udp", vec![server.ip()]));
         let ask = async |name: &str| {
@@ -207,6 +213,6 @@ mod tests {
         let query = serving.await.unwrap();
         // A header, the question and an empty OPT: no padding (R8467-1).
         assert_eq!(query.len(), 12 + 18 + 4 + 11);
-        assert_eq!(upstream.road().clear_packets.value(), 1);
+        assert_eq!((upstream.road().clear_packets.value(), meter.value()), (1, 1));
     }
 }

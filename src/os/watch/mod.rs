@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{sleep, timeout};
 
 #[cfg(target_os = "linux")]
 mod linux;
@@ -43,17 +43,21 @@ impl FolderWatcher {
     pub async fn changed(&mut self) {
         // Sorted by who can tell: an event, or nobody for a while.
         let _ = timeout(NET, self.0.event()).await;
-        let until = Instant::now() + PATIENCE;
-        while Instant::now() < until && timeout(QUIET, self.0.event()).await.is_ok() {
-            // Not even a stream of events is answered faster than it can be written down.
-            sleep(Duration::from_millis(1)).await;
-        }
+        let quiet = async {
+            while timeout(QUIET, self.0.event()).await.is_ok() {
+                // Not even a stream of events is answered faster than it can be written down.
+                sleep(Duration::from_millis(1)).await;
+            }
+        };
+        let _ = timeout(PATIENCE, quiet).await;
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::fs;
+
+    use tokio::time::Instant;
 
     use super::*;
 
