@@ -91,7 +91,7 @@ fn of_others_name(config: &Config, policy: &Policy, key: &QuestionKey) -> Result
     match policy.verdict(key) {
         Verdict::Route(number) => Ok(config.routes.get(number).map(|route| by_route(number, route))),
         Verdict::Synthesize(Synthesis::Any | Synthesis::Error(..)) => Ok(None),
-        Verdict::Synthesize(_) | Verdict::Own(_) => Ok(Some(Rule {
+        Verdict::Synthesize(_) | Verdict::Own(_) | Verdict::Behind(..) => Ok(Some(Rule {
             kind: RuleKind::Local,
             place: "local-names".to_owned(),
             text: String::new(),

@@ -50,15 +50,16 @@ fn load(lists: &[ListPath], files: &[Stamp], in_force: usize) -> Result<Rules, S
     if files.len() > usize::from(MAX_SOURCES) {
         return Err(format!("more than {MAX_SOURCES} lists"));
     }
-    let mut builder = Builder::new();
+    let (mut builder, mut tallies) = (Builder::new(), Vec::new());
     for (Stamp { item, path, .. }, source) in files.iter().zip(0..) {
         let action = lists[*item].action;
         let tally = read(&mut builder, source, action, path)?;
         if tally.rules == 0 && in_force > 0 && action == Action::Block {
             return Err(format!("list {}: it is empty", path.display()));
         }
-        tell_skipped(path, &tally);
+        tallies.push((path, tally));
     }
+    tallies.iter().for_each(|(path, tally)| tell_skipped(path, tally));
     Ok(builder.build())
 }
 

@@ -122,8 +122,12 @@ mod tests {
         fs::write(&zone, "mail.example A nowhere at all\n").unwrap();
         sleep(watched::LOOK_INTERVAL * 3).await;
         assert_eq!(len(), Some(5), "as before");
-        fs::write(&zone, "").unwrap();
-        fs::write(&hosts, "").unwrap();
+        for file in [&zone, &hosts] {
+            fs::write(file, "").unwrap();
+            sleep(watched::LOOK_INTERVAL * 3).await;
+            assert_eq!(len(), Some(5), "a disk was full");
+            fs::write(file, "# none\n").unwrap();
+        }
         until(1).await;
         keeper.abort();
     }

@@ -23,6 +23,12 @@ pub(super) struct Stamp {
     seen: Option<(SystemTime, u64)>,
 }
 
+impl Stamp {
+    fn len(&self) -> Option<u64> {
+        self.seen.map(|(_, len)| len)
+    }
+}
+
 /// The files that these paths stand for, folders among them.
 pub(super) fn stamps(paths: &[PathBuf]) -> Vec<Stamp> {
     let files = paths.iter().enumerate().flat_map(|(item, path)| {
@@ -55,6 +61,11 @@ where
         if let Ok(stamps) = spawn_blocking(move || stamps(&look)).await
             && keeper.wants(&stamps)
         {
+            if let Some(lost) = keeper.lost(&stamps, &paths) {
+                keeper.complain(lost);
+                sleep(LOOK_INTERVAL).await;
+                continue;
+            }
             let (take, files) = (Arc::clone(&take), stamps.clone());
             let taken = spawn_blocking(move || take(&files)).await;
             match taken.unwrap_or_else(|_| Err("files of the configuration cannot be read".to_owned())) {
@@ -85,6 +96,22 @@ impl Keeper {
         let is_calm = self.last.as_deref() == Some(stamps);
         self.last = Some(stamps.to_vec());
         self.in_force.as_deref() != Some(stamps) && (is_first || is_calm)
+    }
+
+    /// What was there and is nothing now: a folder without its files (a disk that is not mounted), a file without its octets (a full disk, an
+    /// editor that was cut). Nobody who wants nothing to count writes that; a comment in the file, or the configuration, says so.
+    fn lost(&self, stamps: &[Stamp], paths: &[PathBuf]) -> Option<String> {
+        let before = self.in_force.as_deref()?;
+        let emptied = stamps.iter().find(|stamp| {
+            let had = before.iter().find(|old| old.path == stamp.path);
+            stamp.len() == Some(0) && had.is_some_and(|had| had.len() != Some(0))
+        });
+        if let Some(emptied) = emptied {
+            return Some(format!("{} is empty", emptied.path.display()));
+        }
+        let has = |stamps: &[Stamp], item: usize| stamps.iter().any(|stamp| stamp.item == item);
+        let folder = (0..paths.len()).find(|item| has(before, *item) && !has(stamps, *item))?;
+        Some(format!("{} has no files any more", paths[folder].display()))
     }
 
     /// One line for one problem: it is tried again with every look, because not everything that mends a file changes its stamp.

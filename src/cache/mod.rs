@@ -131,16 +131,16 @@ impl Cache {
         }
     }
 
-    /// Looks a question up. `roads` counts how often a transport came back: older failures of the road are void.
-    pub fn get(&self, key: &QuestionKey, now: Instant, roads: u64) -> Found {
+    /// Looks a question up.
+    pub fn get(&self, key: &QuestionKey, now: Instant, since: Since) -> Found {
         let answer = match self.answers.get(key.as_octets()) {
             Some(entry) if entry.is_fresh(now) => return Found::Fresh(entry),
             answer => answer,
         };
         let failure = self.failures.get(key.as_octets());
         match answer.filter(|entry| entry.is_stale(now, self.settings.serve_stale)) {
-            Some(entry) => Found::Stale(entry, failure.filter(|failure| failure.is_recent(now, roads))),
-            None => match failure.filter(|failure| failure.holds(now, roads)) {
+            Some(entry) => Found::Stale(entry, failure.filter(|failure| failure.is_recent(now, since))),
+            None => match failure.filter(|failure| failure.holds(now, since)) {
                 Some(failure) => Found::Failure(failure),
                 None => Found::Nothing,
             },
@@ -178,7 +178,7 @@ impl Cache {
     }
 
     /// Remembers a failure for a growing time (RFC 9520). After a failed validation no old answer is given either.
-    pub fn put_failure(&self, key: &QuestionKey, origin: Origin, ede: Option<Ede>, now: Instant, roads: u64) {
+    pub fn put_failure(&self, key: &QuestionKey, origin: Origin, ede: Option<Ede>, now: Instant, since: Since) {
         if ede.is_some_and(Ede::is_validation_failure) {
             self.overrule(key);
         }
@@ -194,7 +194,7 @@ impl Cache {
                 times,
                 failed: now,
                 until,
-                roads,
+                since,
             },
         );
     }
@@ -243,6 +243,15 @@ fn weight(key: &Box<[u8]>, entry: &Arc<Entry>) -> u32 {
     u32::try_from(key.len() + entry.answer().heap_len() + ENTRY_OVERHEAD).unwrap_or(u32::MAX)
 }
 
+/// What voids a failure that is remembered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Since {
+    /// How often a transport came back: older failures of the road are void.
+    pub roads: u64,
+    /// By which rules another name was asked for; 0 for the name itself.
+    pub rules: u64,
+}
+
 /// A failure that is not tried again yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CachedFailure {
@@ -252,21 +261,21 @@ pub struct CachedFailure {
     times: u32,
     failed: Instant,
     until: Instant,
-    roads: u64,
+    since: Since,
 }
 
 impl CachedFailure {
-    fn holds(&self, now: Instant, roads: u64) -> bool {
-        now < self.until && self.is_valid(roads)
+    fn holds(&self, now: Instant, since: Since) -> bool {
+        now < self.until && self.is_valid(since)
     }
 
     /// Whether it keeps the question from being asked while there is an old answer to give.
-    fn is_recent(&self, now: Instant, roads: u64) -> bool {
-        now.saturating_duration_since(self.failed) < STALE_RECHECK && self.is_valid(roads)
+    fn is_recent(&self, now: Instant, since: Since) -> bool {
+        now.saturating_duration_since(self.failed) < STALE_RECHECK && self.is_valid(since)
     }
 
-    fn is_valid(&self, roads: u64) -> bool {
-        self.origin == Origin::Resolver || self.roads == roads
+    fn is_valid(&self, since: Since) -> bool {
+        self.since.rules == since.rules && (self.origin == Origin::Resolver || self.since.roads == since.roads)
     }
 }
 
@@ -289,6 +298,10 @@ mod tests {
         Answer::check(&octets, &key(qname, A), &Settings::default().ttls).unwrap()
     }
 
+    fn since(roads: u64) -> Since {
+        Since { roads, rules: 0 }
+    }
+
     fn is_fresh(found: &Found) -> bool {
         matches!(found, Found::Fresh(_))
     }
@@ -304,13 +317,13 @@ mod tests {
     fn r1035_12_an_entry_counts_down_and_ends_on_time() {
         let (cache, start) = (Cache::new(Settings::default()), now());
         cache.put(&key("a.example", A), answer("a.example", 60), start);
-        let get = |millis| cache.get(&key("a.example", A), after(start, millis), 0);
+        let get = |millis| cache.get(&key("a.example", A), after(start, millis), since(0));
         let Found::Fresh(entry) = get(59_999) else {
             panic!("fresh")
         };
         assert_eq!((ttl(&entry, start), ttl(&entry, after(start, 59_999))), (60, 1));
         assert!(!is_fresh(&get(60_000)));
-        assert!(!is_fresh(&cache.get(&key("a.example", 28), start, 0)));
+        assert!(!is_fresh(&cache.get(&key("a.example", 28), start, since(0))));
     }
 
     #[test]
@@ -318,9 +331,17 @@ mod tests {
         let (cache, start) = (Cache::new(Settings::default()), now());
         cache.put(&key("a.example", A), answer("a.example", 60), start);
         for millis in (0..60_000).step_by(1000) {
-            assert!(is_fresh(&cache.get(&key("a.example", A), after(start, millis), 0)));
+            assert!(is_fresh(&cache.get(
+                &key("a.example", A),
+                after(start, millis),
+                since(0)
+            )));
         }
-        assert!(!is_fresh(&cache.get(&key("a.example", A), after(start, 60_000), 0)));
+        assert!(!is_fresh(&cache.get(
+            &key("a.example", A),
+            after(start, 60_000),
+            since(0)
+        )));
     }
 
     #[test]
@@ -328,7 +349,7 @@ mod tests {
         let (cache, start) = (Cache::new(Settings::default()), now());
         let entry = cache.put(&key("a.example", A), answer("a.example", 0), start);
         assert_eq!(ttl(&entry, start), 0);
-        assert!(!is_fresh(&cache.get(&key("a.example", A), start, 0)));
+        assert!(!is_fresh(&cache.get(&key("a.example", A), start, since(0))));
     }
 
     #[test]
@@ -337,7 +358,11 @@ mod tests {
         let arrived = after(start, 50_000);
         let entry = cache.put(&key("a.example", A), answer("a.example", 60), start);
         assert_eq!(ttl(&entry, arrived), 10);
-        assert!(!is_fresh(&cache.get(&key("a.example", A), after(arrived, 10_000), 0)));
+        assert!(!is_fresh(&cache.get(
+            &key("a.example", A),
+            after(arrived, 10_000),
+            since(0)
+        )));
     }
 
     #[test]
@@ -346,8 +371,16 @@ mod tests {
         let octets = response("nx.example", A, 3, &[], &[soa("example", 60, 5)]);
         let negative = Answer::check(&octets, &key("nx.example", A), &Settings::default().ttls).unwrap();
         cache.put(&key("nx.example", A), negative, start);
-        assert!(is_fresh(&cache.get(&key("nx.example", A), after(start, 4999), 0)));
-        assert!(!is_fresh(&cache.get(&key("nx.example", A), after(start, 5000), 0)));
+        assert!(is_fresh(&cache.get(
+            &key("nx.example", A),
+            after(start, 4999),
+            since(0)
+        )));
+        assert!(!is_fresh(&cache.get(
+            &key("nx.example", A),
+            after(start, 5000),
+            since(0)
+        )));
     }
 
     #[test]
@@ -357,13 +390,13 @@ mod tests {
             ..Settings::default()
         };
         let (cache, start, asked) = (Cache::new(settings), now(), key("a.example", A));
-        let holds = |millis| matches!(cache.get(&asked, after(start, millis), 0), Found::Failure(_));
-        cache.put_failure(&asked, Origin::Resolver, None, start, 0);
+        let holds = |millis| matches!(cache.get(&asked, after(start, millis), since(0)), Found::Failure(_));
+        cache.put_failure(&asked, Origin::Resolver, None, start, since(0));
         assert!(holds(999) && !holds(1000));
-        cache.put_failure(&asked, Origin::Resolver, None, after(start, 1000), 0);
+        cache.put_failure(&asked, Origin::Resolver, None, after(start, 1000), since(0));
         assert!(holds(2999) && !holds(3000));
         cache.put(&asked, answer("a.example", 1), after(start, 3000));
-        cache.put_failure(&asked, Origin::Resolver, None, after(start, 4000), 0);
+        cache.put_failure(&asked, Origin::Resolver, None, after(start, 4000), since(0));
         assert!(holds(4999) && !holds(5000), "starts anew");
     }
 
@@ -371,20 +404,44 @@ mod tests {
     fn r9520_4_a_failed_validation_is_kept_for_seconds_whatever_its_records_say() {
         let (cache, start, asked) = (Cache::new(Settings::default()), now(), key("a.example", A));
         for _ in 0..20 {
-            cache.put_failure(&asked, Origin::Resolver, Some(Ede(6)), start, 0);
+            cache.put_failure(&asked, Origin::Resolver, Some(Ede(6)), start, since(0));
         }
-        assert!(matches!(cache.get(&asked, after(start, 29_999), 0), Found::Failure(_)));
-        assert!(matches!(cache.get(&asked, after(start, 30_000), 0), Found::Nothing));
+        assert!(matches!(
+            cache.get(&asked, after(start, 29_999), since(0)),
+            Found::Failure(_)
+        ));
+        assert!(matches!(
+            cache.get(&asked, after(start, 30_000), since(0)),
+            Found::Nothing
+        ));
     }
 
     #[test]
     fn r9520_3_a_transport_that_comes_back_lifts_failures_of_the_road() {
         let (cache, start) = (Cache::new(Settings::default()), now());
-        cache.put_failure(&key("a.example", A), Origin::Road, Some(Ede::NETWORK_ERROR), start, 7);
-        cache.put_failure(&key("b.example", A), Origin::Resolver, Some(Ede(6)), start, 7);
-        assert!(matches!(cache.get(&key("a.example", A), start, 7), Found::Failure(_)));
-        assert!(matches!(cache.get(&key("a.example", A), start, 8), Found::Nothing));
-        assert!(matches!(cache.get(&key("b.example", A), start, 8), Found::Failure(_)));
+        cache.put_failure(
+            &key("a.example", A),
+            Origin::Road,
+            Some(Ede::NETWORK_ERROR),
+            start,
+            since(7),
+        );
+        cache.put_failure(&key("b.example", A), Origin::Resolver, Some(Ede(6)), start, since(7));
+        assert!(matches!(
+            cache.get(&key("a.example", A), start, since(7)),
+            Found::Failure(_)
+        ));
+        assert!(matches!(
+            cache.get(&key("a.example", A), start, since(8)),
+            Found::Nothing
+        ));
+        assert!(matches!(
+            cache.get(&key("b.example", A), start, since(8)),
+            Found::Failure(_)
+        ));
+        // Of another name that the user called so meanwhile.
+        let other = Since { roads: 7, rules: 3 };
+        assert!(matches!(cache.get(&key("b.example", A), start, other), Found::Nothing));
     }
 
     #[test]
@@ -393,13 +450,18 @@ mod tests {
         cache.put(&asked, answer("a.example", 60), start);
         let is_stale = |seconds: u64| {
             matches!(
-                cache.get(&asked, after(start, seconds * 1000), 0),
+                cache.get(&asked, after(start, seconds * 1000), since(0)),
                 Found::Stale(_, None)
             )
         };
         assert!(!is_stale(59) && is_stale(60) && is_stale(60 + 86_399) && !is_stale(60 + 86_400));
-        cache.put_failure(&asked, Origin::Road, None, after(start, 60_000), 0);
-        let failed = |millis, roads| matches!(cache.get(&asked, after(start, millis), roads), Found::Stale(_, Some(_)));
+        cache.put_failure(&asked, Origin::Road, None, after(start, 60_000), since(0));
+        let failed = |millis, roads| {
+            matches!(
+                cache.get(&asked, after(start, millis), since(roads)),
+                Found::Stale(_, Some(_))
+            )
+        };
         assert!(failed(89_999, 0) && !failed(90_000, 0), "not asked for 30 s");
         assert!(!failed(61_000, 1), "a road that comes back lifts it");
     }
@@ -411,11 +473,17 @@ mod tests {
             cache.put(&key(name, A), answer(name, 60), start);
             key(name, A)
         });
-        cache.put_failure(&bogus, Origin::Resolver, Some(Ede(6)), after(start, 50_000), 0);
+        cache.put_failure(&bogus, Origin::Resolver, Some(Ede(6)), after(start, 50_000), since(0));
         cache.put(&zero, answer("zero.example", 0), after(start, 50_000));
         for asked in [bogus, zero] {
-            assert!(is_fresh(&cache.get(&asked, after(start, 59_000), 0)), "to its end");
-            assert!(matches!(cache.get(&asked, after(start, 60_000), 0), Found::Nothing));
+            assert!(
+                is_fresh(&cache.get(&asked, after(start, 59_000), since(0))),
+                "to its end"
+            );
+            assert!(matches!(
+                cache.get(&asked, after(start, 60_000), since(0)),
+                Found::Nothing
+            ));
         }
     }
 
@@ -440,10 +508,10 @@ mod tests {
     #[test]
     fn r9520_1_an_answer_that_is_not_kept_ends_the_row_of_failures_too() {
         let (cache, start, asked) = (Cache::new(Settings::default()), now(), key("a.example", A));
-        cache.put_failure(&asked, Origin::Resolver, None, start, 0);
+        cache.put_failure(&asked, Origin::Resolver, None, start, since(0));
         cache.put(&asked, answer("a.example", 0), after(start, 1500));
-        cache.put_failure(&asked, Origin::Resolver, None, after(start, 3000), 0);
-        let held = matches!(cache.get(&asked, after(start, 4500), 0), Found::Failure(_));
+        cache.put_failure(&asked, Origin::Resolver, None, after(start, 3000), since(0));
+        let held = matches!(cache.get(&asked, after(start, 4500), since(0)), Found::Failure(_));
         assert!(!held, "one failure after an answer is kept 1 s");
     }
 }

@@ -56,8 +56,8 @@ pub fn open_regular(path: &Path) -> io::Result<File> {
     File::open(path)
 }
 
-/// The files that a path stands for: those of a folder by name, hidden ones and what is no file left out; else itself, be it there or
-/// not.
+/// The files that a path stands for: those of a folder by name, without hidden ones and folders; else itself, be it there or not. What
+/// cannot be looked at is among them, so that whoever opens it finds out.
 pub fn files_of(path: &Path) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(path) else {
         return vec![path.to_owned()];
@@ -66,8 +66,12 @@ pub fn files_of(path: &Path) -> Vec<PathBuf> {
         path.file_name()
             .is_none_or(|name| name.as_encoded_bytes().starts_with(b"."))
     };
-    let paths = entries.flatten().map(|entry| entry.path());
-    let mut files: Vec<_> = paths.filter(|path| !is_hidden(path) && path.is_file()).collect();
+    let is_folder = |path: &Path| fs::metadata(path).is_ok_and(|data| data.is_dir());
+    // A folder that cannot be read to its end stands for itself, which is no file.
+    let paths = entries.map(|entry| entry.map_or_else(|_| path.to_owned(), |entry| entry.path()));
+    let mut files: Vec<_> = paths
+        .filter(|file| file == path || !is_hidden(file) && !is_folder(file))
+        .collect();
     files.sort();
     files
 }

@@ -36,6 +36,8 @@ pub enum Verdict {
     Synthesize(Synthesis),
     /// The same with the user's records.
     Own(Own),
+    /// The user's aliases lead to a name that others know: look in the cache, then ask for that one, by a route if there is a number.
+    Behind(Arc<Records>, Option<usize>),
 }
 
 /// An answer from the user's records.
@@ -45,15 +47,6 @@ pub struct Own {
     pub records: Arc<Records>,
     /// What is said of the name that their aliases lead to, if it is not among them.
     pub then: Option<Synthesis>,
-}
-
-/// A name of the user's that leads to one that others know.
-#[derive(Debug)]
-pub struct Outward {
-    /// They have its aliases.
-    pub records: Arc<Records>,
-    /// The question to ask instead.
-    pub key: QuestionKey,
 }
 
 /// An answer of our own making.
@@ -69,6 +62,8 @@ pub enum Synthesis {
     Record(RecordType, &'static [u8]),
     /// The SOA of QNAME.
     Soa,
+    /// QNAME as its own name server.
+    Ns,
     /// What the user wants to hear of a name that a list blocks, asked for with this type.
     Blocked(BlockAnswer, RecordType),
 }
@@ -134,22 +129,19 @@ impl Policy {
         self.rebind.allows(key.qname(), answer) && !self.leads_to_what_is_blocked(key.qname(), answer)
     }
 
-    /// Of the rules by which [`Policy::allows`] and [`Policy::outward`] decide. To be read before they are asked.
+    /// Of the rules by which [`Policy::verdict`] and [`Policy::allows`] decide. To be read before they are asked.
     pub fn generation(&self) -> u64 {
         let swaps = self.blocking.generation().wrapping_add(self.records.generation());
         u64::from(self.epoch) << 32 | swaps & u64::from(u32::MAX)
     }
 
-    /// Where the user's aliases lead, if that is to a name which they do not know.
-    pub fn outward(&self, key: &QuestionKey) -> Option<Outward> {
-        let records = self.records.current()?;
-        match records.find(key.qname(), key.qtype())?.end {
-            End::Outside(target) => Some(Outward {
-                records: Arc::clone(&records),
-                key: key.with_qname(target)?,
-            }),
-            End::Data(_) | End::NoData => None,
-        }
+    /// Whether the user's aliases lead from this name to one that others know.
+    pub fn is_alias(&self, key: &QuestionKey) -> bool {
+        let Some(records) = self.records.current() else {
+            return false;
+        };
+        let found = records.find(key.qname(), key.qtype());
+        found.is_some_and(|found| found.target().is_some())
     }
 
     fn leads_to_what_is_blocked(&self, qname: &[u8], answer: &Answer) -> bool {
@@ -191,7 +183,8 @@ impl Policy {
             // To be asked in its own right, and by its own way.
             End::Outside(target) => match self.of_others_name(target, qtype) {
                 Verdict::Synthesize(said) => Some(said),
-                verdict => return Some(verdict),
+                Verdict::Route(number) => return Some(Verdict::Behind(Arc::clone(&records), Some(number))),
+                _ => return Some(Verdict::Behind(Arc::clone(&records), None)),
             },
         };
         let records = Arc::clone(&records);

@@ -303,6 +303,14 @@ pub enum End<'a> {
 }
 
 impl<'a> Found<'a> {
+    /// Where the aliases lead, if that is not in the table.
+    pub fn target(&self) -> Option<&'a [u8]> {
+        match self.end {
+            End::Outside(target) => Some(target),
+            End::Data(_) | End::NoData => None,
+        }
+    }
+
     /// Those that lead to the end, in order.
     pub fn aliases(&self) -> &[Alias<'a>] {
         &self.aliases[..self.alias_count]

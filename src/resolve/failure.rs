@@ -16,6 +16,8 @@ pub enum Failure {
     Deadline,
     /// Too many questions are under way; this one was the oldest.
     Shed,
+    /// What an upstream says cannot stand behind the user's aliases: it leads back to them, or all of it is too long.
+    Alias,
     /// A bug of ours: the task that asked has panicked.
     Internal,
 }
@@ -33,7 +35,7 @@ impl Failure {
             Self::Upstream(AskError::Garbage) => [Some(Ede::INVALID_DATA), None],
             Self::Upstream(AskError::Failed { ede, .. }) => [ede.or(Some(Ede::OTHER)), None],
             Self::Cached(ede) => [Some(Ede::CACHED_ERROR), ede],
-            Self::Upstream(AskError::Full) | Self::Shed | Self::Internal => [Some(Ede::OTHER), None],
+            Self::Upstream(AskError::Full) | Self::Shed | Self::Alias | Self::Internal => [Some(Ede::OTHER), None],
         };
         (Rcode::SERVFAIL, reasons)
     }
@@ -43,7 +45,7 @@ impl Failure {
         match self {
             Self::Upstream(error) => error.is_final(),
             Self::Cached(ede) => ede.is_some_and(Ede::is_validation_failure),
-            Self::Deadline | Self::Shed | Self::Internal => false,
+            Self::Deadline | Self::Shed | Self::Alias | Self::Internal => false,
         }
     }
 
@@ -51,7 +53,8 @@ impl Failure {
     pub(super) fn origin(self) -> Option<Origin> {
         match self {
             Self::Upstream(AskError::Network | AskError::Silent) => Some(Origin::Road),
-            Self::Upstream(AskError::Garbage | AskError::Failed { .. }) => Some(Origin::Resolver),
+            // Asking again brings the same.
+            Self::Upstream(AskError::Garbage | AskError::Failed { .. }) | Self::Alias => Some(Origin::Resolver),
             Self::Upstream(AskError::Full) | Self::Cached(_) | Self::Deadline | Self::Shed | Self::Internal => None,
         }
     }

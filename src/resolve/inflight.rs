@@ -12,28 +12,32 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use crate::stats::Counter;
-use crate::wire::question::QuestionKey;
 
 /// Distinct questions under way at most: less than the 1,200 that a transport takes, so that the oldest gives way and not the
 /// newest is refused. At 4.4 s each, the longest they can take, these are 230 new names a second while all upstreams are
 /// silent; each costs about 2 KiB.
 pub(super) const MAX_FLIGHTS: usize = 1024;
 
+/// What is asked: who asks the same waits for the same.
+pub(super) trait Key: Clone + Eq + std::hash::Hash {}
+
+impl<K: Clone + Eq + std::hash::Hash> Key for K {}
+
 /// How a question ends for everybody who asked it.
 pub(super) type Landing<T> = watch::Receiver<Option<T>>;
 
 /// The table; clones share it.
 #[derive(Debug)]
-pub(super) struct Inflight<T> {
-    table: Arc<Mutex<Table<T>>>,
+pub(super) struct Inflight<K, T> {
+    table: Arc<Mutex<Table<K, T>>>,
     max: usize,
 }
 
 #[derive(Debug)]
-struct Table<T> {
-    flights: HashMap<QuestionKey, Flight<T>>,
+struct Table<K, T> {
+    flights: HashMap<K, Flight<T>>,
     /// Keys by age.
-    order: BTreeMap<u64, QuestionKey>,
+    order: BTreeMap<u64, K>,
     next_number: u64,
     shed: Counter,
     panics: Counter,
@@ -48,18 +52,14 @@ struct Flight<T> {
 }
 
 /// What joining a key makes of the one who joins.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "it lives for a few instructions; a box would cost an allocation a miss"
-)]
-pub(super) enum Joined<T> {
+pub(super) enum Joined<K: Key, T> {
     /// The first: must spawn the question's task with this ticket.
-    Leader(Ticket<T>, Landing<T>),
+    Leader(Ticket<K, T>, Landing<T>),
     /// The question is under way since this moment.
     Follower(Landing<T>, Instant),
 }
 
-impl<T: Clone> Inflight<T> {
+impl<K: Key, T: Clone> Inflight<K, T> {
     pub(super) fn new(max: usize) -> Self {
         let table = Table {
             flights: HashMap::new(),
@@ -75,7 +75,7 @@ impl<T: Clone> Inflight<T> {
     }
 
     /// Joins the question under way, or starts one; the oldest is settled with `shed` if the table is full.
-    pub(super) fn join(&self, key: &QuestionKey, now: Instant, shed: T) -> Joined<T> {
+    pub(super) fn join(&self, key: &K, now: Instant, shed: T) -> Joined<K, T> {
         let mut table = locked(&self.table);
         if let Some(flight) = table.flights.get(key) {
             return Joined::Follower(flight.landing.subscribe(), flight.begun);
@@ -88,13 +88,13 @@ impl<T: Clone> Inflight<T> {
     }
 
     /// Starts a question that nobody waits for, unless it is under way or the table is full: it pushes nobody out.
-    pub(super) fn start(&self, key: &QuestionKey, now: Instant) -> Option<Ticket<T>> {
+    pub(super) fn start(&self, key: &K, now: Instant) -> Option<Ticket<K, T>> {
         let mut table = locked(&self.table);
         let has_place = table.flights.len() < self.max && !table.flights.contains_key(key);
         has_place.then(|| self.open(&mut table, key, now).0)
     }
 
-    fn open(&self, table: &mut Table<T>, key: &QuestionKey, begun: Instant) -> (Ticket<T>, Landing<T>) {
+    fn open(&self, table: &mut Table<K, T>, key: &K, begun: Instant) -> (Ticket<K, T>, Landing<T>) {
         let number = table.next_number;
         table.next_number += 1;
         let (sender, landing) = watch::channel(None);
@@ -119,7 +119,7 @@ impl<T: Clone> Inflight<T> {
     }
 
     /// Names the task that runs the question, so that it can be ended when it is shed.
-    pub(super) fn runs_in(&self, key: &QuestionKey, number: u64, task: AbortHandle) {
+    pub(super) fn runs_in(&self, key: &K, number: u64, task: AbortHandle) {
         match locked(&self.table).flights.get_mut(key) {
             Some(flight) if flight.number == number => flight.task = Some(task),
             // Shed already, or landed: ending a task that has ended does nothing.
@@ -143,7 +143,7 @@ impl<T: Clone> Inflight<T> {
     }
 }
 
-impl<T> Table<T> {
+impl<K: Key, T> Table<K, T> {
     fn shed_oldest(&mut self, shed: T) {
         let Some((_, key)) = self.order.pop_first() else { return };
         let Some(flight) = self.flights.remove(&key) else {
@@ -156,7 +156,7 @@ impl<T> Table<T> {
         self.shed.increment();
     }
 
-    fn remove(&mut self, key: &QuestionKey, number: u64) {
+    fn remove(&mut self, key: &K, number: u64) {
         if self.flights.get(key).is_some_and(|flight| flight.number == number) {
             self.flights.remove(key);
             self.order.remove(&number);
@@ -167,14 +167,14 @@ impl<T> Table<T> {
 /// Held by the task that runs a question. However the task ends, the question leaves the table; without
 /// [`Ticket::land`] those who wait see their channel close.
 #[derive(Debug)]
-pub(super) struct Ticket<T> {
-    table: Arc<Mutex<Table<T>>>,
-    key: QuestionKey,
+pub(super) struct Ticket<K: Key, T> {
+    table: Arc<Mutex<Table<K, T>>>,
+    key: K,
     number: u64,
     landing: Arc<watch::Sender<Option<T>>>,
 }
 
-impl<T> Ticket<T> {
+impl<K: Key, T> Ticket<K, T> {
     /// Which question of this key it is.
     pub(super) fn number(&self) -> u64 {
         self.number
@@ -187,7 +187,7 @@ impl<T> Ticket<T> {
     }
 }
 
-impl<T> Drop for Ticket<T> {
+impl<K: Key, T> Drop for Ticket<K, T> {
     fn drop(&mut self) {
         let mut table = locked(&self.table);
         table.remove(&self.key, self.number);
@@ -198,23 +198,24 @@ impl<T> Drop for Ticket<T> {
 }
 
 /// Held for a few instructions, never across an await; the table is whole between them even if a holder panicked.
-fn locked<T>(table: &Mutex<Table<T>>) -> MutexGuard<'_, Table<T>> {
+fn locked<K, T>(table: &Mutex<Table<K, T>>) -> MutexGuard<'_, Table<K, T>> {
     table.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::question::QuestionKey;
     use crate::wire::testkit::{A, key};
 
-    fn leader(inflight: &Inflight<u8>, name: &str) -> (Ticket<u8>, Landing<u8>) {
+    fn leader(inflight: &Inflight<QuestionKey, u8>, name: &str) -> (Ticket<QuestionKey, u8>, Landing<u8>) {
         match inflight.join(&key(name, A), Instant::now(), 0) {
             Joined::Leader(ticket, landing) => (ticket, landing),
             Joined::Follower(..) => panic!("follows"),
         }
     }
 
-    fn follower(inflight: &Inflight<u8>, name: &str) -> Landing<u8> {
+    fn follower(inflight: &Inflight<QuestionKey, u8>, name: &str) -> Landing<u8> {
         match inflight.join(&key(name, A), Instant::now(), 0) {
             Joined::Follower(landing, _) => landing,
             Joined::Leader(..) => panic!("leads"),
@@ -273,7 +274,7 @@ mod tests {
 
     #[test]
     fn t_queue_what_nobody_waits_for_pushes_nobody_out() {
-        let inflight: Inflight<u8> = Inflight::new(2);
+        let inflight: Inflight<QuestionKey, u8> = Inflight::new(2);
         let start = |name| inflight.start(&key(name, A), Instant::now());
         let first = start("a.example");
         assert!(first.is_some() && start("A.example").is_none(), "under way already");

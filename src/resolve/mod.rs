@@ -9,9 +9,9 @@ mod road;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::cache::{Cache, CachedFailure, Entry, Found};
+use crate::cache::{Cache, CachedFailure, Entry, Found, Since};
 use crate::policy::blocking::BlockAnswer;
-use crate::policy::records::{DEFAULT_TTL, End};
+use crate::policy::records::{DEFAULT_TTL, End, Records};
 use crate::policy::{Own, Policy, Synthesis, Verdict};
 use crate::upstream::Upstream;
 use crate::upstream::pool::Pool;
@@ -74,10 +74,48 @@ pub enum Outcome {
 /// A query that must wait for an upstream, or an answer that should be renewed by one.
 #[derive(Debug)]
 pub struct Pending {
-    key: QuestionKey,
+    asked: Asked,
     held: Held,
+}
+
+/// A question and by which rules it is asked, decided once.
+#[derive(Clone, Debug)]
+struct Asked {
+    key: QuestionKey,
     /// The number of its route; `None` for the public.
     route: Option<usize>,
+    /// Of the rules.
+    generation: u64,
+    /// The records whose aliases lead to the name that is asked for instead.
+    aliases: Option<Arc<Records>>,
+}
+
+impl Asked {
+    fn look<'a>(&self, policy: &'a Policy) -> Look<'a> {
+        Look {
+            policy,
+            is_public: self.route.is_none(),
+            generation: self.generation,
+        }
+    }
+
+    /// Which failures from before count.
+    fn since(&self, pool: &Pool) -> Since {
+        Since {
+            roads: pool.recoveries(),
+            rules: self.rules(),
+        }
+    }
+
+    /// By which rules another name is asked for; 0 for the name itself, which is the same question whatever the rules.
+    fn rules(&self) -> u64 {
+        self.aliases.as_ref().map_or(0, |_| self.generation)
+    }
+
+    /// What others wait for too.
+    fn flight(&self) -> (QuestionKey, u64) {
+        (self.key.clone(), self.rules())
+    }
 }
 
 /// What the cache holds of a pending question.
@@ -119,23 +157,29 @@ impl Resolver {
     pub fn answer_now(&self, query: &Query<'_>, now: Instant, out: &mut [u8]) -> Now {
         let asks = query.recursion_desired();
         let key = query.key();
-        let route = match self.parts.policy.verdict(&key) {
+        // Before the verdict: what changes meanwhile has the answer looked at again.
+        let generation = self.parts.policy.generation();
+        let (route, aliases) = match self.parts.policy.verdict(&key) {
             Verdict::Synthesize(synthesis) => {
                 return Now::Ready(write(synthesis, query, &[], out), Outcome::Synthesized);
             }
             Verdict::Own(own) => return Now::Ready(write_own(&own, &key, query, out), Outcome::Synthesized),
-            Verdict::Ask => None,
-            Verdict::Route(number) => Some(number),
+            Verdict::Ask => (None, None),
+            Verdict::Route(number) => (Some(number), None),
+            Verdict::Behind(records, route) => (route, Some(records)),
+        };
+        let asked = Asked {
+            key,
+            route,
+            generation,
+            aliases,
         };
         let Road { cache, pool, .. } = self.parts.road(route);
-        let look = Look {
-            policy: &self.parts.policy,
-            is_public: route.is_none(),
-        };
-        let found = cache.get(&key, now, pool.recoveries());
+        let look = asked.look(&self.parts.policy);
+        let found = cache.get(&asked.key, now, asked.since(pool));
         let found = match found {
             // Rules that came after it do not let it pass: it is asked for anew.
-            Found::Fresh(entry) | Found::Stale(entry, _) if !look.allows(&key, &entry) => Found::Nothing,
+            Found::Fresh(entry) | Found::Stale(entry, _) if !look.allows(&asked.key, &entry) => Found::Nothing,
             found => found,
         };
         match found {
@@ -143,7 +187,7 @@ impl Resolver {
                 let len = entry.write(query, now, out);
                 if asks && cache.wants_renewal(&entry, now) {
                     let held = Held::Ending;
-                    Now::ReadyThenRefresh(len, Outcome::Hit, Pending { key, held, route })
+                    Now::ReadyThenRefresh(len, Outcome::Hit, Pending { asked, held })
                 } else {
                     Now::Ready(len, Outcome::Hit)
                 }
@@ -155,15 +199,14 @@ impl Resolver {
                 Outcome::Miss,
             ),
             Found::Nothing => Now::Wait(Pending {
-                key,
+                asked,
                 held: Held::Nothing,
-                route,
             }),
             Found::Stale(entry, Some(_)) => Now::Ready(write_old(cache, &entry, query, out), Outcome::Hit),
             Found::Stale(entry, None) if pool.has_hope(tokio::time::Instant::from_std(now)) => {
                 let due = tokio::time::Instant::from_std(now + STALE_AFTER);
                 let held = Held::Stale(entry, due);
-                Now::Wait(Pending { key, held, route })
+                Now::Wait(Pending { asked, held })
             }
             // Nobody but real questions finds out that an upstream is back.
             Found::Stale(entry, None) => {
@@ -171,7 +214,7 @@ impl Resolver {
                 Now::ReadyThenRefresh(
                     write_old(cache, &entry, query, out),
                     Outcome::Hit,
-                    Pending { key, held, route },
+                    Pending { asked, held },
                 )
             }
         }
@@ -188,26 +231,27 @@ impl Resolver {
     ) -> impl Future<Output = Settled> + Send + use<> {
         let now = tokio::time::Instant::now();
         let shed = Settled::Failure(Failure::Shed);
-        let route = pending.route;
-        let joined = self.parts.road(route).inflight.join(&pending.key, now, shed);
+        let road = self.parts.road(pending.asked.route);
+        let joined = road.inflight.join(&pending.asked.flight(), now, shed);
         let (landing, begun) = match joined {
             Joined::Follower(landing, begun) => (landing, begun),
             Joined::Leader(ticket, landing) => {
-                self.launch(pending.key, route, ticket, deadline, Purpose::Answer);
+                self.launch(pending.asked, ticket, deadline, Purpose::Answer);
                 (landing, now)
             }
         };
+        let cache = Arc::clone(&road.cache);
         let stale = match pending.held {
             // Who joins late waits no longer than the first.
-            Held::Stale(entry, due) => Some((entry, due.min(begun + STALE_AFTER), Arc::clone(&self.parts))),
+            Held::Stale(entry, due) => Some((entry, due.min(begun + STALE_AFTER), cache)),
             Held::Nothing | Held::Ending => None,
         };
         async move {
             let until = stale.as_ref().map_or(deadline, |(_, due, _)| deadline.min(*due));
             let landed = tokio::time::timeout_at(until, landed(landing)).await;
             match (landed.unwrap_or(Settled::Failure(Failure::Deadline)), stale) {
-                (Settled::Failure(failure), Some((entry, _, parts))) if !failure.is_final() => {
-                    parts.road(route).cache.stats().stale_hits.increment();
+                (Settled::Failure(failure), Some((entry, _, cache))) if !failure.is_final() => {
+                    cache.stats().stale_hits.increment();
                     Settled::Stale(entry)
                 }
                 (settled, _) => settled,
@@ -231,7 +275,7 @@ impl Resolver {
     /// SERVFAIL. Nobody is asked.
     pub fn answer_shed(&self, pending: &Pending, query: &Query<'_>, out: &mut [u8]) -> usize {
         match &pending.held {
-            Held::Stale(entry, _) => write_old(&self.parts.road(pending.route).cache, entry, query, out),
+            Held::Stale(entry, _) => write_old(&self.parts.road(pending.asked.route).cache, entry, query, out),
             Held::Nothing | Held::Ending => synth::write_error(query, Rcode::SERVFAIL, Some(Ede::OTHER), out),
         }
     }
@@ -239,8 +283,11 @@ impl Resolver {
     /// Asks the upstream at once, for the cache and nobody else; the question ends by `deadline`. Does nothing if the same
     /// question is under way, or if so many are that somebody would have to give way. Needs a tokio runtime around it.
     pub fn refresh(&self, pending: Pending, deadline: tokio::time::Instant) {
-        let road = self.parts.road(pending.route);
-        let Some(ticket) = road.inflight.start(&pending.key, tokio::time::Instant::now()) else {
+        let road = self.parts.road(pending.asked.route);
+        let Some(ticket) = road
+            .inflight
+            .start(&pending.asked.flight(), tokio::time::Instant::now())
+        else {
             return;
         };
         let purpose = match pending.held {
@@ -250,7 +297,7 @@ impl Resolver {
             }
             Held::Nothing | Held::Stale(..) => Purpose::Answer,
         };
-        self.launch(pending.key, pending.route, ticket, deadline, purpose);
+        self.launch(pending.asked, ticket, deadline, purpose);
     }
 
     /// The road to the public.
@@ -291,28 +338,25 @@ impl Resolver {
     /// Runs a question in a task of its own, so that it goes on whoever leaves. Who waits for it waits until `deadline`.
     fn launch(
         &self,
-        key: QuestionKey,
-        route: Option<usize>,
-        ticket: Ticket<Settled>,
+        asked: Asked,
+        ticket: Ticket<(QuestionKey, u64), Settled>,
         deadline: tokio::time::Instant,
         purpose: Purpose,
     ) {
         let question_ends = deadline.checked_sub(LANDING_TIME).unwrap_or(deadline);
         let parts = Arc::clone(&self.parts);
-        let (name, number) = (key.clone(), ticket.number());
+        let (flight, number, route) = (asked.flight(), ticket.number(), asked.route);
         let task = tokio::spawn(async move {
-            let road = parts.road(route);
-            let look = Look {
-                policy: &parts.policy,
-                is_public: route.is_none(),
-            };
-            let settled = road.ask(look, &key, question_ends, purpose).await;
+            let settled = parts
+                .road(asked.route)
+                .ask(&parts.policy, &asked, question_ends, purpose)
+                .await;
             ticket.land(settled);
         });
         self.parts
             .road(route)
             .inflight
-            .runs_in(&name, number, task.abort_handle());
+            .runs_in(&flight, number, task.abort_handle());
     }
 }
 
@@ -358,6 +402,7 @@ fn write(synthesis: Synthesis, query: &Query<'_>, aliases: &[Alias<'_>], out: &m
         Synthesis::Negative(rcode, zone_at) => about.write_negative(rcode, zone_at, out),
         Synthesis::Record(rtype, rdata) => about.write_record(rtype, rdata, out),
         Synthesis::Soa => about.write_soa(out),
+        Synthesis::Ns => about.write_ns(out),
         Synthesis::Blocked(answer, qtype) => about.write_blocked(qtype, answer == BlockAnswer::Null, out),
     }
 }

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::inflight::{Inflight, MAX_FLIGHTS};
-use super::{Failure, Purpose, Settled};
+use super::{Asked, Failure, Purpose, Settled};
 use crate::cache::{Cache, Entry, Found};
-use crate::policy::{Outward, Policy};
+use crate::policy::Policy;
 use crate::upstream::pool::Pool;
 use crate::upstream::undated::Undated;
 use crate::upstream::{Answered, AskError, Upstream};
@@ -23,7 +23,8 @@ pub struct Road {
     pub(super) cache: Arc<Cache>,
     pub(super) pool: Pool,
     undated: Option<Undated>,
-    pub(super) inflight: Inflight<Settled>,
+    /// By question, and by which rules it is another's.
+    pub(super) inflight: Inflight<(QuestionKey, u64), Settled>,
 }
 
 /// How answers are looked at before they are given.
@@ -32,23 +33,34 @@ pub(super) struct Look<'a> {
     pub(super) policy: &'a Policy,
     /// What comes from the public is inspected. A route's resolver is trusted with its own names.
     pub(super) is_public: bool,
+    /// Of the rules by which the question was decided on.
+    pub(super) generation: u64,
 }
 
 impl Look<'_> {
     /// Whether an answer from the cache may be given: rules that are newer than its last look are applied once.
     pub(super) fn allows(self, key: &QuestionKey, entry: &Entry) -> bool {
-        let generation = self.policy.generation();
-        if entry.is_of(generation) {
+        if entry.is_of(self.generation) {
             return true;
         }
         let answer = entry.answer();
         // The user's aliases may be others now, or none.
-        let is_as_before = !answer.facts().is_behind_aliases && self.policy.outward(key).is_none();
+        let is_as_before = !answer.facts().is_behind_aliases && !self.policy.is_alias(key);
         let is_allowed = is_as_before && self.allows_new(key, answer);
         if is_allowed {
-            entry.passed(generation);
+            entry.passed(self.generation);
         }
         is_allowed
+    }
+
+    /// The answer, or what is given in its place.
+    fn inspected(self, key: &QuestionKey, Answered { answer, stored }: Answered) -> Answered {
+        let answer = if self.allows_new(key, &answer) {
+            answer
+        } else {
+            answer.withheld(WITHHELD_TTL)
+        };
+        Answered { answer, stored }
     }
 
     fn allows_new(self, key: &QuestionKey, answer: &Answer) -> bool {
@@ -89,11 +101,11 @@ impl Road {
     }
 
     /// Asks, unless the answer has come meanwhile.
-    pub(super) async fn ask(&self, look: Look<'_>, key: &QuestionKey, deadline: Instant, purpose: Purpose) -> Settled {
+    pub(super) async fn ask(&self, policy: &Policy, asked: &Asked, deadline: Instant, purpose: Purpose) -> Settled {
         let now = Instant::now().into_std();
-        let roads = self.pool.recoveries();
+        let (key, look, since) = (&asked.key, asked.look(policy), asked.since(&self.pool));
         // Between the asker's own look into the cache and its turn here, the same question may have been answered.
-        match self.cache.get(key, now, roads) {
+        match self.cache.get(key, now, since) {
             Found::Fresh(entry) if purpose == Purpose::Renewal && entry.is_ending(now) => {}
             Found::Fresh(entry) if look.allows(key, &entry) => return Settled::Answer(entry),
             Found::Fresh(_) => {}
@@ -102,19 +114,17 @@ impl Road {
             }
             Found::Nothing | Found::Stale(_, None) => {}
         }
-        // Before the answer is looked at: what changes meanwhile has it looked at again.
-        let generation = look.policy.generation();
-        match self.ask_outward(look, key, deadline).await {
+        match self.ask_for_target(look, asked, deadline).await {
             Ok(Answered { answer, stored }) => {
                 let entry = self.cache.put(key, answer, stored.into_std());
-                entry.passed(generation);
+                entry.passed(asked.generation);
                 Settled::Answer(entry)
             }
-            Err(error) => {
-                let failure = Failure::Upstream(error);
+            Err(failure) => {
                 if let Some(origin) = failure.origin() {
                     let now = Instant::now().into_std();
-                    self.cache.put_failure(key, origin, failure.response().1[0], now, roads);
+                    let ede = failure.response().1[0];
+                    self.cache.put_failure(key, origin, ede, now, since);
                 }
                 Settled::Failure(failure)
             }
@@ -122,18 +132,21 @@ impl Road {
     }
 
     /// Asks for the name, or for the one that the user's aliases lead to, and looks at what comes.
-    async fn ask_outward(&self, look: Look<'_>, key: &QuestionKey, deadline: Instant) -> Result<Answered, AskError> {
-        let outward = look.policy.outward(key);
-        let asked_for = outward.as_ref().map_or(key, |outward| &outward.key);
-        let Answered { mut answer, stored } = self.ask_upstream(asked_for, deadline).await?;
-        if !look.allows_new(asked_for, &answer) {
-            answer = answer.withheld(WITHHELD_TTL);
-        }
-        if let Some(Outward { records, .. }) = &outward
-            && let Some(found) = records.find(key.qname(), key.qtype())
-        {
-            answer = answer.behind(key, found.aliases()).map_err(|_| AskError::Garbage)?;
-        }
+    async fn ask_for_target(&self, look: Look<'_>, asked: &Asked, deadline: Instant) -> Result<Answered, Failure> {
+        let key = &asked.key;
+        let found = asked
+            .aliases
+            .as_ref()
+            .and_then(|records| records.find(key.qname(), key.qtype()));
+        let Some(found) = found else {
+            let answered = self.ask_upstream(key, deadline).await.map_err(Failure::Upstream)?;
+            return Ok(look.inspected(key, answered));
+        };
+        let target = found.target().and_then(|target| key.with_qname(target));
+        let target = target.ok_or(Failure::Alias)?;
+        let answered = self.ask_upstream(&target, deadline).await.map_err(Failure::Upstream)?;
+        let Answered { answer, stored } = look.inspected(&target, answered);
+        let answer = answer.behind(key, found.aliases()).map_err(|_| Failure::Alias)?;
         Ok(Answered { answer, stored })
     }
 

@@ -50,13 +50,12 @@ pub(super) struct Message<'a> {
     pub(super) received: Instant,
 }
 
-/// Why a client's query goes no further.
+/// What a client may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Bar {
-    /// It may not ask.
-    NotAllowed,
+struct Standing {
+    may_ask: bool,
     /// Its network asks too many over UDP.
-    OverRate,
+    is_over_rate: bool,
 }
 
 /// What became of a message.
@@ -119,15 +118,30 @@ impl Intake {
     }
 
     fn try_answer(&self, resolver: &Resolver, message: Message<'_>, out: &mut [u8], tally: &mut Tally) -> Step {
+        let standing = self.standing(&message);
         let mut query = match Query::parse(message.octets) {
             Ok(query) => query,
+            Err(_) if standing.is_over_rate => return silence(tally),
             Err(reject) => {
                 let len = reject.write(message.octets, out);
                 return done(len, reject.rcode().unwrap_or(Rcode::NOERROR), Outcome::Rejected, tally);
             }
         };
-        if let Some(bar) = self.bar(&message) {
-            return turn_away(&query, bar, out, tally);
+        match standing {
+            Standing {
+                may_ask: true,
+                is_over_rate: false,
+            } => {}
+            Standing { may_ask: true, .. } => {
+                tally.count_limited();
+                let len = synth::write_truncated(&query, out);
+                return done(len, Rcode::NOERROR, Outcome::Rejected, tally);
+            }
+            Standing { is_over_rate: true, .. } => return silence(tally),
+            Standing { .. } => {
+                let len = synth::write_error(&query, Rcode::REFUSED, Some(Ede::PROHIBITED), out);
+                return done(len, Rcode::REFUSED, Outcome::Rejected, tally);
+            }
         }
         let limit = message.via.prepare(&mut query, out.len());
         match resolver.answer_now(&query, message.received.into_std(), &mut out[..limit]) {
@@ -163,17 +177,22 @@ impl Intake {
         }
     }
 
-    /// What keeps the client from being served. This host's own clients pass before anything is looked at: most hits are theirs.
-    /// Over TCP there is no rate: the address is proven, connections and their queries are limited, and whoever was sent there from
-    /// UDP must find an answer.
-    fn bar(&self, message: &Message<'_>) -> Option<Bar> {
-        let network = ClientNetwork::of(message.client)?;
+    /// What the client may do. This host's own clients pass before anything is looked at: most hits are theirs. Every datagram of the
+    /// others counts, whatever becomes of it, because each would be answered. Over TCP there is no rate: the address is proven,
+    /// connections and their queries are limited, and whoever was sent there from UDP must find an answer.
+    fn standing(&self, message: &Message<'_>) -> Standing {
+        let Some(network) = ClientNetwork::of(message.client) else {
+            return Standing {
+                may_ask: true,
+                is_over_rate: false,
+            };
+        };
         let gate = self.gate();
-        if !gate.access.allows(message.client) {
-            return Some(Bar::NotAllowed);
+        let rate_limit = gate.rate_limit.as_ref().filter(|_| message.via == Via::Udp);
+        Standing {
+            may_ask: gate.access.allows(message.client),
+            is_over_rate: rate_limit.is_some_and(|rate_limit| !rate_limit.allows(network, message.received)),
         }
-        let rate_limit = gate.rate_limit.as_ref().filter(|_| message.via == Via::Udp)?;
-        (!rate_limit.allows(network, message.received)).then_some(Bar::OverRate)
     }
 
     /// Room for one more waiting query, or `None` when all is taken.
@@ -185,19 +204,10 @@ impl Intake {
     }
 }
 
-/// Tells a client that it may not ask, or to come over TCP.
-fn turn_away(query: &Query<'_>, bar: Bar, out: &mut [u8], tally: &mut Tally) -> Step {
-    let (len, rcode) = match bar {
-        Bar::NotAllowed => {
-            let len = synth::write_error(query, Rcode::REFUSED, Some(Ede::PROHIBITED), out);
-            (len, Rcode::REFUSED)
-        }
-        Bar::OverRate => {
-            tally.count_limited();
-            (synth::write_truncated(query, out), Rcode::NOERROR)
-        }
-    };
-    done(len, rcode, Outcome::Rejected, tally)
+/// Who floods with what could not be answered well anyway gets nothing to send to a victim.
+fn silence(tally: &mut Tally) -> Step {
+    tally.count_limited();
+    done(0, Rcode::NOERROR, Outcome::Rejected, tally)
 }
 
 fn done(len: usize, rcode: Rcode, outcome: Outcome, tally: &mut Tally) -> Step {

@@ -296,7 +296,7 @@ impl Answer {
     /// has validated them, so AD is off.
     ///
     /// # Errors
-    /// [`ParseError::TooLong`] if not all of it fits a message.
+    /// [`ParseError::TooLong`] if not all of it fits a message, [`ParseError::ChainLoop`] if it leads back to one of them (R1034-1).
     pub fn behind(&self, key: &QuestionKey, aliases: &[Alias<'_>]) -> Result<Self, ParseError> {
         let [answers, authority] = self.counts();
         let counts = [answers.saturating_add(count(aliases.len())?), authority];
@@ -311,6 +311,10 @@ impl Answer {
         for Alias { ttl, target } in aliases {
             composer.put_alias(owner, *ttl, target)?;
             owner = target;
+        }
+        let is_before = |name: &Vec<u8>| *name == key.qname() || aliases.iter().any(|alias| alias.target == name);
+        if self.aliases().iter().any(is_before) {
+            return Err(ParseError::ChainLoop);
         }
         let mut at = HEADER_LEN + usize::from(self.question_len);
         for _ in &self.ttl_offsets {

@@ -169,6 +169,11 @@ impl<'a> About<'a> {
         self.positive(rtype, rdata, OURS, out)
     }
 
+    /// Itself as its name server.
+    pub fn write_ns(self, out: &mut [u8]) -> usize {
+        self.positive(RecordType::NS, &pointer(self.name_at()), OURS, out)
+    }
+
     /// Its SOA as the answer.
     pub fn write_soa(self, out: &mut [u8]) -> usize {
         self.write(Rcode::NOERROR, OURS, out, |draft| {
@@ -194,8 +199,9 @@ impl<'a> About<'a> {
         };
         let mut owner_at = HEADER_LEN;
         for Alias { ttl, target } in self.aliases {
+            let begin = draft.at;
             draft.put(Section::Answer, owner_at, RecordType::CNAME, *ttl, &[target]);
-            owner_at = draft.at - target.len();
+            owner_at = begin + RECORD_LEN;
         }
         records(&mut draft);
         draft.finish()

@@ -1,4 +1,5 @@
 use super::*;
+use crate::wire::ParseError;
 use crate::wire::testkit::{A, CNAME, SOA, check, key, lines, name, opt, query, record, response, soa, written};
 use hickory_proto::op::Message;
 
@@ -90,6 +91,48 @@ fn r2181_1_records_that_do_not_fit_are_cut_whole_and_tc_says_so() {
     }
 }
 
+#[test]
+fn aliases_of_any_length_are_written_or_cut_in_any_room() {
+    let long = |len: usize| -> Vec<u8> {
+        let mut octets = Vec::new();
+        while octets.len() + 1 < len {
+            let label = (len - octets.len() - 2).min(63);
+            octets.push(u8::try_from(label).unwrap());
+            octets.extend(std::iter::repeat_n(b'a', label));
+        }
+        octets.push(0);
+        octets
+    };
+    for (qname_len, target_len, room) in [
+        (40, 40, 512),
+        (255, 255, 512),
+        (230, 255, 512),
+        (213, 255, 512),
+        (255, 3, 512),
+    ] {
+        let qname = long(qname_len);
+        let octets = [&[0, 7, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0][..], &qname, &[0, 1, 0, 1]].concat();
+        let target = long(target_len);
+        for count in 0..=8 {
+            let aliases = vec![
+                Alias {
+                    ttl: 1,
+                    target: &target
+                };
+                count
+            ];
+            for room in [room, 600, 1232, 4096] {
+                let query = Query::parse(&octets).unwrap();
+                let mut out = vec![0; room];
+                let len = About::new(&query, &aliases).write_record(RecordType::A, &[192, 0, 2, 1], &mut out);
+                let message = Message::from_vec(&out[..len]).unwrap();
+                let is_whole = message.answers.len() == count + 1;
+                assert_eq!(message.truncation, !is_whole, "{qname_len} {target_len} {count} {room}");
+            }
+        }
+    }
+}
+
 /// An upstream's answer to `www.real.example` behind two aliases of the user's.
 fn behind(upstream: &[u8]) -> crate::wire::answer::Answer {
     let answer = check(upstream, "www.real.example", A).unwrap();
@@ -110,6 +153,8 @@ fn an_upstreams_answer_may_stand_behind_aliases() {
         ],
         &[],
     );
+    let mut positive = positive;
+    positive[3] |= crate::wire::header::AD;
     let answer = behind(&positive);
     let facts = answer.facts();
     assert_eq!(
@@ -166,4 +211,27 @@ fn r2308_4_a_negative_answer_behind_aliases_keeps_its_soa() {
     assert_eq!(withheld.facts().min_ttl, Some(9));
     let message = written(&withheld, &query("my.example", A, None), 0, 1232);
     assert_eq!(lines(&message), ["my.example. 60 IN CNAME www.real.example."]);
+}
+
+#[test]
+fn r1034_1_an_answer_that_leads_back_to_the_aliases_is_refused() {
+    let (mine, real) = (name("my.example"), name("www.real.example"));
+    let aliases = [Alias { ttl: 60, target: &real }];
+    for back in [&mine, &name("MY.example")] {
+        let octets = response(
+            "www.real.example",
+            A,
+            0,
+            &[
+                record("www.real.example", CNAME, 60, back),
+                record("my.example", A, 60, &[192, 0, 2, 1]),
+            ],
+            &[],
+        );
+        let answer = check(&octets, "www.real.example", A).unwrap();
+        assert_eq!(
+            answer.behind(&key("my.example", A), &aliases),
+            Err(ParseError::ChainLoop)
+        );
+    }
 }

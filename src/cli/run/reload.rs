@@ -74,7 +74,12 @@ impl Reloader {
     /// Files that are wrong in the same way are spoken of once.
     fn refuse(&mut self, app: &App, why: Why, problem: &str) {
         if why == Why::Asked || self.refused.as_deref() != Some(problem) {
-            tracing::error!("the new configuration is refused, the one before stays in force: {problem}");
+            // Without the lines of the file, which may have names of the user's in them.
+            let problem = problem.lines().next().unwrap_or_default();
+            tracing::error!(
+                problem,
+                "the new configuration is refused, the one before stays in force; see `tacenda check`"
+            );
             app.reload_failed(problem);
         }
         self.refused = Some(problem.to_owned());

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::advance;
+use tokio::time::{Instant, advance};
 
 use super::{edes, exchange, with_opt};
 use crate::cache::{self, Cache};
@@ -16,12 +16,13 @@ use crate::policy::records::{Builder, Records};
 use crate::policy::routes::Routes;
 use crate::policy::rules;
 use crate::policy::swap::Swap;
-use crate::resolve::{Outcome, Resolver, Road};
+use crate::resolve::{Now, Outcome, Resolver, Road};
 use crate::transport::Exchange;
 use crate::upstream::Upstream;
 use crate::upstream::fake::{Behaviour, Fake};
 use crate::upstream::pool::Pool;
 use crate::upstream::select::Strategy;
+use crate::wire::query::Query;
 use crate::wire::question::{Keepalive, read_question};
 use crate::wire::testkit::{A, lines, name, query};
 
@@ -57,10 +58,13 @@ fn house(text: &str) -> House {
     let mut rules = rules::Builder::new();
     rules.read(0, Action::Block, b"ads.example\n".as_slice()).unwrap();
     blocking.publish(rules.build());
-    let policy = Policy::new(LocalNames::new(&[], std::iter::empty()), Rebind::on(std::iter::empty()))
-        .with_records(own.clone())
-        .with_routes(Routes::new(std::iter::once((name("corp.example").into(), 0))))
-        .with_blocking(blocking);
+    let policy = Policy::new(
+        LocalNames::new(&[], std::iter::empty()),
+        Rebind::on(std::iter::once("trusted.example")),
+    )
+    .with_records(own.clone())
+    .with_routes(Routes::new(std::iter::once((name("corp.example").into(), 0))))
+    .with_blocking(blocking);
     House {
         resolver: Resolver::with_routes(policy, road(&public), vec![road(&route)]),
         records: own,
@@ -200,6 +204,86 @@ async fn t_reb_an_alias_does_not_open_the_way_to_private_addresses() {
         "from the cache too"
     );
     assert_eq!(asked(&house.public).len(), 1);
+}
+
+/// What was decided on a question holds for it, whatever the records say by the time it is asked.
+#[tokio::test(start_paused = true)]
+async fn a_name_that_stays_here_is_not_asked_when_its_record_goes_meanwhile() {
+    for (before, after, qname, target) in [
+        (
+            "printer.lan CNAME www.real.example\n",
+            "",
+            "printer.lan",
+            "www.real.example",
+        ),
+        (
+            "nas.corp.example CNAME www.real.example\n",
+            "",
+            "nas.corp.example",
+            "www.real.example",
+        ),
+        (
+            "my.example CNAME www.real.example\n",
+            "my.example CNAME wiki.corp.example\n",
+            "my.example",
+            "www.real.example",
+        ),
+    ] {
+        let house = house(before);
+        let octets = with_opt(qname);
+        let query = Query::parse(&octets).unwrap();
+        let mut out = [0; 512];
+        let now = Instant::now();
+        let Now::Wait(pending) = house.resolver.answer_now(&query, now.into_std(), &mut out) else {
+            panic!("nothing is cached");
+        };
+        house.records.publish(records(after));
+        house.resolver.answer_later(pending, now + Duration::from_secs(4)).await;
+        assert_eq!(asked(&house.public), [name(target)], "{qname}");
+        assert!(asked(&house.route).is_empty());
+        // And what it brought is nobody's answer any more.
+        let (lines, outcome) = told(&house, qname).await;
+        assert_ne!(outcome, Outcome::Hit, "{lines:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn new_records_do_not_wait_for_what_is_asked_under_old_ones() {
+    let house = house("my.example CNAME one.example\n");
+    house.public.behave(Behaviour::Slow(Duration::from_secs(3)));
+    let resolver = house.resolver.clone();
+    let early = tokio::spawn(async move {
+        let (message, _) = exchange(&resolver, &with_opt("my.example")).await;
+        lines(&message)
+    });
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    house.records.publish(records("my.example CNAME two.example\n"));
+    let (late, _) = told(&house, "my.example").await;
+    assert_eq!(late[1], "two.example. 60 IN A 192.0.2.1");
+    assert_eq!(early.await.unwrap()[1], "one.example. 60 IN A 192.0.2.1");
+    assert_eq!(told(&house, "my.example").await.0[1], late[1], "nor is it kept");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_of_the_old_target_is_not_the_new_ones() {
+    let house = house("my.example CNAME one.example\n");
+    house.public.behave(Behaviour::Fail(2, Some(6)));
+    for _ in 0..3 {
+        told(&house, "my.example").await;
+    }
+    house.public.behave(Behaviour::Answer);
+    house.records.publish(records("my.example CNAME two.example\n"));
+    assert_eq!(told(&house, "my.example").await.0.len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_apex_of_ours_behind_an_alias_names_itself() {
+    let house = house("my.example CNAME 10.in-addr.arpa\n");
+    let (message, _) = exchange(&house.resolver, &query("my.example", 2, None)).await;
+    assert_eq!(
+        message.answers[1].to_string(),
+        "10.in-addr.arpa. 10800 IN NS 10.in-addr.arpa."
+    );
 }
 
 #[tokio::test(start_paused = true)]

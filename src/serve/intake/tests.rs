@@ -105,6 +105,19 @@ fn t_amp_t_spoof_a_network_that_asks_too_much_over_udp_is_sent_to_tcp() {
         (desk.intake.stats.limited.value(), desk.count(Outcome::Rejected)),
         (5, 6)
     );
+    // What would be refused, or cannot be read, is answered at the rate and not beyond: a victim's address may be on it.
+    let broken = &ask[..ask.len() - 3];
+    let answered = |desk: &mut Desk, client: &str, octets: &[u8]| {
+        let asked = 0..4 * RATE.get();
+        asked
+            .filter(|_| !desk.ask(client, octets, Via::Udp).1.is_empty())
+            .count()
+    };
+    let at_once = 2 * RATE.get() as usize;
+    assert_eq!(answered(&mut desk, "10.0.0.2", &ask), at_once - 1);
+    assert_eq!(answered(&mut desk, "10.1.0.1", broken), at_once);
+    assert_eq!(answered(&mut desk, "192.168.7.1", broken), 0);
+    assert_eq!(answered(&mut desk, "127.0.0.1", broken), 4 * RATE.get() as usize);
     desk.now += Duration::from_secs(1);
     let (step, _) = desk.ask(client, &ask, Via::Udp);
     assert!(matches!(step, Step::Wait(_)), "a second later");
