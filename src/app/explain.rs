@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::house::{policy, zones};
 use super::records;
-use crate::config::records::Read;
+use crate::config::records::{Read, RecordSource};
 use crate::config::{Config, RouteConfig};
 use crate::os::file::{files_of, open_regular};
 use crate::policy::list::{self, Action, FoundLine};
@@ -19,7 +19,7 @@ use crate::wire::record::RecordType;
 pub struct Rule {
     /// What it does.
     pub kind: RuleKind,
-    /// The file and line where it stands, `configuration`, or the key that switches it on.
+    /// The file and line where it stands, the item of `records`, or the key that switches it on.
     pub place: String,
     /// What it says: a line of a list, a zone, the upstreams of a route. May be empty.
     pub text: String,
@@ -38,6 +38,8 @@ pub enum RuleKind {
     Block,
     /// Lets it pass where others would block it.
     Allow,
+    /// Keeps back what an upstream said of it.
+    Withhold,
 }
 
 impl RuleKind {
@@ -49,6 +51,7 @@ impl RuleKind {
             Self::Local => "local",
             Self::Block => "block",
             Self::Allow => "allow",
+            Self::Withhold => "withhold",
         }
     }
 }
@@ -61,6 +64,9 @@ impl RuleKind {
 pub fn explain(config: &Config, key: &QuestionKey) -> Result<Vec<Rule>, String> {
     let read = records::read(&config.policy)?;
     let policy = policy(config).with_routes(zones(&config.routes));
+    if let Verdict::Synthesize(Synthesis::Any | Synthesis::Error(..)) = policy.verdict(key) {
+        return Ok(Vec::new());
+    }
     let Some(found) = read.records.find(key.qname(), key.qtype()) else {
         return Ok(of_others_name(config, &policy, key)?.into_iter().collect());
     };
@@ -76,13 +82,15 @@ pub fn explain(config: &Config, key: &QuestionKey) -> Result<Vec<Rule>, String> 
 /// Where the name's own record stands.
 fn record(read: &Read, qname: &[u8], qtype: RecordType) -> Rule {
     let origin = read.records.origin(qname, qtype);
-    let place = origin.and_then(|(source, line)| {
-        let path = read.sources.get(usize::from(source))?.as_ref()?;
-        Some(format!("{}:{line}", path.display()))
-    });
+    let source = origin.and_then(|(source, line)| Some((read.sources.get(usize::from(source))?, line)));
+    let place = match source {
+        Some((RecordSource::File(path), line)) => format!("{}:{line}", path.display()),
+        Some((RecordSource::Item(number), _)) => format!("item {number} of `records`"),
+        None => String::new(),
+    };
     Rule {
         kind: RuleKind::Record,
-        place: place.unwrap_or_else(|| "configuration".to_owned()),
+        place,
         text: String::new(),
     }
 }
@@ -188,10 +196,10 @@ mod tests {
         assert_eq!(rules("t.ads.example"), ["block lists/1:2 ||ads.example^"]);
         assert_eq!(rules("a.long.ads.example"), ["allow good:2 long.ads.example"]);
         assert_eq!(rules("nas.example"), ["record hosts:2 "]);
-        assert_eq!(rules("my.example"), ["record configuration "]);
+        assert_eq!(rules("my.example"), ["record item 1 of `records` "]);
         assert_eq!(
             rules("to.example"),
-            ["record configuration ", "block lists/1:2 ||ads.example^"]
+            ["record item 2 of `records` ", "block lists/1:2 ||ads.example^"]
         );
         assert_eq!(rules("wiki.corp.example"), ["route route 1 udp://10.8.0.1"]);
         assert_eq!(rules("printer.local"), ["local local-names "]);

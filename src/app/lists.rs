@@ -119,7 +119,7 @@ pub(super) fn lists_of(config: &PolicyConfig) -> Vec<ListPath> {
 }
 
 /// Half a list is better than none, but somebody should know.
-pub(super) fn tell_skipped(path: &Path, tally: &Tally) {
+fn tell_skipped(path: &Path, tally: &Tally) {
     if tally.skipped > 0 {
         let lines: Vec<_> = tally.first_skipped.iter().map(|(line, _)| line.to_string()).collect();
         let lines = lines.join(", ");

@@ -1,12 +1,12 @@
 //! The user's records and hosts files: read at the start, before the first query, and again when a file has changed.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use super::lists::tell_skipped;
 use super::watched::{self, Stamp};
 use crate::config::problem::{Place, Problem};
 use crate::config::records::{Read, load};
 use crate::config::{PolicyConfig, RecordsFrom};
+use crate::policy::list::Tally;
 use crate::policy::records::Records;
 use crate::policy::swap::Swap;
 
@@ -64,10 +64,20 @@ pub(super) fn read(config: &PolicyConfig) -> Result<Read, String> {
 /// Reads everything and puts it in force.
 fn take(config: &PolicyConfig, records: &Swap<Records>) -> Result<(), String> {
     let read = read(config)?;
-    read.tallies.iter().for_each(|(path, tally)| tell_skipped(path, tally));
+    read.tallies
+        .iter()
+        .for_each(|(path, tally)| warn_of_skipped(path, tally));
     tracing::info!(names = read.records.len(), "records are in force");
     records.publish(read.records);
     Ok(())
+}
+
+/// A name that was to stay here is asked outside then.
+fn warn_of_skipped(path: &Path, tally: &Tally) {
+    for (line, why) in &tally.first_skipped {
+        let file = path.display();
+        tracing::warn!(%file, line, "a line of a hosts file does not count: {why}");
+    }
 }
 
 /// In one line, without the text of the file: names are not for logs.

@@ -127,6 +127,38 @@ impl Keeper {
 mod tests {
     use super::*;
 
+    #[tokio::test(start_paused = true)]
+    async fn a_folder_without_its_files_and_a_link_to_nowhere_keep_what_was_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let (zone, kept) = (folder.path().join("d/zone"), folder.path().join("kept"));
+        fs::create_dir(folder.path().join("d")).unwrap();
+        fs::write(&zone, "x").unwrap();
+        let taken = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let seen = Arc::clone(&taken);
+        let paths = vec![folder.path().join("d")];
+        let in_force = Some(stamps(&paths));
+        let take = move |files: &[Stamp]| {
+            let read = files.iter().map(|file| fs::read_to_string(&file.path));
+            let read = read.collect::<Result<Vec<_>, _>>().map_err(|error| error.to_string())?;
+            seen.lock().unwrap().push(read.concat());
+            Ok(())
+        };
+        let keeper = tokio::spawn(keep(paths, in_force, take));
+        let look = async || sleep(LOOK_INTERVAL * 3).await;
+        fs::rename(&zone, &kept).unwrap();
+        look().await;
+        #[cfg(unix)]
+        std::os::unix::fs::symlink(folder.path().join("gone"), &zone).unwrap();
+        look().await;
+        assert!(taken.lock().unwrap().is_empty(), "{:?}", taken.lock().unwrap());
+        let _ = fs::remove_file(&zone);
+        fs::write(&kept, "xyz").unwrap();
+        fs::rename(&kept, &zone).unwrap();
+        look().await;
+        assert_eq!(*taken.lock().unwrap(), ["xyz"]);
+        keeper.abort();
+    }
+
     #[test]
     fn files_that_are_being_written_are_waited_for_and_failures_are_tried_again() {
         let stamp = |len| {

@@ -11,11 +11,12 @@ use clap::Args;
 
 use super::output::Output;
 use super::{Exit, Failure};
-use crate::app::explain::{Rule, explain};
+use crate::app::explain::{Rule, RuleKind, explain};
 use crate::config::{self, Flags, UpstreamFlag};
 use crate::upstream::iana;
 use crate::upstream::presentation::parse_name;
 use crate::upstream::records::{Padding, Question, Reply};
+use crate::wire::edns::Ede;
 use crate::wire::query::Query;
 
 #[derive(Args, Debug)]
@@ -80,7 +81,7 @@ pub(super) fn run(args: &QueryArgs, mut output: Output<'_>) -> Result<Exit, Fail
             format!("the answer from {} cannot be read: {reason}", response.server),
         )
     })?;
-    let rules = rules(args, &question);
+    let rules = rules(args, &question).map(|rules| with_withheld(rules, &reply));
     if args.json {
         output.write_json(&print::to_json(&reply, &rules, &response))?;
     } else {
@@ -119,6 +120,19 @@ fn rules(args: &QueryArgs, question: &Question) -> Result<Vec<Rule>, String> {
         Ok(query) => explain(&config, &query.key()),
         Err(_) => Ok(Vec::new()),
     }
+}
+
+/// What was withheld does not show to which private address or listed name it led.
+fn with_withheld(mut rules: Vec<Rule>, reply: &Reply) -> Vec<Rule> {
+    let is_blocked = reply.extended_errors.iter().any(|(code, _)| *code == Ede::BLOCKED.0);
+    if is_blocked && rules.is_empty() {
+        rules.push(Rule {
+            kind: RuleKind::Withhold,
+            place: "rebind-protection or block".to_owned(),
+            text: "it leads to a private address, or by an alias to a name on a list".to_owned(),
+        });
+    }
+    rules
 }
 
 /// Where the running tacenda listens on this host.
@@ -174,7 +188,7 @@ JSON:
   {\"format\":1, \"status\":\"NOERROR\", \"rcode\":0, \"flags\":[\"qr\",\"rd\",\"ra\"],
   \"question\":{\"name\",\"type\",\"class\"}, \"ede\":[{\"code\",\"name\",\"text\"}],
   \"answer\":[{\"name\",\"ttl\",\"class\",\"type\",\"data\"}], \"authority\":[], \"additional\":[],
-  \"rules\":[{\"kind\":\"record|route|local|block|allow\",\"place\",\"text\"}],
+  \"rules\":[{\"kind\":\"record|route|local|block|allow|withhold\",\"place\",\"text\"}], \"rules_error\":null,
   \"transport\":\"udp|tcp|dot|doh\", \"server\":\"127.0.0.1:53\", \"time_ms\":1.25, \"octets\":56}";
 
 #[cfg(test)]

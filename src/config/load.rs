@@ -199,14 +199,19 @@ fn drop_ins(directory: &Path) -> io::Result<Vec<PathBuf>> {
 
 /// Reads a text file of at most [`MAX_FILE_LEN`] octets.
 pub(super) fn read_text(path: &Path) -> io::Result<String> {
+    read_text_of(path, MAX_FILE_LEN)
+}
+
+/// Reads a text file of at most `max_len` octets, whole MiB.
+pub(super) fn read_text_of(path: &Path, max_len: u64) -> io::Result<String> {
     let file = File::open(path)?;
     if file.metadata()?.is_dir() {
         return Err(io::Error::new(io::ErrorKind::IsADirectory, "it is a directory"));
     }
     let mut octets = Vec::new();
-    file.take(MAX_FILE_LEN + 1).read_to_end(&mut octets)?;
-    if octets.len() as u64 > MAX_FILE_LEN {
-        return Err(io::Error::other("larger than 1 MiB, which no config is"));
+    file.take(max_len + 1).read_to_end(&mut octets)?;
+    if octets.len() as u64 > max_len {
+        return Err(io::Error::other(format!("larger than {} MiB", max_len >> 20)));
     }
     String::from_utf8(octets).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "not UTF-8 text"))
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::RecordsFrom;
-use super::load::read_text;
+use super::load::read_text_of;
 use super::problem::{Place, Problem, Source};
 use crate::os::file::{files_of, open_regular};
 use crate::policy::list::Tally;
@@ -19,8 +19,17 @@ pub struct Read {
     pub records: Records,
     /// Hosts files, and what is to be said of their lines.
     pub tallies: Vec<(PathBuf, Tally)>,
-    /// The sources, by their numbers in the table: a file, or nothing for a line of the configuration.
-    pub sources: Vec<Option<PathBuf>>,
+    /// The sources, by their numbers in the table.
+    pub sources: Vec<RecordSource>,
+}
+
+/// Where records stand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RecordSource {
+    /// The configuration: the item of `records` with this number, counted from 1.
+    Item(usize),
+    /// A file.
+    File(PathBuf),
 }
 
 /// Reads all of it, each item with the place where the configuration names it.
@@ -32,9 +41,9 @@ pub fn load<'a>(
     records: impl Iterator<Item = (&'a RecordsFrom, &'a Place)>,
 ) -> Result<Read, Vec<Problem>> {
     let mut loader = Loader::default();
-    for (item, place) in records {
+    for (number, (item, place)) in (1..).zip(records) {
         match item {
-            RecordsFrom::Line(line) => loader.read_line(line, place),
+            RecordsFrom::Line(line) => loader.read_line(line, number, place),
             RecordsFrom::Path(path) => files_of(path).iter().for_each(|file| loader.read_file(file, place)),
         }
     }
@@ -46,19 +55,19 @@ pub fn load<'a>(
 
 /// Where a source's lines are.
 enum Origin {
-    /// One line in the configuration.
-    Line(Place),
+    /// One line in the configuration: which, and where.
+    Line(usize, Place),
     File(Arc<Source>),
     /// A hosts file, whose text is not kept: its lines are never wrong together.
     Hosts(PathBuf),
 }
 
 impl Origin {
-    fn into_path(self) -> Option<PathBuf> {
+    fn into_source(self) -> RecordSource {
         match self {
-            Self::Line(_) => None,
-            Self::File(source) => Some(source.path.clone()),
-            Self::Hosts(path) => Some(path),
+            Self::Line(number, _) => RecordSource::Item(number),
+            Self::File(source) => RecordSource::File(source.path.clone()),
+            Self::Hosts(path) => RecordSource::File(path),
         }
     }
 }
@@ -73,12 +82,12 @@ struct Loader {
 }
 
 impl Loader {
-    fn read_line(&mut self, line: &str, place: &Place) {
-        self.read(line, Origin::Line(place.clone()));
+    fn read_line(&mut self, line: &str, number: usize, place: &Place) {
+        self.read(line, Origin::Line(number, place.clone()));
     }
 
     fn read_file(&mut self, file: &Path, place: &Place) {
-        match open_regular(file).and_then(|_| read_text(file)) {
+        match open_regular(file).and_then(|_| read_text_of(file, MAX_FILE_LEN)) {
             Ok(text) => {
                 let path = file.to_owned();
                 let source = Arc::new(Source { path, text });
@@ -142,7 +151,7 @@ impl Loader {
                     return Ok(Read {
                         records,
                         tallies: self.tallies,
-                        sources: self.origins.into_iter().map(Origin::into_path).collect(),
+                        sources: self.origins.into_iter().map(Origin::into_source).collect(),
                     });
                 }
                 Err(errors) => self
@@ -156,17 +165,20 @@ impl Loader {
 
 fn problem(origins: &[Origin], error: &RecordError) -> Problem {
     let place = match origins.get(usize::from(error.source)) {
-        Some(Origin::Line(place)) => within(place, error.column),
+        Some(Origin::Line(_, place)) => within(place, error.column),
         Some(Origin::File(source)) => Place::At {
             span: span_of(&source.text, error),
             source: Arc::clone(source),
         },
         Some(Origin::Hosts(_)) | None => Place::Default,
     };
+    // Somebody may have meant a path.
+    let is_line = matches!(origins.get(usize::from(error.source)), Some(Origin::Line(..)));
+    let help = "a record is \"name [ttl] type data\"; a path with blanks in it begins with / or ./";
     Problem {
         place,
         message: error.what.to_owned(),
-        help: None,
+        help: is_line.then(|| help.to_owned()),
     }
 }
 
@@ -210,6 +222,9 @@ fn word_at(line: &str, column: u32) -> Range<usize> {
     let len = line[start..].find(char::is_whitespace).unwrap_or(line.len() - start);
     start..start + len
 }
+
+/// Octets of a file: the most records that there may be, of usual length.
+const MAX_FILE_LEN: u64 = 16 << 20;
 
 /// Lines in the configuration, files, and hosts files.
 const MAX_SOURCES: u16 = 4096;

@@ -114,6 +114,20 @@ fn write_new(path: &Path, octets: &[u8]) -> io::Result<()> {
 mod tests {
     use super::*;
 
+    #[cfg(unix)]
+    #[test]
+    fn what_cannot_be_looked_at_in_a_folder_is_not_passed_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::write(at("b"), "").unwrap();
+        fs::write(at(".hidden"), "").unwrap();
+        fs::create_dir(at("sub")).unwrap();
+        std::os::unix::fs::symlink(at("gone"), at("a")).unwrap();
+        assert_eq!(files_of(folder.path()), [at("a"), at("b")]);
+        assert!(open_regular(&at("a")).is_err() && open_regular(&at("sub")).is_err());
+        assert_eq!(files_of(&at("none")), [at("none")]);
+    }
+
     #[test]
     fn a_file_is_replaced_whole_and_private() {
         let folder = tempfile::tempdir().unwrap();

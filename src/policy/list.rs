@@ -349,7 +349,8 @@ fn read_hosts_line<'a>(
 
 /// Whether hosts files use this name for this host or its network.
 pub(super) fn is_house_name(name: &[u8]) -> bool {
-    HOUSE_NAMES.iter().any(|house| house.eq_ignore_ascii_case(name))
+    let is_below_localhost = name.len() > 10 && name[name.len() - 10..].eq_ignore_ascii_case(b".localhost");
+    is_below_localhost || HOUSE_NAMES.iter().any(|house| house.eq_ignore_ascii_case(name))
 }
 
 /// An address, with or without the zone of a link-local one.

@@ -54,6 +54,7 @@ fn rule_line(rule: &Rule) -> String {
         RuleKind::Local => format!(";; a name that stays home ({place})\n"),
         RuleKind::Block => format!(";; blocked by {place}: {text}\n"),
         RuleKind::Allow => format!(";; allowed by {place}: {text}\n"),
+        RuleKind::Withhold => format!(";; withheld ({place}): {text}\n"),
     }
 }
 
@@ -76,6 +77,7 @@ pub(super) fn to_json(reply: &Reply, rules: &Result<Vec<Rule>, String>, response
         "authority": records_json(&reply.authorities),
         "additional": records_json(&reply.additionals),
         "rules": rules.iter().flatten().map(rule).collect::<Vec<_>>(),
+        "rules_error": rules.as_ref().err(),
         "transport": response.transport,
         "server": response.server,
         "time_ms": (milliseconds(response) * 1000.0).round() / 1000.0,

@@ -28,7 +28,7 @@ fn reply() -> Reply {
 
 fn rules() -> Result<Vec<Rule>, String> {
     Ok(vec![Rule {
-        kind: crate::app::explain::RuleKind::Block,
+        kind: RuleKind::Block,
         place: "ads.txt:3".into(),
         text: "||example^".into(),
     }])
@@ -66,7 +66,7 @@ fn json_keeps_its_documented_shape() {
     for key in &keys {
         assert!(EXAMPLES.contains(&format!("\"{key}\"")), "{key} is not documented");
     }
-    assert_eq!(keys.len(), 14);
+    assert_eq!(keys.len(), 15);
     assert_eq!(
         value["ede"][1],
         serde_json::json!({ "code": 23, "name": "Network Error", "text": "tls failed" })

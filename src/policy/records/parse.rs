@@ -4,7 +4,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::{DEFAULT_TTL, MAX_SET_LEN, RECORD_OVERHEAD};
-use crate::wire::name::MAX_NAME_LEN;
+use crate::wire::name::{MAX_NAME_LEN, suffixes};
 use crate::wire::record::RecordType;
 
 /// A record. Names are in canonical wire form.
@@ -27,6 +27,8 @@ const MAX_TTL: u32 = i32::MAX as u32;
 
 /// Octets of one character string (RFC 1035 section 3.3).
 const MAX_STRING_LEN: usize = 255;
+
+const LOCALHOST: &[u8] = b"\x09localhost\0";
 
 const MX: RecordType = RecordType(15);
 const TXT: RecordType = RecordType(16);
@@ -100,6 +102,9 @@ fn read_owner(word: &Word<'_>) -> Result<Box<[u8]>, Mistake> {
     let owner = read_name(word)?;
     if owner == [0] {
         return word.refuse("the root is not yours");
+    }
+    if suffixes(&owner).any(|suffix| suffix == LOCALHOST) {
+        return word.refuse("localhost and all below is this host (RFC 6761)");
     }
     Ok(owner.into())
 }

@@ -125,6 +125,8 @@ fn mistakes_are_named_with_their_place() {
     let long_name = format!("{}example A 192.0.2.1", "a.".repeat(130));
     let long_text = format!("a.example TXT {}", "x".repeat(256));
     for (line, column, what) in [
+        ("localhost A 203.0.113.5", 1, "localhost"),
+        ("www.LOCALHOST. A 203.0.113.5", 1, "localhost"),
         ("a.example", 10, "expected a type"),
         ("a.example NS b.example", 11, "expected a type"),
         ("a.example CH A 192.0.2.1", 11, "expected a type"),
