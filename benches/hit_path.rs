@@ -6,14 +6,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tacenda::cache::{self, Cache};
-use tacenda::policy::Policy;
+use tacenda::policy::blocking::{BlockAnswer, Blocking};
+use tacenda::policy::list::Action;
 use tacenda::policy::local::LocalNames;
 use tacenda::policy::rebind::Rebind;
+use tacenda::policy::routes::Routes;
+use tacenda::policy::swap::Swap;
+use tacenda::policy::{Policy, records, rules};
 use tacenda::resolve::{Now, Resolver};
 use tacenda::transport::{BoxFuture, Exchange, ExchangeError, Response};
 use tacenda::upstream::Upstream;
 use tacenda::upstream::pool::Pool;
 use tacenda::upstream::select::Strategy;
+use tacenda::wire::domains::canonical;
 use tacenda::wire::query::Query;
 use tacenda::wire::question::{Keepalive, read_question};
 use tokio::time::Instant;
@@ -89,6 +94,34 @@ fn resolver(policy: Policy, queries: &[Vec<u8>]) -> Resolver {
     resolver
 }
 
+/// A thousand names of the user's.
+fn own_records() -> Swap<records::Records> {
+    let text: String = (0..1000)
+        .map(|n| format!("nas{n}.home.example A 192.168.1.5\n"))
+        .collect();
+    let mut builder = records::Builder::new();
+    builder.read_records(0, &text).expect("records");
+    let own = Swap::default();
+    own.publish(builder.build().expect("a table"));
+    own
+}
+
+/// A hundred thousand names to block.
+fn lists() -> Blocking {
+    let text: String = (0..100_000).map(|n| format!("ads{n}.tracker.example\n")).collect();
+    let mut builder = rules::Builder::new();
+    builder
+        .read(0, Action::Block, text.as_bytes())
+        .expect("memory can be read");
+    let blocking = Blocking::new(BlockAnswer::Null);
+    blocking.publish(builder.build());
+    blocking
+}
+
+fn own_name(label: &str, n: usize) -> Box<[u8]> {
+    canonical(&format!("{label}{n}.example")).expect("a name")
+}
+
 #[expect(clippy::print_stdout, reason = "a bench talks to its user")]
 fn main() {
     let queries: Vec<_> = (0..NAMES).map(query).collect();
@@ -96,7 +129,10 @@ fn main() {
     let rules = Policy::new(
         LocalNames::new(&[], ["host"].into_iter()),
         Rebind::on(std::iter::empty()),
-    );
+    )
+    .with_routes(Routes::new((0..10).map(|n| (own_name("corp", n), n))))
+    .with_records(own_records())
+    .with_blocking(lists());
     let ruled = resolver(rules, &queries);
     let now = Instant::now().into_std();
     let mut out = [0; 1232];

@@ -8,9 +8,10 @@
 //! serve::udp, serve::tcp   a datagram or a frame comes in; one read of the clock a batch
 //!  wire::query             Query::parse          malformed: an error or silence, and no more work
 //!  serve::rate             allows                not for loopback; a network that asks too much over UDP is sent to TCP
-//!  resolve::answer_now     policy::verdict       the user's own record, a name that stays home or is blocked: synthesized here; or it
+//!  resolve::answer_now     cache::fresh          decided on under these very rules: copied and patched. A HIT ENDS HERE
+//!                          policy::verdict       the user's own record, a name that stays home or is blocked: synthesized here; or it
 //!                                                has a route
-//!                          cache::get            fresh: copied and patched into the caller's buffer. A HIT ENDS HERE
+//!                          cache::get            fresh, but of a route or of older rules: looked at, then given
 //!                                                ending: the same, sent, and then asked again behind it
 //!                                                past its end: given if no upstream works, or as below
 //! ---------------------------------------------------------------------------- a miss; tokio from here

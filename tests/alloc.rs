@@ -12,7 +12,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tacenda::cache::{self, Cache};
-use tacenda::policy::Policy;
+use tacenda::policy::blocking::{BlockAnswer, Blocking};
+use tacenda::policy::list::Action;
+use tacenda::policy::local::LocalNames;
+use tacenda::policy::rebind::Rebind;
+use tacenda::policy::swap::Swap;
+use tacenda::policy::{Policy, records, rules};
 use tacenda::resolve::Resolver;
 use tacenda::serve;
 use tacenda::shutdown::Shutdown;
@@ -77,17 +82,37 @@ static ALLOCATOR: Counting = Counting;
 /// Hits in a row.
 const HITS: u16 = 50_000;
 
-/// Sends the query for `www.example` again and again and waits for each answer; returns what other threads allocated.
+/// Names of every sort that is answered at once: from the cache, also behind an alias of the user's; his records, with and without
+/// an alias; a name on a list, one that stays home, and one that has none of this type.
+const NAMES: [&[u8]; 8] = [
+    b"\x03www\x07example\0",
+    b"\x03far\x07example\0",
+    b"\x03nas\x07example\0",
+    b"\x04also\x07example\0",
+    b"\x01x\x03ads\x07example\0",
+    b"\x07printer\x05local\0",
+    b"\x06router\x03lan\0",
+    b"\x02v6\x07example\0",
+];
+
+/// Sends queries for [`NAMES`] in turn and waits for each answer; returns what other threads allocated.
 fn allocations_of_hits(server: SocketAddr, hits: u16) -> u64 {
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     socket.connect(server).unwrap();
     socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-    let mut query = *b"\0\0\x01\0\0\x01\0\0\0\0\0\0\x03www\x07example\0\0\x01\0\x01";
+    let queries = NAMES.map(|name| [b"\0\0\x01\0\0\x01\0\0\0\0\0\0".as_slice(), name, b"\0\x01\0\x01"].concat());
     let mut response = [0; 1232];
     let before = ALLOCATIONS.load(Ordering::SeqCst);
     for id in 0..hits {
-        query[..2].copy_from_slice(&id.to_be_bytes());
-        socket.send(&query).unwrap();
+        let mut buffer = [0; 64];
+        let query = &queries[usize::from(id) % NAMES.len()];
+        let query = {
+            let room = &mut buffer[..query.len()];
+            room.copy_from_slice(query);
+            room[..2].copy_from_slice(&id.to_be_bytes());
+            &*room
+        };
+        socket.send(query).unwrap();
         let len = socket.recv(&mut response).unwrap();
         assert!(len >= query.len() && response[..2] == query[..2]);
     }
@@ -122,12 +147,32 @@ impl Exchange for Upstream192 {
     }
 }
 
+/// Every sort of rule.
+fn policy() -> Policy {
+    let records = Swap::default();
+    let mut builder = records::Builder::new();
+    let text = "nas.example A 192.168.1.5\nalso.example CNAME nas.example\nfar.example CNAME www.far.example\nv6.example AAAA ::2\n";
+    builder.read_records(0, text).unwrap();
+    builder.read_hosts(1, b"192.168.1.1 router.lan\n".as_slice()).unwrap();
+    records.publish(builder.build().unwrap());
+    let blocking = Blocking::new(BlockAnswer::Null);
+    let mut rules = rules::Builder::new();
+    rules.read(0, Action::Block, b"ads.example\n".as_slice()).unwrap();
+    blocking.publish(rules.build());
+    Policy::new(
+        LocalNames::new(&[], ["host"].into_iter()),
+        Rebind::on(std::iter::empty()),
+    )
+    .with_records(records)
+    .with_blocking(blocking)
+}
+
 /// The rooms of the daemon in this process, on an ephemeral loopback port. The runtime must live on.
 fn start_daemon(runtime: &Runtime) -> SocketAddr {
     let settings = cache::Settings::default();
     let upstream = Upstream::new("test".to_owned(), Arc::new(Upstream192), Keepalive::Omit);
     let pool = Pool::new(vec![Arc::new(upstream)], &Strategy::InOrder, settings.ttls);
-    let resolver = Resolver::new(Policy::default(), Arc::new(Cache::new(settings)), pool);
+    let resolver = Resolver::new(policy(), Arc::new(Cache::new(settings)), pool);
     let bound = serve::bind(&serve::Settings {
         listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))],
         ..serve::Settings::default()

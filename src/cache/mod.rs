@@ -131,6 +131,11 @@ impl Cache {
         }
     }
 
+    /// An answer that is not past its end.
+    pub fn fresh(&self, key: &QuestionKey, now: Instant) -> Option<Arc<Entry>> {
+        self.answers.get(key.as_octets()).filter(|entry| entry.is_fresh(now))
+    }
+
     /// Looks a question up.
     pub fn get(&self, key: &QuestionKey, now: Instant, since: Since) -> Found {
         let answer = match self.answers.get(key.as_octets()) {

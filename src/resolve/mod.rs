@@ -155,26 +155,64 @@ impl Resolver {
     /// Answers without waiting where that can be done: no heap, no await, no lock held across I/O on a hit.
     /// `out` is cut by the caller to the largest response the client takes; a longer answer is truncated with TC=1.
     pub fn answer_now(&self, query: &Query<'_>, now: Instant, out: &mut [u8]) -> Now {
-        let asks = query.recursion_desired();
         let key = query.key();
         // Before the verdict: what changes meanwhile has the answer looked at again.
         let generation = self.parts.policy.generation();
+        let cache = &self.parts.public.cache;
+        let fresh = cache.fresh(&key, now).filter(|entry| entry.is_of(generation));
+        let Some(entry) = fresh else {
+            return self.answer_by_rules(key, generation, query, now, out);
+        };
+        // It was decided on under these very rules, and they say the same of the same question.
+        let len = entry.write(query, now, out);
+        if query.recursion_desired() && cache.wants_renewal(&entry, now) {
+            return match self.decide(key, generation, query, out) {
+                Ok(asked) => Now::ReadyThenRefresh(
+                    len,
+                    Outcome::Hit,
+                    Pending {
+                        asked,
+                        held: Held::Ending,
+                    },
+                ),
+                Err(len) => Now::Ready(len, Outcome::Synthesized),
+            };
+        }
+        Now::Ready(len, Outcome::Hit)
+    }
+
+    /// What the rules make of a question; the length of the response if they answer it.
+    fn decide(&self, key: QuestionKey, generation: u64, query: &Query<'_>, out: &mut [u8]) -> Result<Asked, usize> {
         let (route, aliases) = match self.parts.policy.verdict(&key) {
-            Verdict::Synthesize(synthesis) => {
-                return Now::Ready(write(synthesis, query, &[], out), Outcome::Synthesized);
-            }
-            Verdict::Own(own) => return Now::Ready(write_own(&own, &key, query, out), Outcome::Synthesized),
+            Verdict::Synthesize(synthesis) => return Err(write(synthesis, query, &[], out)),
+            Verdict::Own(own) => return Err(write_own(&own, &key, query, out)),
             Verdict::Ask => (None, None),
             Verdict::Route(number) => (Some(number), None),
             Verdict::Behind(records, route) => (route, Some(records)),
         };
-        let asked = Asked {
+        Ok(Asked {
             key,
             route,
             generation,
             aliases,
+        })
+    }
+
+    /// Like [`Resolver::answer_now`], for what is not at hand under the present rules.
+    fn answer_by_rules(
+        &self,
+        key: QuestionKey,
+        generation: u64,
+        query: &Query<'_>,
+        now: Instant,
+        out: &mut [u8],
+    ) -> Now {
+        let asks = query.recursion_desired();
+        let asked = match self.decide(key, generation, query, out) {
+            Ok(asked) => asked,
+            Err(len) => return Now::Ready(len, Outcome::Synthesized),
         };
-        let Road { cache, pool, .. } = self.parts.road(route);
+        let Road { cache, pool, .. } = self.parts.road(asked.route);
         let look = asked.look(&self.parts.policy);
         let found = cache.get(&asked.key, now, asked.since(pool));
         let found = match found {

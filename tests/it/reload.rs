@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::client::{A, Ask, NXDOMAIN, SERVFAIL, tick};
-use crate::daemon::{Config, Daemon};
+use crate::daemon::{CA, Config, Daemon};
 use crate::script::{Gate, Reply, normal};
 use crate::upstream::Upstream;
 
@@ -192,4 +192,32 @@ fn who_may_ask_and_what_needs_a_restart() {
         daemon.stderr().contains("counts after a restart only")
     });
     assert_eq!(rcode(&daemon, "www.example"), 0, "where it was");
+}
+
+/// The cache stays, but what a new configuration sends elsewhere is not answered from it.
+#[test]
+fn t_poi_3_a_name_that_has_a_route_from_now_on_is_not_answered_from_the_public_cache() {
+    let (upstream, company) = (Upstream::honest(), Upstream::honest());
+    let config = Config::new().dot(&upstream);
+    let daemon = config.start();
+    for name in ["www.corp.example", "www.example", "x.lan.example"] {
+        assert_eq!(rcode(&daemon, name), 0);
+    }
+    let route = format!(
+        "[[route]]\nzones = [\"corp.example\"]\nupstream = [\"tls://127.0.0.1:{}\"]\nroots = \"{CA}\"\n",
+        company.dot.port()
+    );
+    put(&daemon, &config.clone().table(&route).text());
+    for name in ["www.corp.example", "www.example"] {
+        assert_eq!(rcode(&daemon, name), 0);
+    }
+    assert_eq!((company.count("www.corp.example"), company.heard().len()), (1, 1));
+    put(&daemon, &config.text());
+    assert_eq!(rcode(&daemon, "www.corp.example"), 0);
+    assert_eq!(
+        upstream.count("www.corp.example"),
+        1,
+        "what the public said is good again"
+    );
+    assert_eq!(upstream.heard().len(), 3);
 }
