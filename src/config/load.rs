@@ -60,9 +60,10 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    /// Whether the files are the same and say the same, to the letter.
-    pub fn is_as(&self, other: &Self) -> bool {
-        self.sources == other.sources
+    /// Whether the files, with `main` as it was given to [`load`], are the same and say the same still, to the letter.
+    pub fn is_current(&self, main: Option<&Path>) -> bool {
+        let sources = sources(main);
+        sources.is_ok_and(|sources| sources.iter().eq(self.sources.iter().map(|source| &**source)))
     }
 }
 
@@ -84,11 +85,14 @@ const DROP_INS: &str = "config.d";
 /// # Errors
 /// See [`ConfigError`].
 pub fn load(main: Option<&Path>, flags: &Flags) -> Result<Loaded, ConfigError> {
-    let sources = match main {
-        Some(path) => read_layers(path, Missing::IsAnError)?,
-        None => read_layers(Path::new(DEFAULT_PATH), Missing::IsFine)?,
-    };
-    assemble(sources, flags)
+    assemble(sources(main)?, flags)
+}
+
+fn sources(main: Option<&Path>) -> Result<Vec<Source>, ConfigError> {
+    match main {
+        Some(path) => read_layers(path, Missing::IsAnError),
+        None => read_layers(Path::new(DEFAULT_PATH), Missing::IsFine),
+    }
 }
 
 /// The one upstream that `query --via` names, checked as one of the configuration's is. Reads no configuration.

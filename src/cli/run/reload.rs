@@ -51,13 +51,14 @@ impl Reloader {
     pub(super) async fn reload(&mut self, app: &mut App, why: Why) {
         // Anew, and before the files are read: a folder may be there now that was not, and a change meanwhile is told.
         self.watch();
-        let loaded = match config::load(self.main.as_deref(), &self.flags) {
+        let main = self.main.as_deref();
+        if why == Why::FilesChanged && self.refused.is_none() && self.in_force.is_current(main) {
+            return;
+        }
+        let loaded = match config::load(main, &self.flags) {
             Ok(loaded) => loaded,
             Err(error) => return self.refuse(app, why, &Failure::from(error).to_string()),
         };
-        if why == Why::FilesChanged && self.refused.is_none() && loaded.is_as(&self.in_force) {
-            return;
-        }
         match app.reload(&loaded.config).await {
             Ok(for_later) => {
                 tracing::info!("the configuration was read again and is in force");
@@ -75,7 +76,7 @@ impl Reloader {
     fn refuse(&mut self, app: &App, why: Why, problem: &str) {
         if why == Why::Asked || self.refused.as_deref() != Some(problem) {
             // Without the lines of the file, which may have names of the user's in them.
-            let problem = problem.lines().next().unwrap_or_default();
+            let problem = headline(problem);
             tracing::error!(
                 problem,
                 "the new configuration is refused, the one before stays in force; see `tacenda check`"
@@ -94,5 +95,34 @@ impl Reloader {
                 None
             }
         };
+    }
+}
+
+/// The first line that says what is wrong and where; before several there is one that counts them.
+fn headline(problem: &str) -> &str {
+    let mut lines = problem.lines();
+    let first = lines.next().unwrap_or_default();
+    let is_count = first.ends_with(" mistakes in the configuration");
+    let next = lines.find(|line| !line.is_empty());
+    next.filter(|_| is_count).unwrap_or(first)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::headline;
+
+    #[test]
+    fn of_several_mistakes_the_first_is_named() {
+        for (problem, expected) in [
+            ("t.toml:1:1: x\n  |\n1 | x", "t.toml:1:1: x"),
+            (
+                "2 mistakes in the configuration\n\nt.toml:1:1: x\n  |\n\nt.toml:2:1: y",
+                "t.toml:1:1: x",
+            ),
+            ("upstream \"x\": no", "upstream \"x\": no"),
+            ("", ""),
+        ] {
+            assert_eq!(headline(problem), expected);
+        }
     }
 }
