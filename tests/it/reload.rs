@@ -1,6 +1,7 @@
 //! A new configuration while the daemon serves: by SIGHUP, and when a file changes.
 
 use std::fs;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -220,4 +221,51 @@ fn t_poi_3_a_name_that_has_a_route_from_now_on_is_not_answered_from_the_public_c
         "what the public said is good again"
     );
     assert_eq!(upstream.heard().len(), 3);
+}
+
+/// Nobody who asks meanwhile notices, and nothing is left behind of what others took the place of.
+#[test]
+fn thirty_reloads_under_load_lose_no_query_and_leave_nothing() {
+    let upstream = Upstream::honest();
+    let config = Config::new().dot(&upstream);
+    let daemon = config.start();
+    let is_done = AtomicBool::new(false);
+    let (dns, is_done) = (daemon.dns, &is_done);
+    std::thread::scope(|scope| {
+        let askers: Vec<_> = (0..4)
+            .map(|asker| {
+                scope.spawn(move || {
+                    let mut asked = 0_u32;
+                    while !is_done.load(Ordering::Relaxed) || asked < 200 {
+                        // Hits and misses in turn.
+                        let name = format!("n{}.a{asker}.example", asked / 2);
+                        assert_eq!(Ask::new(&name, A).udp(dns).rcode(), 0, "{name}");
+                        asked += 1;
+                    }
+                    asked
+                })
+            })
+            .collect();
+        for round in 0..30 {
+            let before = reloads(&daemon);
+            let records = format!("[policy]\nrecords = [\"nas.example A 192.0.2.{round}\"]");
+            write(&daemon, &config.clone().table(&records).text());
+            daemon.signal("HUP");
+            until(&daemon, "not taken", || reloads(&daemon) > before);
+        }
+        is_done.store(true, Ordering::Relaxed);
+        let asked: u32 = askers.into_iter().map(|asker| asker.join().unwrap()).sum();
+        assert!(asked >= 800, "{asked}");
+    });
+    let stats = daemon.stats();
+    assert_eq!(
+        (stats["panics"].as_u64(), stats["responses"]["SERVFAIL"].as_u64()),
+        (Some(0), Some(0))
+    );
+    assert_eq!(
+        Ask::new("nas.example", A).udp(daemon.dns).answers(),
+        ["nas.example. A 192.0.2.29"]
+    );
+    let tasks = fs::read_dir(format!("/proc/{}/task", daemon.pid())).map(Iterator::count);
+    assert!(tasks.is_ok_and(|threads| threads < 40), "threads are left behind");
 }
