@@ -3,6 +3,7 @@
 pub mod blocking;
 pub mod list;
 pub mod local;
+pub mod probe;
 pub mod rebind;
 pub mod records;
 pub mod routes;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 use blocking::{BlockAnswer, Blocking};
 use list::Action;
 use local::LocalNames;
+use probe::Probe;
 use rebind::Rebind;
 use records::{End, Records};
 use routes::Routes;
@@ -66,6 +68,8 @@ pub enum Synthesis {
     Ns,
     /// What the user wants to hear of a name that a list blocks, asked for with this type.
     Blocked(BlockAnswer, RecordType),
+    /// An address that only this process gives, of this type, or NODATA for every other one.
+    Probe(RecordType, [u8; probe::LEN]),
 }
 
 /// The rules in force.
@@ -77,6 +81,7 @@ pub struct Policy {
     routes: Routes,
     blocking: Blocking,
     rebind: Rebind,
+    probe: Probe,
 }
 
 impl Default for Policy {
@@ -96,6 +101,7 @@ impl Policy {
             routes: Routes::default(),
             blocking: Blocking::default(),
             rebind,
+            probe: Probe::default(),
         }
     }
 
@@ -166,7 +172,11 @@ impl Policy {
             RecordType(0) | RecordType::OPT | RecordType::NXNAME | RecordType::TKEY | RecordType::TSIG => {
                 refuse(Rcode::FORMERR, Ede::INVALID_QUERY_TYPE)
             }
-            qtype => self.of_name(key.qname(), qtype),
+            // Before the user's own records: they must not make anybody believe that somebody else was asked.
+            qtype => match self.probe.answer(key.qname(), qtype) {
+                Some(said) => Verdict::Synthesize(said),
+                None => self.of_name(key.qname(), qtype),
+            },
         }
     }
 

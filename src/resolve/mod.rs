@@ -19,6 +19,7 @@ use crate::wire::edns::Ede;
 use crate::wire::header::Rcode;
 use crate::wire::query::Query;
 use crate::wire::question::QuestionKey;
+use crate::wire::record::RecordType;
 use crate::wire::synth::{self, About, Alias};
 
 pub use failure::Failure;
@@ -439,6 +440,9 @@ fn write(synthesis: Synthesis, query: &Query<'_>, aliases: &[Alias<'_>], out: &m
         Synthesis::Error(rcode, ede) => synth::write_error(query, rcode, Some(ede), out),
         Synthesis::Negative(rcode, zone_at) => about.write_negative(rcode, zone_at, out),
         Synthesis::Record(rtype, rdata) => about.write_record(rtype, rdata, out),
+        Synthesis::Probe(rtype @ RecordType::A, address) => about.write_record(rtype, &address[..4], out),
+        Synthesis::Probe(rtype @ RecordType::AAAA, address) => about.write_record(rtype, &address, out),
+        Synthesis::Probe(..) => about.write_negative(Rcode::NOERROR, 0, out),
         Synthesis::Soa => about.write_soa(out),
         Synthesis::Ns => about.write_ns(out),
         Synthesis::Blocked(answer, qtype) => about.write_blocked(qtype, answer == BlockAnswer::Null, out),
