@@ -1,5 +1,5 @@
-//! What the process allows to be done with its memory.
-#![allow(unsafe_code, reason = "std has neither setrlimit nor prctl")]
+//! What the process may do, and what it allows to be done with its memory.
+#![allow(unsafe_code, reason = "std has neither setrlimit, prctl nor geteuid")]
 
 /// Has no core file written if the program crashes: there are query names in its memory (T-CORE). Best effort.
 #[cfg(target_os = "linux")]
@@ -18,6 +18,19 @@ pub fn forbid_core_dumps() {
 /// Has no core file written if the program crashes. Nothing on this system.
 #[cfg(not(target_os = "linux"))]
 pub fn forbid_core_dumps() {}
+
+/// Whether this process may change what belongs to the system.
+#[cfg(unix)]
+pub fn is_root() -> bool {
+    // SAFETY: takes nothing and always succeeds.
+    unsafe { libc::geteuid() == 0 }
+}
+
+/// Whether this process may change what belongs to the system. Elsewhere the system says so when it is tried.
+#[cfg(not(unix))]
+pub fn is_root() -> bool {
+    true
+}
 
 #[cfg(all(test, target_os = "linux"))]
 mod tests {

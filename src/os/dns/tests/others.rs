@@ -1,0 +1,200 @@
+//! Others write too: before, after and in between; and calls fail.
+
+use super::*;
+
+const LEASE: &str = "nameserver 203.0.113.1\n";
+
+fn plain() -> Host {
+    Host::new(&[("etc/resolv.conf", FILE)])
+}
+
+#[test]
+fn exactly_one_server_is_left() {
+    let mut host = plain();
+    let done = host.set().unwrap();
+    assert_eq!((done.back_end, done.remarks), (BackEnd::File, vec![]));
+    assert_eq!(facts::servers(&host.text("etc/resolv.conf")), ["127.0.0.1"]);
+    let mode = fs::metadata(host.path("etc/resolv.conf")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o644);
+}
+
+#[test]
+fn a_link_is_replaced_and_what_it_leads_to_is_untouched() {
+    let mut host = Host::new(&[("etc/resolv.conf", "->real"), ("etc/real", FILE)]);
+    host.set().unwrap();
+    assert_eq!(host.text("etc/real"), FILE);
+    assert!(!host.path("etc/resolv.conf").is_symlink());
+}
+
+#[test]
+fn what_somebody_wrote_since_stays_and_is_said() {
+    let mut host = plain();
+    host.set().unwrap();
+    host.write("etc/resolv.conf", LEASE);
+    let done = host.restore().unwrap().unwrap();
+    assert_eq!(host.text("etc/resolv.conf"), LEASE);
+    assert!(done.remarks[0].contains("somebody else"), "{done:?}");
+    assert_eq!(host.restore().unwrap(), None, "nothing is set any more");
+}
+
+#[test]
+fn set_again_takes_it_back_and_restore_gives_the_newest_of_theirs() {
+    let mut host = plain();
+    host.set().unwrap();
+    host.write("etc/resolv.conf", LEASE);
+    host.set().unwrap();
+    assert_eq!(facts::servers(&host.text("etc/resolv.conf")), ["127.0.0.1"]);
+    host.restore().unwrap();
+    assert_eq!(host.text("etc/resolv.conf"), LEASE);
+}
+
+#[test]
+fn a_backup_never_holds_our_own_address() {
+    let mut host = plain();
+    let before = host.tree();
+    for _ in 0..3 {
+        host.set().unwrap();
+        // Half of it, by whoever copies files about.
+        let ours = host.text("etc/resolv.conf");
+        host.write("etc/resolv.conf", &format!("{ours}# copied\n"));
+    }
+    let journal = host.with(Fault::default(), Machine::journal).unwrap().unwrap();
+    for step in &journal.steps {
+        let Change::File(change) = &step.change else { panic!() };
+        assert!(!change.to_put_back().octets().is_some_and(content::is_ours));
+    }
+    host.set().unwrap();
+    host.restore().unwrap();
+    assert_eq!(host.tree(), before);
+}
+
+#[test]
+fn without_anything_to_put_back_nothing_is_set() {
+    for text in ["nameserver 127.0.0.1\n", "# Written by tacenda\nnameserver 127.0.0.9\n"] {
+        let mut host = Host::new(&[("etc/resolv.conf", text)]);
+        let before = host.tree();
+        assert!(
+            matches!(host.set(), Err(Error::Refused(Refusal::NothingBefore))),
+            "{text}"
+        );
+        assert_eq!(host.tree(), before);
+    }
+}
+
+#[test]
+fn if_it_does_not_work_everything_is_put_back() {
+    for (name, mut host) in hosts() {
+        let before = host.tree();
+        let links = host.world.links.clone();
+        let failed = host.with(Fault::default(), |machine| {
+            patiently(|| machine.set(LISTEN, |_| Err("names still go elsewhere".to_owned())))
+        });
+        let Err(Error::Undone { why, .. }) = failed else {
+            panic!("{name}: {failed:?}")
+        };
+        assert_eq!(why, "names still go elsewhere");
+        assert_eq!((host.tree(), &host.world.links), (before, &links), "{name}");
+        assert_eq!(host.restore().unwrap(), None);
+    }
+}
+
+#[test]
+fn a_program_that_fails_undoes_everything() {
+    for fails in ["reload", "strip_link", "openresolv_add", "links"] {
+        for (name, mut host) in hosts() {
+            let before = host.tree();
+            let links = host.world.links.clone();
+            host.world.fails = fails;
+            let set = host.set();
+            host.world.fails = "";
+            match set {
+                Ok(_) => drop(host.restore().unwrap()),
+                Err(Error::Undone { .. } | Error::Failed(_)) => {}
+                Err(error) => panic!("{name}, {fails}: {error}"),
+            }
+            assert_eq!((host.tree(), &host.world.links), (before, &links), "{name}, {fails}");
+        }
+    }
+}
+
+#[test]
+fn restore_needs_no_program() {
+    for (name, mut host) in hosts() {
+        let before = host.tree();
+        host.set().unwrap();
+        for fails in ["reload", "links"] {
+            host.world.fails = fails;
+        }
+        host.restore().unwrap();
+        assert_eq!(host.tree(), before, "{name}");
+    }
+}
+
+#[test]
+fn a_link_that_got_servers_again_keeps_them() {
+    let mut host = Host::new(&[
+        ("proc/7/comm", "systemd-resolve\n"),
+        ("run/systemd/resolve/stub-resolv.conf", STUB),
+        ("etc/resolv.conf", "->/run/systemd/resolve/stub-resolv.conf"),
+    ])
+    .with_links(vec![wlan()]);
+    host.set().unwrap();
+    assert_eq!(host.world.links, [wlan().stripped()]);
+    let mut renewed = wlan();
+    renewed.servers[0].1 = vec![203, 0, 113, 1];
+    host.world.links = vec![renewed.clone()];
+    host.set().unwrap();
+    assert_eq!(host.world.links, [wlan().stripped()], "set again strips it again");
+    host.world.links = vec![renewed.clone()];
+    host.restore().unwrap();
+    assert_eq!(host.world.links, [renewed]);
+}
+
+#[test]
+fn a_hook_that_others_changed_since_loses_ours_only() {
+    let mut host = Host::new(&[("etc/resolv.conf", FILE), ("usr/sbin/dhcpcd", "")]);
+    host.set().unwrap();
+    let ours = host.text("etc/dhcpcd.enter-hook");
+    host.write("etc/dhcpcd.enter-hook", &format!("# mine\n{ours}# mine too\n"));
+    host.restore().unwrap();
+    assert_eq!(host.text("etc/dhcpcd.enter-hook"), "# mine\n# mine too\n");
+}
+
+#[test]
+fn another_plan_is_made_from_what_others_left() {
+    let mut host = plain();
+    let before = host.tree();
+    host.set().unwrap();
+    // Another address, and a program that was not there before.
+    host.write("proc/8/comm", "NetworkManager\n");
+    let listen = "127.0.0.9".parse().unwrap();
+    host.with(Fault::default(), |machine| machine.set(listen, |_| Ok(())))
+        .unwrap();
+    assert_eq!(facts::servers(&host.text("etc/resolv.conf")), ["127.0.0.9"]);
+    host.restore().unwrap();
+    fs::remove_dir_all(host.path("proc/8")).unwrap();
+    assert_eq!(host.tree(), before);
+}
+
+#[test]
+fn a_broken_journal_is_an_error_and_touches_nothing() {
+    let mut host = plain();
+    host.set().unwrap();
+    let journal = host.with(Fault::default(), |machine| machine.store.path());
+    fs::write(&journal, "{").unwrap();
+    let before = host.tree();
+    assert!(matches!(host.restore(), Err(Error::Journal { .. })));
+    assert!(matches!(host.set(), Err(Error::Journal { .. })));
+    assert_eq!(host.tree(), before);
+}
+
+#[test]
+fn what_cannot_be_looked_at_is_refused_before_anything_is_changed() {
+    let mut host = Host::new(&[
+        ("etc/resolv.conf", FILE),
+        ("etc/dhcp/dhclient-enter-hooks.d/zz-tacenda/x", ""),
+    ]);
+    let before = host.tree();
+    assert!(matches!(host.set(), Err(Error::Failed(_))));
+    assert_eq!(host.tree(), before);
+}
