@@ -12,6 +12,7 @@ mod man;
 mod output;
 mod query;
 mod run;
+mod system;
 
 use std::process::ExitCode;
 
@@ -48,6 +49,9 @@ enum Command {
     Check(check::CheckArgs),
     /// Ask one question, through the running tacenda or straight to an upstream
     Query(query::QueryArgs),
+    /// Have this host's programs ask tacenda, and give everything back
+    #[command(subcommand)]
+    System(system::SystemCommand),
     /// Print the configuration
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -87,6 +91,7 @@ pub fn main() -> ExitCode {
         Command::Demo => demo::command::run(Output::stdout()),
         Command::Check(args) => check::run(&args, Output::stdout()),
         Command::Query(args) => query::run(&args, Output::stdout()),
+        Command::System(command) => system::run(&command, Output::stdout()),
         Command::Config(command) => config::run(&command, Output::stdout()),
         Command::Completions(args) => completions::run(&args, &mut definition(), Output::stdout()),
         Command::Man(args) => man::run(&args, definition(), Output::stdout()),
@@ -103,6 +108,7 @@ const EXAMPLES: &str = "\
 Examples:
   sudo tacenda run                                    with the built-in defaults: Quad9, Mullvad, Cloudflare
   tacenda run --listen 127.0.0.1:5300                 without root, on another port
+  sudo tacenda system set                             this host's programs ask it; `system restore` gives back
   tacenda query example.com AAAA                      through the running tacenda
   tacenda query example.com --via tls://dns.quad9.net straight to an upstream
   tacenda check && sudo systemctl restart tacenda     after a change in /etc/tacenda/tacenda.toml

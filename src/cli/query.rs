@@ -1,6 +1,6 @@
 //! `tacenda query`: one question, by the road of the user's choice, and everything the answer says.
 
-mod ask;
+pub(super) mod ask;
 mod print;
 mod via;
 
@@ -96,7 +96,7 @@ pub(super) fn run(args: &QueryArgs, mut output: Output<'_>) -> Result<Exit, Fail
 }
 
 /// What came back, and by which road.
-struct Response {
+pub(super) struct Response {
     octets: Vec<u8>,
     /// `udp`, `tcp`, `dot`, `doh`.
     transport: &'static str,

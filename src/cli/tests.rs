@@ -80,6 +80,9 @@ fn wrong_usage_is_2() {
         "tacenda query example.com --server 127.0.0.1:53 --via tls://9.9.9.9",
         "tacenda query example.com --address 9.9.9.9",
         "tacenda run -v -q",
+        "tacenda system",
+        "tacenda system set --listen-at 192.0.2.1",
+        "tacenda system set --listen-at 127.0.0.1:53",
         "tacenda check --color sometimes",
     ] {
         assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");

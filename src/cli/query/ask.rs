@@ -20,21 +20,8 @@ use crate::wire::question::same_question;
 /// # Errors
 /// [`Exit::Unavailable`] when none comes.
 pub(super) async fn ask(server: SocketAddr, question: &Question, tcp_only: bool) -> Result<Response, Failure> {
-    // Promise 1 once more, beside the socket: the flag and the configuration were checked where they came in.
-    assert!(server.ip().is_loopback(), "classic DNS stays on this host");
     let started = Instant::now();
-    let deadline = started + PATIENCE;
-    // Guards against a stray answer on loopback, not against an attacker: the hasher's seed is random enough.
-    let [a, b, ..] = RandomState::new().build_hasher().finish().to_ne_bytes();
-    let query = question.write(u16::from_ne_bytes([a, b]), Padding::None);
-    let (octets, transport) = if tcp_only {
-        (over_tcp(server, &query, deadline).await, "tcp")
-    } else {
-        match over_udp(server, &query, deadline).await {
-            Ok(octets) if is_truncated(&octets) => (over_tcp(server, &query, deadline).await, "tcp"),
-            other => (other, "udp"),
-        }
-    };
+    let (octets, transport) = exchange(server, question, tcp_only).await;
     let octets = octets.map_err(|error| explain(server, transport, &error))?;
     Ok(Response {
         octets,
@@ -42,6 +29,27 @@ pub(super) async fn ask(server: SocketAddr, question: &Question, tcp_only: bool)
         server: server.to_string(),
         took: started.elapsed(),
     })
+}
+
+/// The answer's octets, or why there are none; and the transport that was used last.
+pub(in crate::cli) async fn exchange(
+    server: SocketAddr,
+    question: &Question,
+    tcp_only: bool,
+) -> (io::Result<Vec<u8>>, &'static str) {
+    // Promise 1 once more, beside the socket: the flag and the configuration were checked where they came in.
+    assert!(server.ip().is_loopback(), "classic DNS stays on this host");
+    let deadline = Instant::now() + PATIENCE;
+    // Guards against a stray answer on loopback, not against an attacker: the hasher's seed is random enough.
+    let [a, b, ..] = RandomState::new().build_hasher().finish().to_ne_bytes();
+    let query = question.write(u16::from_ne_bytes([a, b]), Padding::None);
+    if tcp_only {
+        return (over_tcp(server, &query, deadline).await, "tcp");
+    }
+    match over_udp(server, &query, deadline).await {
+        Ok(octets) if is_truncated(&octets) => (over_tcp(server, &query, deadline).await, "tcp"),
+        other => (other, "udp"),
+    }
 }
 
 async fn over_udp(server: SocketAddr, query: &[u8], deadline: Instant) -> io::Result<Vec<u8>> {

@@ -1,0 +1,215 @@
+//! `tacenda system`: this host's programs ask tacenda, and everything is given back as it was.
+
+mod status;
+mod verify;
+
+use std::io::IsTerminal;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
+
+use clap::{Args, Subcommand};
+
+use super::output::Output;
+use super::{Exit, Failure};
+use crate::os::dns::host::Host;
+use crate::os::dns::plan::{Plan, plan};
+use crate::os::dns::{Error, Machine};
+use crate::os::process::is_root;
+use verify::Asking;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum SystemCommand {
+    /// Have every program on this host ask tacenda, and nobody else
+    Set(SetArgs),
+    /// Put back what was there before; needs neither tacenda running nor the network
+    Restore(RestoreArgs),
+    /// Say who is asked on this host, and by which way
+    Status(StatusArgs),
+    /// Ask for an address as programs do, through libc
+    #[command(hide = true)]
+    AskLibc(AskLibcArgs),
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Set is refused unless tacenda answers there over UDP and TCP and reaches an upstream. Afterwards it
+tries whether names asked through libc, and through 127.0.0.53, arrive at this tacenda; if they do
+not, everything is put back by itself. What stood there before is written down first, in
+/var/lib/tacenda-system/journal.json: whatever happens, `tacenda system restore` puts it back. Set
+it again whenever `status` says that something else changed it.
+
+Examples:
+  sudo tacenda system set
+  sudo tacenda system set --offline --yes")]
+pub(super) struct SetArgs {
+    /// Where tacenda listens, on port 53
+    #[arg(long, value_name = "IP", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST), value_parser = read_loopback)]
+    listen_at: IpAddr,
+    /// Set it even if no upstream can be reached now
+    #[arg(long)]
+    offline: bool,
+    /// Do not ask on the terminal before anything is changed
+    #[arg(short, long)]
+    yes: bool,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Undoes what is still tacenda's. A file that somebody else wrote since stays, which is said.
+
+Examples:
+  sudo tacenda system restore")]
+pub(super) struct RestoreArgs {}
+
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Reads, and asks for one name that only tacenda knows and that never leaves this host if it is set.
+Ends with 1 if tacenda is set and names go elsewhere, else with 0.
+
+Examples:
+  tacenda system status
+  sudo tacenda system status --explain
+
+JSON:
+  {\"format\":1, \"set\":true, \"phase\":\"applied\", \"back_end\":\"file\", \"listen\":\"127.0.0.1\",
+  \"stands\":true, \"asks_tacenda\":true, \"ways\":[{\"way\",\"arrives\",\"why\"}], \"facts\":{},
+  \"would\":{\"back_end\",\"steps\":[],\"notes\":[]}, \"refused\":{\"why\",\"help\"}}; null for what is not known")]
+pub(super) struct StatusArgs {
+    /// Print everything as JSON
+    #[arg(long)]
+    json: bool,
+    /// Print every fact, and what `set` would do
+    #[arg(long)]
+    explain: bool,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct AskLibcArgs {
+    /// The name, below verify.tacenda.test
+    name: String,
+}
+
+pub(super) fn run(command: &SystemCommand, output: Output<'_>) -> Result<Exit, Failure> {
+    match command {
+        SystemCommand::Set(args) => set(args, output),
+        SystemCommand::Restore(RestoreArgs {}) => restore(output),
+        SystemCommand::Status(args) => status::run(args.json, args.explain, &machine()?, output),
+        SystemCommand::AskLibc(args) => verify::ask_libc(&args.name, output),
+    }
+}
+
+fn machine() -> Result<Machine<Host>, Failure> {
+    Ok(Machine::at(Path::new("/"), Host::new()?))
+}
+
+fn set(args: &SetArgs, mut output: Output<'_>) -> Result<Exit, Failure> {
+    need_root("set")?;
+    let (machine, asking) = (machine()?, Asking::new()?);
+    let facts = machine.facts();
+    let plan = plan(&facts, args.listen_at).map_err(|refusal| Failure::from(Error::Refused(refusal)))?;
+    asking.is_tacenda(args.listen_at).map_err(no_stub)?;
+    if !args.offline {
+        asking.reaches_upstream(args.listen_at).map_err(no_upstream)?;
+    }
+    if !args.yes && !confirmed(&plan)? {
+        return Err(Failure::new(Exit::Failed, "nothing was changed: not confirmed"));
+    }
+    let done = machine.set(args.listen_at, |facts| asking.verify(args.listen_at, facts))?;
+    output.write(format!(
+        "set: programs on this host ask tacenda at {}, by {}; `sudo tacenda system restore` gives everything back\n",
+        args.listen_at,
+        done.back_end.name()
+    ))?;
+    output.write(notes(&done.remarks))?;
+    Ok(Exit::Done)
+}
+
+fn restore(mut output: Output<'_>) -> Result<Exit, Failure> {
+    need_root("restore")?;
+    match machine()?.restore()? {
+        None => output.write("nothing to restore: tacenda is not set as system DNS\n")?,
+        Some(done) => {
+            output.write(format!("restored: {} is as it was before\n", done.back_end.name()))?;
+            output.write(notes(&done.remarks))?;
+        }
+    }
+    Ok(Exit::Done)
+}
+
+fn notes(remarks: &[String]) -> String {
+    remarks.iter().map(|remark| format!("note: {remark}\n")).collect()
+}
+
+fn need_root(verb: &str) -> Result<(), Failure> {
+    if is_root() {
+        return Ok(());
+    }
+    Err(
+        Failure::new(Exit::Permission, "only root can change whom this host asks")
+            .with_help(format!("sudo tacenda system {verb}")),
+    )
+}
+
+/// Asks on the terminal, if there is one.
+#[expect(clippy::print_stderr, reason = "this is where the program talks to its user")]
+fn confirmed(plan: &Plan) -> Result<bool, Failure> {
+    if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
+        return Ok(true);
+    }
+    eprintln!("This will");
+    for step in &plan.steps {
+        eprintln!("  - {}", step.words());
+    }
+    for note in &plan.notes {
+        eprintln!("Note: {note}");
+    }
+    eprint!("Go on? [y/N] ");
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer)?;
+    Ok(["y", "yes"].contains(&answer.trim().to_ascii_lowercase().as_str()))
+}
+
+fn no_stub(why: String) -> Failure {
+    Failure::new(Exit::Unavailable, format!("nothing was changed: {why}"))
+        .with_help("start it first (`sudo tacenda run`, or the service), on port 53; --listen-at says where")
+}
+
+fn no_upstream(why: String) -> Failure {
+    Failure::new(Exit::Unavailable, format!("nothing was changed: {why}"))
+        .with_help("every name would fail; look at the log of tacenda, or set it all the same with --offline")
+}
+
+fn read_loopback(text: &str) -> Result<IpAddr, String> {
+    match text.parse::<IpAddr>() {
+        Ok(ip) if ip.is_loopback() => Ok(ip),
+        Ok(_) => {
+            Err("only an address of this host's own: 127.0.0.1, or another one that begins with 127., or ::1".into())
+        }
+        Err(_) => Err("not an address: write for example 127.0.0.1; the port is 53".into()),
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        let message = error.to_string();
+        match error {
+            Error::Refused(refusal) => Self::new(Exit::Failed, format!("nothing was changed: {message}")).with_help(refusal.help()),
+            Error::Journal { error, .. } if error.kind() == std::io::ErrorKind::InvalidData => {
+                Self::new(Exit::Io, message).with_help(BROKEN_JOURNAL)
+            }
+            Error::Journal { error, .. } if error.kind() == std::io::ErrorKind::PermissionDenied => {
+                Self::new(Exit::Permission, message)
+            }
+            Error::Undone { remarks, .. } => Self::new(Exit::Failed, [vec![message], remarks].concat().join("\n  ")),
+            Error::NotUndone(_) => Self::new(Exit::Io, message)
+                .with_help("put right what is named there and run `sudo tacenda system restore` again: it goes on where it stopped"),
+            Error::Journal { .. } => Self::new(Exit::Io, message),
+            Error::Busy | Error::Failed(_) => Self::new(Exit::Failed, message),
+        }
+    }
+}
+
+const BROKEN_JOURNAL: &str = "what was there before cannot be read from it. By hand: write your network's server into /etc/resolv.conf \
+(with systemd-resolved: `ln -sf ../run/systemd/resolve/stub-resolv.conf /etc/resolv.conf`), remove the files that say \
+\"Written by tacenda\" (`grep -ls 'Written by tacenda' /etc/dhcp/*/* /etc/dhcpcd.enter-hook /run/systemd/resolved.conf.d/* \
+/run/NetworkManager/conf.d/*`), then the journal";
