@@ -29,6 +29,15 @@
 //! serve                    Settled::write, sent
 //! ```
 //!
+//! # Start and stop
+//! ```text
+//!  cli::run                what the environment says of a service manager; the configuration
+//!  app::doors              every socket bound, while there are the rights for it; no thread runs yet
+//!  app::App::start         resolver, receiving threads, tasks
+//!  os::notify              READY=1, and RELOADING=1, STOPPING=1 in their time
+//!  app::life               the watchdog is fed while serve::Pulse says that every receiving thread goes round
+//! ```
+//!
 //! # Who may import whom
 //! ```text
 //!  8  main -> cli -> app      compose; may import everything below

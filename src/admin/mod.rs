@@ -31,7 +31,23 @@ use snapshot::Snapshot;
 /// Makes the figures of this moment.
 pub type SnapshotSource = Arc<dyn Fn() -> Snapshot + Send + Sync>;
 
-/// The stats endpoint, not yet listening.
+/// Takes an address for the stats endpoint; non-blocking, as tokio wants it.
+///
+/// # Errors
+/// `InvalidInput` for an address that is not loopback: there is no password. Else what the system says.
+pub fn bind(listen: SocketAddr) -> io::Result<std::net::TcpListener> {
+    if !listen.ip().is_loopback() {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "the stats endpoint only listens on loopback",
+        ));
+    }
+    let listener = std::net::TcpListener::bind(listen)?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+/// The stats endpoint.
 #[derive(Clone)]
 pub struct Admin {
     listen: SocketAddr,
@@ -47,28 +63,18 @@ impl fmt::Debug for Admin {
 }
 
 impl Admin {
-    /// An endpoint at this address. The snapshot is taken once a request.
+    /// An endpoint at this address, with its real port. The snapshot is taken once a request.
     pub fn new(listen: SocketAddr, snapshot: SnapshotSource) -> Self {
         Self { listen, snapshot }
     }
 
-    /// Takes the address.
-    ///
-    /// # Errors
-    /// `InvalidInput` for an address that is not loopback: there is no password. Else what the system says.
-    pub async fn bind(&self) -> io::Result<TcpListener> {
-        if !self.listen.ip().is_loopback() {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                "the stats endpoint only listens on loopback",
-            ));
-        }
-        TcpListener::bind(self.listen).await
+    /// Where it is.
+    pub fn address(&self) -> SocketAddr {
+        self.listen
     }
 
     /// Serves until the program stops. Nothing a client does ends it.
     pub async fn serve(self, listener: TcpListener, shutdown: Shutdown) {
-        let local = listener.local_addr().unwrap_or(self.listen);
         let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         loop {
             let accepted = tokio::select! {
@@ -79,7 +85,8 @@ impl Admin {
                 // Without a place the stream is dropped, which closes it: a browser or a scraper comes again.
                 Ok((stream, _)) => {
                     if let Ok(place) = Arc::clone(&places).try_acquire_owned() {
-                        let connection = connection(stream, place, local, Arc::clone(&self.snapshot), shutdown.clone());
+                        let connection =
+                            connection(stream, place, self.listen, Arc::clone(&self.snapshot), shutdown.clone());
                         shutdown.spawn(connection);
                     }
                 }

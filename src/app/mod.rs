@@ -1,9 +1,11 @@
 //! Composition root: hands each room its settings, starts them in order, stops them in the opposite one.
 
 mod before;
+pub mod doors;
 pub mod explain;
 mod figures;
 mod house;
+mod life;
 mod lists;
 mod network;
 mod records;
@@ -24,14 +26,16 @@ use tokio::task::JoinHandle;
 
 use crate::admin::Admin;
 use crate::admin::snapshot::Snapshot;
-use crate::config::{ChosenBy, Config};
+use crate::config::Config;
+use crate::os::notify::Notifier;
 use crate::os::socket::{Transport, port_owner};
 use crate::resolve::Resolver;
-use crate::serve::{self, BindCause, BindError, Bound, Serving};
+use crate::serve::{BindError, Serving};
 use crate::shutdown::Shutdown;
 use crate::transport::tls;
 use crate::upstream::connect::{ConnectError, RouteOnlyError};
 use before::Before;
+use doors::Doors;
 use figures::Figures;
 use house::{Follower, House};
 use network::RouteLinks;
@@ -57,11 +61,12 @@ pub struct App {
 }
 
 impl App {
-    /// Binds everything, then serves. Must be called inside a tokio runtime; nothing is left bound or running on an error.
+    /// Serves behind doors that were opened for this configuration. Must be called inside a tokio runtime; nothing is left bound or running
+    /// on an error.
     ///
     /// # Errors
     /// See [`StartError`].
-    pub async fn start(config: &Config) -> Result<Self, StartError> {
+    pub fn start(config: &Config, doors: Doors) -> Result<Self, StartError> {
         if tls::is_before_release() {
             tracing::warn!(
                 "this host's clock is wrong: it shows a time before this tacenda was released, which certificates are judged by instead"
@@ -69,7 +74,7 @@ impl App {
         }
         let shutdown = Shutdown::new();
         let House { followers, known } = House::build(config, None)?;
-        let bound = bind(config)?;
+        let Doors { dns: bound, stats } = doors;
         let addresses = bound.addresses();
         let (publish, published) = watch::channel(Arc::clone(&known.resolver));
         let figures = Arc::new(Figures::new(
@@ -78,11 +83,11 @@ impl App {
             bound.stats(),
             shutdown.clone(),
         ));
-        let stats = bind_stats(config.stats, &figures).await?;
+        let stats = stats.map(|listener| admin(listener, &figures)).transpose()?;
         let serving = bound
             .run(&published, &shutdown, &Handle::current())
             .map_err(StartError::Serve)?;
-        let stats_address = stats.as_ref().and_then(|(_, listener)| listener.local_addr().ok());
+        let stats_address = stats.as_ref().map(|(admin, _)| admin.address());
         if let Some((admin, listener)) = stats {
             shutdown.spawn(admin.serve(listener, shutdown.clone()));
         }
@@ -133,6 +138,20 @@ impl App {
         self.figures.reload_failed(line.to_owned());
     }
 
+    /// Gives the service manager signs of life, if it wants any, until the stop.
+    pub fn show_life(&self, notifier: &Arc<Notifier>) {
+        if let Some(watchdog) = notifier.watchdog() {
+            let feed = life::feed(Arc::clone(notifier), self.serving.pulse(), watchdog);
+            let stop = self.shutdown.clone();
+            self.shutdown.spawn(async move {
+                tokio::select! {
+                    () = stop.stopped() => {}
+                    () = feed => {}
+                }
+            });
+        }
+    }
+
     /// Starts what runs for the configuration in force.
     fn tend(&self, followers: Vec<Follower>) -> Vec<JoinHandle<()>> {
         let until_stop = |task: Follower| {
@@ -176,41 +195,14 @@ impl App {
     }
 }
 
-/// Binds the listen addresses. One of the built-in ones that this host lacks (no IPv6, say) is left out with a line.
-fn bind(config: &Config) -> Result<Bound, StartError> {
-    let mut settings = serve::Settings {
-        listen: config.listen.addresses.clone(),
-        allow: config.allow.clone(),
-        rate_limit: config.rate_limit,
-        ..serve::Settings::default()
-    };
-    loop {
-        match serve::bind(&settings) {
-            Err(BindError::Address {
-                address,
-                cause: BindCause::NoSuchAddress,
-                ..
-            }) if config.listen.chosen_by == ChosenBy::Default && settings.listen.len() > 1 => {
-                tracing::warn!(%address, "this host has no such address: not listening there");
-                settings.listen.retain(|listen| *listen != address);
-            }
-            bound => return bound.map_err(StartError::Bind),
-        }
-    }
-}
-
-/// The stats endpoint with its socket, if one is wanted.
-async fn bind_stats(
-    address: Option<SocketAddr>,
-    figures: &Arc<Figures>,
-) -> Result<Option<(Admin, TcpListener)>, StartError> {
-    let Some(address) = address else { return Ok(None) };
+/// The stats endpoint behind its door.
+fn admin(listener: std::net::TcpListener, figures: &Arc<Figures>) -> Result<(Admin, TcpListener), StartError> {
     let figures = Arc::clone(figures);
-    let admin = Admin::new(address, Arc::new(move || figures.snapshot()));
-    match admin.bind().await {
-        Ok(listener) => Ok(Some((admin, listener))),
-        Err(error) => Err(StartError::Stats { address, error }),
-    }
+    let served = listener.local_addr().and_then(|address| {
+        let admin = Admin::new(address, Arc::new(move || figures.snapshot()));
+        TcpListener::from_std(listener).map(|listener| (admin, listener))
+    });
+    served.map_err(StartError::Serve)
 }
 
 /// Why the resolver does not run.

@@ -1,5 +1,6 @@
 //! `tacenda run`: loads the configuration and hands it to `app`.
 
+mod manager;
 mod reload;
 
 use std::path::PathBuf;
@@ -7,11 +8,13 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::{Exit, Failure};
+use crate::app::doors::Doors;
 use crate::app::{App, StartError};
 use crate::config::{self, Flags, Loaded, UpstreamFlag};
 use crate::os;
 use crate::os::signal::{Request, Signals};
 use crate::serve::{BindCause, BindError};
+use manager::Manager;
 use reload::{Reloader, Why};
 
 #[derive(Args, Debug)]
@@ -52,20 +55,24 @@ pub(super) fn run(args: &RunArgs) -> Result<Exit, Failure> {
         tracing::info!(file = %file.display(), "read configuration");
     }
     os::process::forbid_core_dumps();
+    let manager = Manager::of_this_process();
+    let doors = Doors::open(&loaded.config, manager.watchdog())?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(serve(args, loaded))
+    runtime.block_on(serve(args, loaded, doors, &manager))
 }
 
 /// Serves until it is asked to stop.
-async fn serve(args: &RunArgs, loaded: Loaded) -> Result<Exit, Failure> {
+async fn serve(args: &RunArgs, loaded: Loaded, doors: Doors, manager: &Manager) -> Result<Exit, Failure> {
     let mut signals = Signals::new()?;
-    let mut app = App::start(&loaded.config).await?;
+    let mut app = App::start(&loaded.config, doors)?;
     for address in app.addresses() {
         tracing::info!(%address, "listening over UDP and TCP");
     }
     if let Some(address) = app.stats_address() {
         tracing::info!(%address, "serving stats");
     }
+    manager.show_life(&app);
+    manager.ready(&app, &loaded.config);
     let mut reloader = Reloader::new(args, loaded);
     loop {
         let why = tokio::select! {
@@ -75,9 +82,10 @@ async fn serve(args: &RunArgs, loaded: Loaded) -> Result<Exit, Failure> {
             },
             () = reloader.files_changed() => Why::FilesChanged,
         };
-        reloader.reload(&mut app, why).await;
+        reloader.reload(&mut app, why, manager).await;
     }
     tracing::info!("stopping");
+    manager.stopping();
     if !app.stop().await {
         tracing::warn!("some queries were still under way at the end");
     }

@@ -4,6 +4,7 @@ pub mod dns;
 pub mod file;
 pub mod host;
 pub mod link;
+pub mod notify;
 pub mod process;
 pub mod signal;
 pub mod socket;

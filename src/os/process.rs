@@ -1,5 +1,8 @@
-//! What the process may do, and what it allows to be done with its memory.
-#![allow(unsafe_code, reason = "std has neither setrlimit, prctl nor geteuid")]
+//! What the process may do, what it allows to be done with its memory, and what of its environment it keeps.
+#![allow(
+    unsafe_code,
+    reason = "std has neither setrlimit, prctl nor geteuid, and no way to prove that there is one thread"
+)]
 
 /// Has no core file written if the program crashes: there are query names in its memory (T-CORE). Best effort.
 #[cfg(target_os = "linux")]
@@ -30,6 +33,30 @@ pub fn is_root() -> bool {
 #[cfg(not(unix))]
 pub fn is_root() -> bool {
     true
+}
+
+/// Takes variables out of the environment that were meant for this process and nobody after it. Only while it has a single thread: another
+/// one may be reading (setenv(3)). Says whether it was done; it matters to whoever is started by us, and we start nobody.
+pub fn forget_variables(names: &[&str]) -> bool {
+    let is_alone = has_one_thread();
+    if is_alone {
+        for name in names {
+            // SAFETY: no other thread is there to read or write the environment, and none can begin meanwhile.
+            unsafe { std::env::remove_var(name) };
+        }
+    }
+    is_alone
+}
+
+#[cfg(target_os = "linux")]
+fn has_one_thread() -> bool {
+    std::fs::read_dir("/proc/self/task").is_ok_and(|threads| threads.count() == 1)
+}
+
+/// Nobody says.
+#[cfg(not(target_os = "linux"))]
+fn has_one_thread() -> bool {
+    false
 }
 
 #[cfg(all(test, target_os = "linux"))]

@@ -16,15 +16,17 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
-use crate::os::socket::{self, PortOwner, Sockets, Transport, UdpListener};
+use crate::os::socket::{self, PortOwner, Sockets, Transport, UdpListener, Wish};
 use crate::resolve::Resolver;
 use crate::shutdown::Shutdown;
+use crate::stats::Counter;
 
 mod connection;
 mod intake;
 mod limits;
 mod network;
 mod output;
+mod pulse;
 mod rate;
 mod settings;
 mod stats;
@@ -34,6 +36,7 @@ mod tests;
 mod udp;
 
 pub use network::{Network, NetworkError};
+pub use pulse::Pulse;
 pub use settings::{DEFAULT_RATE_LIMIT, MAX_UDP_THREADS, Settings, SettingsError};
 pub use stats::{ConnectionStats, NAMED_RCODES, Stats};
 
@@ -48,10 +51,11 @@ use settings::AccessList;
 /// [`BindError`] for the first address that cannot be had; nothing stays bound then.
 pub fn bind(settings: &Settings) -> Result<Bound, BindError> {
     settings.check().map_err(BindError::Settings)?;
-    let sockets = settings
-        .listen
-        .iter()
-        .map(|address| bind_address(*address, settings.udp_threads));
+    let wish = Wish {
+        udp_count: settings.udp_threads,
+        patience: settings.patience,
+    };
+    let sockets = settings.listen.iter().map(|address| bind_address(*address, wish));
     Ok(Bound {
         sockets: sockets.collect::<Result<_, _>>()?,
         access: AccessList::new(&settings.allow),
@@ -60,8 +64,8 @@ pub fn bind(settings: &Settings) -> Result<Bound, BindError> {
     })
 }
 
-fn bind_address(address: SocketAddr, udp_threads: usize) -> Result<Sockets, BindError> {
-    socket::bind(address, udp_threads).map_err(|failure| {
+fn bind_address(address: SocketAddr, wish: Wish) -> Result<Sockets, BindError> {
+    socket::bind(address, wish).map_err(|failure| {
         let transport = failure.transport;
         let cause = match failure.cause.kind() {
             io::ErrorKind::AddrInUse => BindCause::Taken(socket::port_owner(transport, address)),
@@ -129,24 +133,35 @@ impl Bound {
             resolver: resolver.clone(),
             shutdown: shutdown.clone(),
             runtime: runtime.clone(),
+            turns: Arc::default(),
         });
-        let ended = start_threads(receivers).inspect_err(|_| stop_all(&listeners))?;
+        let receivers: Vec<_> = receivers.collect();
+        let turns = receivers.iter().map(|receiver| Arc::clone(&receiver.turns)).collect();
+        let ended = start_threads(receivers.into_iter()).inspect_err(|_| stop_all(&listeners))?;
         for acceptor in acceptors {
             shutdown.spawn(acceptor.run());
         }
         shutdown.spawn(stop_threads(shutdown.clone(), listeners, ended));
-        Ok(Serving(intake))
+        Ok(Serving { intake, turns })
     }
 }
 
-/// What can be changed while serving.
+/// What can be changed, and seen, while serving.
 #[derive(Clone, Debug)]
-pub struct Serving(Arc<Intake>);
+pub struct Serving {
+    intake: Arc<Intake>,
+    turns: Vec<Arc<Counter>>,
+}
 
 impl Serving {
     /// From now on these may ask, beside this host itself, and each of their networks so many queries a second over UDP.
     pub fn set_clients(&self, allow: &[Network], rate_limit: Option<NonZeroU32>) {
-        self.0.set_gate(gate(AccessList::new(allow), rate_limit));
+        self.intake.set_gate(gate(AccessList::new(allow), rate_limit));
+    }
+
+    /// Whether all receiving threads live; see [`Settings::patience`].
+    pub fn pulse(&self) -> Pulse {
+        Pulse::of(&self.turns)
     }
 }
 

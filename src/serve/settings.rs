@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU32;
+use std::time::Duration;
 
 use super::network::Network;
 
@@ -17,6 +18,8 @@ pub struct Settings {
     pub rate_limit: Option<NonZeroU32>,
     /// Receiving threads for each address, between 1 and [`MAX_UDP_THREADS`].
     pub udp_threads: usize,
+    /// How long a receiving thread may wait at one go, if [`super::Pulse`] is to show that it lives.
+    pub patience: Option<Duration>,
 }
 
 impl Settings {
@@ -59,6 +62,7 @@ impl Default for Settings {
             allow: Vec::new(),
             rate_limit: Some(DEFAULT_RATE_LIMIT),
             udp_threads: cores.clamp(1, MAX_UDP_THREADS),
+            patience: None,
         }
     }
 }

@@ -17,6 +17,7 @@ use super::stats::Tally;
 use crate::os::socket::{BATCH_LEN, Datagram, MAX_REPLY_LEN, ReplyHandle, Transport, UdpBatch, UdpListener};
 use crate::resolve::{Outcome, Resolver};
 use crate::shutdown::Shutdown;
+use crate::stats::Counter;
 
 /// One socket's receiving thread.
 pub(super) struct Receiver {
@@ -25,6 +26,8 @@ pub(super) struct Receiver {
     pub(super) resolver: watch::Receiver<Arc<Resolver>>,
     pub(super) shutdown: Shutdown,
     pub(super) runtime: Handle,
+    /// How often it came back from waiting; see `pulse`.
+    pub(super) turns: Arc<Counter>,
 }
 
 impl Receiver {
@@ -48,7 +51,10 @@ impl Receiver {
         let mut resolver = Arc::clone(&self.resolver.borrow_and_update());
         while !self.listener.is_stopping() {
             match batch.receive(&self.listener) {
-                Ok(_) => errors = 0,
+                Ok(_) => {
+                    errors = 0;
+                    self.turns.increment();
+                }
                 Err(_) => {
                     self.intake.stats.socket_failures.increment();
                     errors += 1;
@@ -134,9 +140,14 @@ mod tests {
     use crate::serve::settings::AccessList;
     use crate::serve::tests::support::{FakeUpstream, Query, test_resolver};
 
+    const ONE: socket::Wish = socket::Wish {
+        udp_count: 1,
+        patience: None,
+    };
+
     #[test]
     fn a_waiting_query_takes_what_its_limit_reckons_with() {
-        let listener = socket::bind("127.0.0.1:0".parse().unwrap(), 1).unwrap().udp.remove(0);
+        let listener = socket::bind("127.0.0.1:0".parse().unwrap(), ONE).unwrap().udp.remove(0);
         let gate = Gate {
             access: AccessList::new(&[]),
             rate_limit: None,

@@ -25,6 +25,7 @@ mod hostile_silence;
 mod layers;
 mod lists;
 mod local;
+mod manager;
 mod message;
 mod network;
 mod ordeal;

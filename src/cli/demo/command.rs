@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use super::report::{self, Style};
 use super::{Figures, RunningStub, StubSettings};
 use crate::app::App;
+use crate::app::doors::Doors;
 use crate::cli::output::Output;
 use crate::cli::{Exit, Failure};
 use crate::config::{AddressesFrom, ChosenBy, Config, Listen, Roots, UpstreamConfig};
@@ -44,7 +45,8 @@ async fn start_stub(settings: StubSettings) -> Result<RunningStub, String> {
         stats: None,
         ..Config::default()
     };
-    let app = App::start(&config).await.map_err(|error| error.to_string())?;
+    let doors = Doors::open(&config, None).map_err(|error| error.to_string())?;
+    let app = App::start(&config, doors).map_err(|error| error.to_string())?;
     let address = *app.addresses().first().ok_or("the stub listens nowhere")?;
     Ok(RunningStub {
         address,

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::RunArgs;
+use super::manager::Manager;
 use crate::app::App;
 use crate::cli::Failure;
 use crate::config::{self, Flags, Loaded};
@@ -47,18 +48,26 @@ impl Reloader {
         }
     }
 
-    /// Reads the files and puts them in force.
-    pub(super) async fn reload(&mut self, app: &mut App, why: Why) {
+    /// Reads the files and puts them in force. The service manager is told when that begins and when it ends, in whatever way.
+    pub(super) async fn reload(&mut self, app: &mut App, why: Why, manager: &Manager) {
         // Anew, and before the files are read: a folder may be there now that was not, and a change meanwhile is told.
         self.watch();
         let main = self.main.as_deref();
         if why == Why::FilesChanged && self.refused.is_none() && self.in_force.is_current(main) {
             return;
         }
-        let loaded = match config::load(main, &self.flags) {
-            Ok(loaded) => loaded,
-            Err(error) => return self.refuse(app, why, &Failure::from(error).to_string()),
-        };
+        manager.reloading();
+        match config::load(main, &self.flags) {
+            Ok(loaded) => self.put_in_force(app, why, loaded).await,
+            Err(error) => self.refuse(app, why, &Failure::from(error).to_string()),
+        }
+        match self.refused {
+            None => manager.ready(app, &self.in_force.config),
+            Some(_) => manager.ready_as_before(app, &self.in_force.config),
+        }
+    }
+
+    async fn put_in_force(&mut self, app: &mut App, why: Why, loaded: Loaded) {
         match app.reload(&loaded.config).await {
             Ok(for_later) => {
                 tracing::info!("the configuration was read again and is in force");

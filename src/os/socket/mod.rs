@@ -8,6 +8,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -89,16 +90,24 @@ pub struct BindFailure {
     pub cause: io::Error,
 }
 
-/// Binds `udp_count` UDP sockets (one where the system cannot spread datagrams over several) and a TCP listener to
-/// `address`. Port 0 takes a port that is free on both transports.
+/// How an address is to be listened on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wish {
+    /// UDP sockets; one where the system cannot spread datagrams over several.
+    pub udp_count: usize,
+    /// How long a receiver may wait at one go without a datagram, if it has to show that it lives.
+    pub patience: Option<Duration>,
+}
+
+/// Binds UDP sockets and a TCP listener to `address`. Port 0 takes a port that is free on both transports.
 ///
 /// # Errors
 /// [`BindFailure`]; nothing stays bound then.
-pub fn bind(address: SocketAddr, udp_count: usize) -> Result<Sockets, BindFailure> {
+pub fn bind(address: SocketAddr, wish: Wish) -> Result<Sockets, BindFailure> {
     let mut attempts = if address.port() == 0 { FREE_PORT_ATTEMPTS } else { 1 };
     loop {
         attempts -= 1;
-        let udp = bind_udp(address, udp_count).map_err(|cause| failure(Transport::Udp, cause))?;
+        let udp = bind_udp(address, wish).map_err(|cause| failure(Transport::Udp, cause))?;
         let local = udp[0].local();
         match bind_tcp(local) {
             Ok(tcp) => return Ok(Sockets { udp, tcp, local }),
@@ -119,21 +128,25 @@ fn failure(transport: Transport, cause: io::Error) -> BindFailure {
 
 /// The first socket is bound alone and shares its port only afterwards, so a port that anybody else holds, even with
 /// SO_REUSEPORT, is an error and not silently shared.
-fn bind_udp(address: SocketAddr, count: usize) -> io::Result<Vec<Arc<UdpListener>>> {
-    let count = if system::SPREADS_DATAGRAMS { count.max(1) } else { 1 };
+fn bind_udp(address: SocketAddr, wish: Wish) -> io::Result<Vec<Arc<UdpListener>>> {
+    let count = if system::SPREADS_DATAGRAMS {
+        wish.udp_count.max(1)
+    } else {
+        1
+    };
     let first = new_socket(address, Type::DGRAM, Protocol::UDP)?;
     first.bind(&address.into())?;
     if count > 1 {
         system::share_port(&first)?;
     }
-    let first = UdpListener::new(first)?;
+    let first = UdpListener::new(first, wish.patience)?;
     let local = first.local();
     let mut listeners = vec![Arc::new(first)];
     while listeners.len() < count {
         let socket = new_socket(local, Type::DGRAM, Protocol::UDP)?;
         system::share_port(&socket)?;
         socket.bind(&local.into())?;
-        listeners.push(Arc::new(UdpListener::new(socket)?));
+        listeners.push(Arc::new(UdpListener::new(socket, wish.patience)?));
     }
     Ok(listeners)
 }
@@ -169,12 +182,13 @@ pub struct UdpListener {
 }
 
 impl UdpListener {
-    fn new(socket: Socket) -> io::Result<Self> {
+    fn new(socket: Socket, patience: Option<Duration>) -> io::Result<Self> {
         // Best effort, all three: the kernel caps the sizes, and no option here changes what is answered.
         let _ = socket.set_recv_buffer_size(UDP_RECEIVE_BUFFER);
         let _ = socket.set_send_buffer_size(UDP_SEND_BUFFER);
         let socket = UdpSocket::from(socket);
         let local = socket.local_addr()?;
+        socket.set_read_timeout(patience)?;
         system::prepare(&socket, local)?;
         Ok(Self {
             socket,

@@ -13,6 +13,11 @@ fn address(text: &str) -> SocketAddr {
     text.parse().unwrap()
 }
 
+fn bind(address: SocketAddr, udp_count: usize) -> Result<Sockets, BindFailure> {
+    let patience = None;
+    super::bind(address, Wish { udp_count, patience })
+}
+
 fn listener(text: &str) -> Arc<UdpListener> {
     bind(address(text), 1).unwrap().udp.remove(0)
 }

@@ -1,0 +1,56 @@
+//! The sockets that clients and readers of the figures come to: opened before anything else, while there are the rights for it.
+
+use std::net::TcpListener;
+use std::time::Duration;
+
+use super::StartError;
+use crate::admin;
+use crate::config::{ChosenBy, Config};
+use crate::serve::{self, BindCause, BindError, Bound};
+
+/// Bound and not yet served: what comes waits in the kernel. Needs no runtime, so that threads can begin after rights are given up.
+#[derive(Debug)]
+pub struct Doors {
+    pub(super) dns: Bound,
+    pub(super) stats: Option<TcpListener>,
+}
+
+impl Doors {
+    /// Binds what the configuration says. `watchdog` is how often somebody wants a sign of life of every receiving thread.
+    ///
+    /// # Errors
+    /// See [`StartError`]; nothing stays bound then.
+    pub fn open(config: &Config, watchdog: Option<Duration>) -> Result<Self, StartError> {
+        let dns = bind(config, watchdog)?;
+        let open = |address| admin::bind(address).map_err(|error| StartError::Stats { address, error });
+        let stats = config.stats.map(open).transpose()?;
+        Ok(Self { dns, stats })
+    }
+}
+
+/// Binds the listen addresses. One of the built-in ones that this host lacks (no IPv6, say) is left out with a line.
+fn bind(config: &Config, watchdog: Option<Duration>) -> Result<Bound, StartError> {
+    let mut settings = serve::Settings {
+        listen: config.listen.addresses.clone(),
+        allow: config.allow.clone(),
+        rate_limit: config.rate_limit,
+        patience: watchdog.map(|interval| interval / TURNS_OF_AN_INTERVAL),
+        ..serve::Settings::default()
+    };
+    loop {
+        match serve::bind(&settings) {
+            Err(BindError::Address {
+                address,
+                cause: BindCause::NoSuchAddress,
+                ..
+            }) if config.listen.chosen_by == ChosenBy::Default && settings.listen.len() > 1 => {
+                tracing::warn!(%address, "this host has no such address: not listening there");
+                settings.listen.retain(|listen| *listen != address);
+            }
+            bound => return bound.map_err(StartError::Bind),
+        }
+    }
+}
+
+/// The look is at half the interval; by then an idle thread has come round twice.
+const TURNS_OF_AN_INTERVAL: u32 = 4;
