@@ -32,7 +32,8 @@
 //! # Start and stop
 //! ```text
 //!  cli::run                what the environment says of a service manager; the configuration
-//!  app::doors              every socket bound, while there are the rights for it; no thread runs yet
+//!  os::socket::Inherited   sockets that were bound for us, which go on after us
+//!  app::doors              every other socket bound, while there are the rights for it; no thread runs yet
 //!  app::App::start         resolver, receiving threads, tasks
 //!  os::notify              READY=1, and RELOADING=1, STOPPING=1 in their time
 //!  app::life               the watchdog is fed while serve::Pulse says that every receiving thread goes round

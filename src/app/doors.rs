@@ -1,11 +1,12 @@
 //! The sockets that clients and readers of the figures come to: opened before anything else, while there are the rights for it.
 
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
 use super::StartError;
 use crate::admin;
 use crate::config::{ChosenBy, Config};
+use crate::os::socket::{Inherited, Transport};
 use crate::serve::{self, BindCause, BindError, Bound};
 
 /// Bound and not yet served: what comes waits in the kernel. Needs no runtime, so that threads can begin after rights are given up.
@@ -16,12 +17,14 @@ pub struct Doors {
 }
 
 impl Doors {
-    /// Binds what the configuration says. `watchdog` is how often somebody wants a sign of life of every receiving thread.
+    /// Binds what the configuration says, but for what the service manager has bound. `watchdog` is how often it wants a sign of life of
+    /// every receiving thread.
     ///
     /// # Errors
-    /// See [`StartError`]; nothing stays bound then.
-    pub fn open(config: &Config, watchdog: Option<Duration>) -> Result<Self, StartError> {
-        let dns = bind(config, watchdog)?;
+    /// See [`StartError`]; nothing of ours stays bound then.
+    pub fn open(config: &Config, inherited: &Inherited, watchdog: Option<Duration>) -> Result<Self, StartError> {
+        let dns = bind(config, inherited, watchdog)?;
+        tell_whose(&dns.addresses(), inherited);
         let open = |address| admin::bind(address).map_err(|error| StartError::Stats { address, error });
         let stats = config.stats.map(open).transpose()?;
         Ok(Self { dns, stats })
@@ -29,7 +32,7 @@ impl Doors {
 }
 
 /// Binds the listen addresses. One of the built-in ones that this host lacks (no IPv6, say) is left out with a line.
-fn bind(config: &Config, watchdog: Option<Duration>) -> Result<Bound, StartError> {
+fn bind(config: &Config, inherited: &Inherited, watchdog: Option<Duration>) -> Result<Bound, StartError> {
     let mut settings = serve::Settings {
         listen: config.listen.addresses.clone(),
         allow: config.allow.clone(),
@@ -38,7 +41,7 @@ fn bind(config: &Config, watchdog: Option<Duration>) -> Result<Bound, StartError
         ..serve::Settings::default()
     };
     loop {
-        match serve::bind(&settings) {
+        match serve::bind_with(&settings, inherited) {
             Err(BindError::Address {
                 address,
                 cause: BindCause::NoSuchAddress,
@@ -51,6 +54,26 @@ fn bind(config: &Config, watchdog: Option<Duration>) -> Result<Bound, StartError
         }
     }
 }
+
+/// Which sockets are whose, if any is the manager's: a unit that lacks one, or an address, is found by this.
+fn tell_whose(addresses: &[SocketAddr], inherited: &Inherited) {
+    if inherited.is_empty() {
+        return;
+    }
+    for (address, transport) in addresses
+        .iter()
+        .flat_map(|address| BOTH.map(|transport| (address, transport)))
+    {
+        let transport_name = transport.as_str();
+        if inherited.has(transport, *address) {
+            tracing::info!(%address, transport = transport_name, "taken over from the service manager");
+        } else {
+            tracing::warn!(%address, transport = transport_name, "bound here: the service manager passes no socket for it");
+        }
+    }
+}
+
+const BOTH: [Transport; 2] = [Transport::Udp, Transport::Tcp];
 
 /// The look is at half the interval; by then an idle thread has come round twice.
 const TURNS_OF_AN_INTERVAL: u32 = 4;

@@ -50,13 +50,14 @@ impl RunArgs {
 }
 
 pub(super) fn run(args: &RunArgs) -> Result<Exit, Failure> {
+    let (manager, inherited) = Manager::of_this_process()?;
     let loaded = config::load(args.config.as_deref(), &args.flags())?;
     for file in &loaded.files {
         tracing::info!(file = %file.display(), "read configuration");
     }
     os::process::forbid_core_dumps();
-    let manager = Manager::of_this_process();
-    let doors = Doors::open(&loaded.config, manager.watchdog())?;
+    let doors = Doors::open(&loaded.config, &inherited, manager.watchdog())?;
+    drop(inherited);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(serve(args, loaded, doors, &manager))
 }
@@ -104,6 +105,7 @@ impl From<StartError> for Failure {
                 cause: BindCause::Taken(_),
                 ..
             }) => Self::new(Exit::Io, message).with_help("stop that program, or take another address with --listen"),
+            StartError::Bind(BindError::Stranger { .. }) => Self::new(Exit::Config, message).with_help(UNIT),
             StartError::Bind(BindError::Settings(_))
             | StartError::Upstream { .. }
             | StartError::Route(_)
@@ -116,6 +118,9 @@ impl From<StartError> for Failure {
         }
     }
 }
+
+const UNIT: &str = "the addresses of the socket unit (ListenDatagram=, ListenStream=) and `listen` must be the same: change one of them, \
+then `sudo systemctl daemon-reload` and `sudo systemctl restart tacenda.socket`";
 
 const PORT_53: &str = "ports below 1024 need a right: run as root (sudo), as the service, or once \
 `sudo setcap cap_net_bind_service=+ep $(command -v tacenda)`; or take a higher port with --listen 127.0.0.1:5300";

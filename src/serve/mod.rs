@@ -16,7 +16,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
-use crate::os::socket::{self, PortOwner, Sockets, Transport, UdpListener, Wish};
+use crate::os::socket::{self, Inherited, PortOwner, Sockets, Transport, UdpListener, Wish};
 use crate::resolve::Resolver;
 use crate::shutdown::Shutdown;
 use crate::stats::Counter;
@@ -50,12 +50,28 @@ use settings::AccessList;
 /// # Errors
 /// [`BindError`] for the first address that cannot be had; nothing stays bound then.
 pub fn bind(settings: &Settings) -> Result<Bound, BindError> {
+    bind_with(settings, &Inherited::default())
+}
+
+/// As [`bind`], but takes the sockets that the service manager has bound for these addresses. One for another address is an error: people
+/// would ask there, by what the manager's unit says, and nobody would answer.
+///
+/// # Errors
+/// As [`bind`].
+pub fn bind_with(settings: &Settings, inherited: &Inherited) -> Result<Bound, BindError> {
     settings.check().map_err(BindError::Settings)?;
+    if let Some(socket) = inherited.stranger_to(&settings.listen) {
+        let listen = settings.listen.clone();
+        return Err(BindError::Stranger { socket, listen });
+    }
     let wish = Wish {
         udp_count: settings.udp_threads,
         patience: settings.patience,
     };
-    let sockets = settings.listen.iter().map(|address| bind_address(*address, wish));
+    let sockets = settings
+        .listen
+        .iter()
+        .map(|address| bind_address(*address, wish, inherited));
     Ok(Bound {
         sockets: sockets.collect::<Result<_, _>>()?,
         access: AccessList::new(&settings.allow),
@@ -64,8 +80,13 @@ pub fn bind(settings: &Settings) -> Result<Bound, BindError> {
     })
 }
 
-fn bind_address(address: SocketAddr, wish: Wish) -> Result<Sockets, BindError> {
-    socket::bind(address, wish).map_err(|failure| {
+fn bind_address(address: SocketAddr, wish: Wish, inherited: &Inherited) -> Result<Sockets, BindError> {
+    let given = inherited.given(address).map_err(|error| BindError::Address {
+        address,
+        transport: Transport::Udp,
+        cause: BindCause::Other(error.to_string()),
+    })?;
+    socket::bind(address, wish, given).map_err(|failure| {
         let transport = failure.transport;
         let cause = match failure.cause.kind() {
             io::ErrorKind::AddrInUse => BindCause::Taken(socket::port_owner(transport, address)),
@@ -204,6 +225,13 @@ fn stop_all(listeners: &[Arc<UdpListener>]) {
 pub enum BindError {
     /// The settings may not be served.
     Settings(SettingsError),
+    /// The service manager listens where the settings do not.
+    Stranger {
+        /// What it passed, in words.
+        socket: String,
+        /// As the settings have it.
+        listen: Vec<SocketAddr>,
+    },
     /// An address cannot be had.
     Address {
         /// As the settings have it.
@@ -232,6 +260,14 @@ impl fmt::Display for BindError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Settings(error) => error.fmt(f),
+            Self::Stranger { socket, listen } => {
+                let listen: Vec<_> = listen.iter().map(ToString::to_string).collect();
+                write!(
+                    f,
+                    "the service manager passes a socket that `listen` does not have: {socket}; `listen` has {}",
+                    listen.join(", ")
+                )
+            }
             Self::Address {
                 address,
                 transport,

@@ -134,7 +134,7 @@ async fn answer_late(intake: Arc<Intake>, resolver: Arc<Resolver>, waiting: Wait
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::os::socket;
+    use crate::os::socket::{self, Given};
     use crate::serve::intake::Gate;
     use crate::serve::limits::WAITING_QUERY_KIB;
     use crate::serve::settings::AccessList;
@@ -147,7 +147,10 @@ mod tests {
 
     #[test]
     fn a_waiting_query_takes_what_its_limit_reckons_with() {
-        let listener = socket::bind("127.0.0.1:0".parse().unwrap(), ONE).unwrap().udp.remove(0);
+        let listener = socket::bind("127.0.0.1:0".parse().unwrap(), ONE, Given::default())
+            .unwrap()
+            .udp
+            .remove(0);
         let gate = Gate {
             access: AccessList::new(&[]),
             rate_limit: None,

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::OwnedFd;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -178,15 +179,34 @@ impl Daemon {
 
     /// Starts the binary without waiting for it.
     pub(crate) fn spawn(config: &Config) -> Self {
+        let mut command = Command::new(TACENDA);
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        Self::spawn_by(command, config)
+    }
+
+    /// Starts it as systemd does with a socket unit: sockets from descriptor 3 on, and their number with the process they are for. Two at the
+    /// most: a shell moves its standard input and output there and becomes the daemon.
+    pub(crate) fn spawn_with(sockets: Vec<OwnedFd>, names: &str, config: &Config) -> Self {
+        let move_there = ["", "exec 3<&0 </dev/null", "exec 3<&0 4>&1 </dev/null >/dev/null"][sockets.len()];
+        let count = sockets.len();
+        let script =
+            format!("{move_there}; LISTEN_PID=$$ LISTEN_FDS={count} LISTEN_FDNAMES={names} exec \"$0\" \"$@\"");
+        let mut sockets = sockets.into_iter().map(Stdio::from);
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", &script, TACENDA]);
+        command.stdin(sockets.next().unwrap_or_else(Stdio::null));
+        command.stdout(sockets.next().unwrap_or_else(Stdio::null));
+        Self::spawn_by(command, config)
+    }
+
+    fn spawn_by(mut command: Command, config: &Config) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("tacenda.toml");
         std::fs::write(&path, config.text()).unwrap();
-        let mut child = Command::new(TACENDA)
+        let mut child = command
             .args(["run", "--config"])
             .arg(path)
             .envs(config.environment.iter().map(|(name, value)| (name, value)))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
@@ -202,7 +222,7 @@ impl Daemon {
     }
 
     /// Asks for what is always refused at once and never forwarded until it is refused.
-    fn wait_ready(&mut self) {
+    pub(crate) fn wait_ready(&mut self) {
         let begin = Instant::now();
         let probe = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         probe.set_read_timeout(Some(Duration::from_millis(20))).unwrap();

@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test's helper may panic")]
 
+mod activation;
 mod bootstrap;
 mod broken;
 mod caching;

@@ -9,6 +9,7 @@ use crate::app::doors::Doors;
 use crate::cli::output::Output;
 use crate::cli::{Exit, Failure};
 use crate::config::{AddressesFrom, ChosenBy, Config, Listen, Roots, UpstreamConfig};
+use crate::os::socket::Inherited;
 use crate::upstream::endpoint::Endpoint;
 
 /// Runs the demo and prints it. Ends with 1, loudly, if anything is not as it should be.
@@ -45,7 +46,7 @@ async fn start_stub(settings: StubSettings) -> Result<RunningStub, String> {
         stats: None,
         ..Config::default()
     };
-    let doors = Doors::open(&config, None).map_err(|error| error.to_string())?;
+    let doors = Doors::open(&config, &Inherited::default(), None).map_err(|error| error.to_string())?;
     let app = App::start(&config, doors).map_err(|error| error.to_string())?;
     let address = *app.addresses().first().ok_or("the stub listens nowhere")?;
     Ok(RunningStub {

@@ -5,21 +5,26 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::app::App;
+use crate::cli::{Exit, Failure};
 use crate::config::Config;
 use crate::os::notify::Notifier;
 use crate::os::process;
+use crate::os::socket::Inherited;
 
 pub(super) struct Manager(Arc<Notifier>);
 
 impl Manager {
-    /// Takes what the environment says of one. Must come before any thread, so that nobody else takes it too.
-    pub(super) fn of_this_process() -> Self {
+    /// Takes what the environment says of one, and the sockets that it passes. Must come before anything is opened and before any thread,
+    /// so that nobody else takes it too.
+    pub(super) fn of_this_process() -> Result<(Self, Inherited), Failure> {
+        let inherited = Inherited::from_environment()
+            .map_err(|error| Failure::new(Exit::Config, error.to_string()).with_help(SOCKET_UNIT))?;
         let (notifier, wrong) = Notifier::from_environment();
         for error in wrong {
             tracing::warn!(%error, "the service manager asks for something that cannot be done");
         }
-        process::forget_variables(&["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"]);
-        Self(Arc::new(notifier))
+        process::forget_variables(&VARIABLES);
+        Ok((Self(Arc::new(notifier)), inherited))
     }
 
     pub(super) fn watchdog(&self) -> Option<Duration> {
@@ -51,6 +56,19 @@ impl Manager {
         told(self.0.stopping());
     }
 }
+
+/// For this process alone.
+const VARIABLES: [&str; 7] = [
+    "NOTIFY_SOCKET",
+    "WATCHDOG_USEC",
+    "WATCHDOG_PID",
+    "LISTEN_PID",
+    "LISTEN_PIDFDID",
+    "LISTEN_FDS",
+    "LISTEN_FDNAMES",
+];
+
+const SOCKET_UNIT: &str = "see `systemctl cat tacenda.socket`; without that unit tacenda binds its sockets itself";
 
 /// A manager that is gone keeps nobody from serving.
 fn told(result: io::Result<()>) {

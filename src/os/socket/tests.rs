@@ -15,7 +15,7 @@ fn address(text: &str) -> SocketAddr {
 
 fn bind(address: SocketAddr, udp_count: usize) -> Result<Sockets, BindFailure> {
     let patience = None;
-    super::bind(address, Wish { udp_count, patience })
+    super::bind(address, Wish { udp_count, patience }, Given::default())
 }
 
 fn listener(text: &str) -> Arc<UdpListener> {
