@@ -12,6 +12,7 @@ mod man;
 mod output;
 mod query;
 mod run;
+mod service;
 mod system;
 
 use std::process::ExitCode;
@@ -49,6 +50,9 @@ enum Command {
     Check(check::CheckArgs),
     /// Ask one question, through the running tacenda or straight to an upstream
     Query(query::QueryArgs),
+    /// Have systemd run it: write its units, take them away, say what is there
+    #[command(subcommand)]
+    Service(service::ServiceCommand),
     /// Have this host's programs ask tacenda, and give everything back
     #[command(subcommand)]
     System(system::SystemCommand),
@@ -91,6 +95,7 @@ pub fn main() -> ExitCode {
         Command::Demo => demo::command::run(Output::stdout()),
         Command::Check(args) => check::run(&args, Output::stdout()),
         Command::Query(args) => query::run(&args, Output::stdout()),
+        Command::Service(command) => service::run(&command, Output::stdout()),
         Command::System(command) => system::run(&command, Output::stdout()),
         Command::Config(command) => config::run(&command, Output::stdout()),
         Command::Completions(args) => completions::run(&args, &mut definition(), Output::stdout()),

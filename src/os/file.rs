@@ -81,8 +81,20 @@ pub fn files_of(path: &Path) -> Vec<PathBuf> {
 /// # Errors
 /// The system's own (no space, read-only, no permission); the old file then stands as it was.
 pub fn replace(path: &Path, octets: &[u8]) -> io::Result<()> {
+    replace_as(path, octets, 0o600)
+}
+
+/// As [`replace`], but for everybody to read.
+///
+/// # Errors
+/// As [`replace`].
+pub fn replace_public(path: &Path, octets: &[u8]) -> io::Result<()> {
+    replace_as(path, octets, 0o644)
+}
+
+fn replace_as(path: &Path, octets: &[u8], mode: u32) -> io::Result<()> {
     let beside = path.with_extension("new");
-    let written = write_new(&beside, octets).and_then(|()| fs::rename(&beside, path));
+    let written = write_new(&beside, octets, mode).and_then(|()| fs::rename(&beside, path));
     if written.is_err() {
         // What was begun is of no use; that it may not be there either is no news.
         let _ = fs::remove_file(&beside);
@@ -95,7 +107,7 @@ pub fn replace(path: &Path, octets: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-fn write_new(path: &Path, octets: &[u8]) -> io::Result<()> {
+fn write_new(path: &Path, octets: &[u8], mode: u32) -> io::Result<()> {
     // Left by a run that was cut off; its mode is unknown.
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -104,8 +116,13 @@ fn write_new(path: &Path, octets: &[u8]) -> io::Result<()> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, mode);
+    #[cfg(not(unix))]
+    let _ = mode;
     let mut file = options.open(path)?;
+    // Whatever the umask is: what is for everybody must not become ours alone.
+    #[cfg(unix)]
+    file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(mode))?;
     file.write_all(octets)?;
     file.sync_all()
 }

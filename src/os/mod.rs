@@ -8,6 +8,7 @@ pub mod notify;
 pub mod process;
 pub mod signal;
 pub mod socket;
+pub mod systemd;
 pub mod watch;
 
 #[cfg(test)]

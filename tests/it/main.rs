@@ -38,6 +38,7 @@ mod records;
 mod reload;
 mod routes;
 mod script;
+mod service;
 mod stale;
 mod strategy;
 mod stream;

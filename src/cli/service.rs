@@ -1,0 +1,295 @@
+//! `tacenda service`: the units of systemd, written and taken away again. What somebody else wrote or changed is never touched.
+
+mod units;
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use super::output::Output;
+use super::{Exit, Failure};
+use crate::config::{self, Config, DEFAULT_PATH, Flags, RecordsFrom, Roots};
+use crate::os::{file, systemd};
+use units::{SERVICE, SOCKET, Whose};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ServiceCommand {
+    /// Write the units for systemd and start them: from then on tacenda runs from boot to shutdown
+    Install(InstallArgs),
+    /// Stop it, and take away what `install` wrote
+    Uninstall(PlaceArgs),
+    /// Say what is installed and whether it runs
+    Status(StatusArgs),
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Writes tacenda.service and tacenda.socket to /etc/systemd/system, for this very program and for the
+`listen` addresses of the configuration; run it again after a change of those, or of the program's
+place. A unit that somebody else wrote or changed is left alone, and then nothing is done at all.
+The machine's DNS settings are not changed.
+
+Examples:
+  sudo tacenda service install
+  sudo tacenda service install --config /etc/tacenda/tacenda.toml
+  tacenda service install --root ./image")]
+pub(super) struct InstallArgs {
+    /// Have the service read this file instead of /etc/tacenda/tacenda.toml (and config.d/*.toml beside it)
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    place: PlaceArgs,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct PlaceArgs {
+    /// Write below this folder, the root of an image, and start and stop nothing
+    #[arg(long, value_name = "FOLDER")]
+    root: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "\
+JSON:
+  {\"format\":1, \"systemd\":true, \"units\":[{\"file\",\"whose\",\"active\",\"enabled\"}]}; whose: nobodys, ours,
+  changed or anothers; active and enabled are systemctl's words or null")]
+pub(super) struct StatusArgs {
+    /// Print the result as JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    place: PlaceArgs,
+}
+
+pub(super) fn run(command: &ServiceCommand, output: Output<'_>) -> Result<Exit, Failure> {
+    match command {
+        ServiceCommand::Install(args) => install(args, output),
+        ServiceCommand::Uninstall(args) => uninstall(args, output),
+        ServiceCommand::Status(args) => status(args, output),
+    }
+}
+
+/// Where the units are, and whether anything may be started and stopped.
+struct Place {
+    folder: PathBuf,
+    is_live: bool,
+}
+
+impl Place {
+    /// An image, or this host if systemd runs it.
+    fn to_change(args: &PlaceArgs) -> Result<Self, Failure> {
+        let place = Self::of(args);
+        if args.root.is_none() && !place.is_live {
+            let failure = Failure::new(Exit::Unavailable, "systemd does not run this host");
+            return Err(failure.with_help(NO_SYSTEMD));
+        }
+        Ok(place)
+    }
+
+    fn of(args: &PlaceArgs) -> Self {
+        let root = args.root.as_deref().unwrap_or_else(|| Path::new("/"));
+        Self {
+            folder: root.join(systemd::UNIT_FOLDER.trim_start_matches('/')),
+            is_live: args.root.is_none() && systemd::runs(),
+        }
+    }
+
+    fn path(&self, unit: &str) -> PathBuf {
+        self.folder.join(unit)
+    }
+
+    fn whose(&self, unit: &str) -> Result<Whose, Failure> {
+        let path = self.path(unit);
+        match file::read(&path, MAX_UNIT_LEN) {
+            Ok(None) => Ok(Whose::Nobodys),
+            Ok(Some(octets)) => Ok(units::whose(&String::from_utf8_lossy(&octets))),
+            Err(error) => Err(failed("read", &path, &error)),
+        }
+    }
+
+    /// Runs `systemctl`, if this is the host, and says so.
+    fn systemctl(&self, arguments: &[&str], output: &mut Output<'_>) -> Result<(), Failure> {
+        if !self.is_live {
+            return Ok(());
+        }
+        let line = format!("systemctl {}", arguments.join(" "));
+        match systemd::systemctl(arguments) {
+            Ok(()) => output.write(format!("ran {line}\n")),
+            Err(words) => Err(Failure::new(Exit::Failed, format!("{line}: {words}")).with_help(SEE_JOURNAL)),
+        }
+    }
+}
+
+fn install(args: &InstallArgs, mut output: Output<'_>) -> Result<Exit, Failure> {
+    let place = Place::to_change(&args.place)?;
+    let program = std::env::current_exe()?.canonicalize()?;
+    let given = args.config.as_deref().map(std::path::absolute).transpose()?;
+    let config = config::load(given.as_deref(), &Flags::default())?.config;
+    if args.place.root.is_none() {
+        within_sight(&program, given.as_deref(), &config)?;
+    }
+    let texts = [
+        (SERVICE, units::service(&program, given.as_deref())),
+        (SOCKET, units::socket(&config.listen.addresses)),
+    ];
+    for (unit, _) in &texts {
+        let path = place.path(unit);
+        let how = match place.whose(unit)? {
+            Whose::Nobodys | Whose::Ours => continue,
+            Whose::Changed => "was changed by hand",
+            Whose::Anothers => "was not written by tacenda",
+        };
+        let failure = Failure::new(Exit::Failed, format!("{} {how}: nothing is done", path.display()));
+        return Err(failure.with_help("move it away, and keep what you need of it with `systemctl edit`"));
+    }
+    // Anew, because a socket that listens already keeps its addresses.
+    let is_there = place.whose(SOCKET)? == Whose::Ours;
+    if is_there {
+        place.systemctl(&["stop", SERVICE, SOCKET], &mut output)?;
+    }
+    for (unit, text) in &texts {
+        let path = place.path(unit);
+        let written = fs::create_dir_all(&place.folder)
+            .and_then(|()| file::replace_public(&path, units::sealed(text).as_bytes()));
+        written.map_err(|error| failed("write", &path, &error))?;
+        output.write(format!("wrote {}\n", path.display()))?;
+    }
+    place.systemctl(&["daemon-reload"], &mut output)?;
+    place.systemctl(&["enable", SOCKET, SERVICE], &mut output)?;
+    place.systemctl(&["start", SOCKET, SERVICE], &mut output)?;
+    Ok(Exit::Done)
+}
+
+fn uninstall(args: &PlaceArgs, mut output: Output<'_>) -> Result<Exit, Failure> {
+    let place = Place::to_change(args)?;
+    let mut ours = Vec::new();
+    for unit in [SOCKET, SERVICE] {
+        let path = place.path(unit);
+        match place.whose(unit)? {
+            Whose::Ours => ours.push(unit),
+            Whose::Nobodys => output.write(format!("{} is not there\n", path.display()))?,
+            Whose::Changed => output.write(format!("{} was changed by hand: it stays\n", path.display()))?,
+            Whose::Anothers => output.write(format!("{} was not written by tacenda: it stays\n", path.display()))?,
+        }
+    }
+    if ours.is_empty() {
+        return Ok(Exit::Done);
+    }
+    // The socket with the service, in one call: the one would start the other again.
+    place.systemctl(&[&["disable", "--now"], &ours[..]].concat(), &mut output)?;
+    for unit in ours {
+        let path = place.path(unit);
+        fs::remove_file(&path).map_err(|error| failed("remove", &path, &error))?;
+        output.write(format!("removed {}\n", path.display()))?;
+    }
+    place.systemctl(&["daemon-reload"], &mut output)?;
+    output.write("configuration and state (/etc/tacenda, /var/lib/tacenda) stay\n")?;
+    Ok(Exit::Done)
+}
+
+fn status(args: &StatusArgs, mut output: Output<'_>) -> Result<Exit, Failure> {
+    let place = Place::of(&args.place);
+    let mut found = Vec::new();
+    for unit in [SERVICE, SOCKET] {
+        let word = |question| place.is_live.then(|| systemd::word(question, unit)).flatten();
+        found.push((
+            place.path(unit),
+            place.whose(unit)?,
+            word("is-active"),
+            word("is-enabled"),
+        ));
+    }
+    if args.json {
+        let units: Vec<_> = found
+            .iter()
+            .map(|(path, whose, active, enabled)| {
+                json!({"file": path.display().to_string(), "whose": whose.as_str(), "active": active, "enabled": enabled})
+            })
+            .collect();
+        output.write_json(&json!({"format": 1, "systemd": place.is_live, "units": units}))?;
+        return Ok(Exit::Done);
+    }
+    for (path, whose, active, enabled) in found {
+        let words: Vec<_> = [active, enabled].into_iter().flatten().collect();
+        let state = if words.is_empty() {
+            String::new()
+        } else {
+            format!("; {}", words.join(", "))
+        };
+        output.write(format!("{}: {}{state}\n", path.display(), whose.in_words()))?;
+    }
+    Ok(Exit::Done)
+}
+
+/// The service sees neither home folders nor this moment's /tmp (`ProtectHome=`, `PrivateTmp=`): what it needs from there would be missing, and
+/// nobody would know why.
+fn within_sight(program: &Path, given: Option<&Path>, config: &Config) -> Result<(), Failure> {
+    let is_out = |path: &Path| OUT_OF_SIGHT.iter().any(|folder| path.starts_with(folder));
+    if is_out(program) {
+        let help = format!(
+            "sudo install -m 755 {} /usr/local/bin/tacenda && sudo /usr/local/bin/tacenda service install",
+            program.display()
+        );
+        let message = format!(
+            "the service cannot see {}: it is kept out of {}",
+            program.display(),
+            OUT_OF_SIGHT.join(", ")
+        );
+        return Err(Failure::new(Exit::Config, message).with_help(help));
+    }
+    let main = given.unwrap_or_else(|| Path::new(DEFAULT_PATH));
+    let named = files_of(config);
+    match std::iter::once(main).chain(named).find(|path| is_out(path)) {
+        None => Ok(()),
+        Some(path) => {
+            let message = format!(
+                "the service cannot see {}: it is kept out of {}",
+                path.display(),
+                OUT_OF_SIGHT.join(", ")
+            );
+            Err(Failure::new(Exit::Config, message).with_help("put it below /etc/tacenda"))
+        }
+    }
+}
+
+/// The files and folders that a configuration names.
+fn files_of(config: &Config) -> impl Iterator<Item = &Path> {
+    let policy = &config.policy;
+    let lists = policy.block.iter().chain(&policy.allow).chain(&policy.hosts);
+    let records = policy.records.iter().filter_map(|from| match from {
+        RecordsFrom::Path(path) => Some(path),
+        RecordsFrom::Line(_) => None,
+    });
+    let upstreams = config.upstreams.iter().map(|upstream| &upstream.roots);
+    let roots = upstreams.chain(config.routes.iter().map(|route| &route.roots));
+    let roots = roots.filter_map(|roots| match roots {
+        Roots::File(path) => Some(path),
+        _ => None,
+    });
+    lists.chain(records).chain(roots).map(PathBuf::as_path)
+}
+
+fn failed(what: &str, path: &Path, error: &io::Error) -> Failure {
+    let exit = match error.kind() {
+        io::ErrorKind::PermissionDenied => Exit::Permission,
+        _ => Exit::Io,
+    };
+    let failure = Failure::new(exit, format!("cannot {what} {}: {error}", path.display()));
+    match exit {
+        Exit::Permission => failure.with_help("units are root's: use sudo"),
+        _ => failure,
+    }
+}
+
+const OUT_OF_SIGHT: [&str; 5] = ["/home", "/root", "/run/user", "/tmp", "/var/tmp"];
+
+/// Ours has 4 KiB.
+const MAX_UNIT_LEN: u64 = 1 << 20;
+
+const NO_SYSTEMD: &str = "--root FOLDER only writes the units; another service manager runs `tacenda run` as it is";
+
+const SEE_JOURNAL: &str = "`systemctl status tacenda.socket tacenda.service` and `journalctl -u tacenda` say more; \
+`sudo tacenda service uninstall` takes the units away again";

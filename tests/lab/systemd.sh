@@ -1,0 +1,78 @@
+#!/bin/bash
+# systemd.sh TACENDA: the shipped units under a real systemd. It is process 1 of namespaces of its own, over a copy-on-write view of this host's
+# root whose other units are taken out; /proc/sys and /sys are read-only, the network is empty, and all of it ends with this script. Needs root,
+# systemd and overlayfs. Prints what it proves, and fails at the first thing that is not so.
+set -euo pipefail
+TACENDA=$(readlink -f "$1"); SELF=$(readlink -f "$0"); HERE=$(dirname "$SELF")
+if [ "${2:-}" = boot ]; then # inside: make the root, become systemd
+  W=$3
+  mount --make-rprivate /
+  mount -t tmpfs tmpfs "$W"; mkdir "$W"/{upper,work,root}
+  mount -t overlay overlay -o lowerdir=/,upperdir="$W/upper",workdir="$W/work" "$W/root"
+  R=$W/root
+  rm -rf "$R"/etc/systemd/system/* "$R"/run/systemd; mkdir -p "$R/etc/systemd/system"
+  mount -t proc proc "$R/proc"; mount --bind -o ro "$R/proc/sys" "$R/proc/sys"; mount -o remount,bind,ro "$R/proc/sys"
+  mount -t sysfs -o ro sysfs "$R/sys"; mount -t tmpfs tmpfs "$R/sys/fs/cgroup"
+  mount -t cgroup2 cgroup2 "$R/sys/fs/cgroup"
+  mount -t tmpfs tmpfs "$R/run"; mount -t tmpfs tmpfs "$R/tmp"; mount -t tmpfs tmpfs "$R/dev"
+  for d in null:1:3 zero:1:5 full:1:7 random:1:8 urandom:1:9 tty:5:0; do IFS=: read -r n a b <<< "$d"; mknod -m 666 "$R/dev/$n" c "$a" "$b"; done
+  ln -s pts/ptmx "$R/dev/ptmx"
+  install -D -m 755 "$TACENDA" "$R/usr/local/bin/tacenda"
+  install -D -m 755 "$HERE/restart.py" "$R/usr/local/bin/restart.py"
+  mkdir -p "$R/etc/tacenda"
+  printf 'version = 1\n[policy]\nrecords = ["nas.example A 192.0.2.9"]\n' > "$R/etc/tacenda/tacenda.toml"
+  ip link set lo up
+  cd "$R"; mkdir -p .old; pivot_root . .old; umount -l /.old
+  exec env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin container=lab \
+    setpriv --bounding-set -sys_module,-sys_time,-sys_rawio,-syslog,-audit_control,-audit_write \
+    /lib/systemd/systemd --system --unit=basic.target --log-target=journal --show-status=no < /dev/null
+fi
+W=$(mktemp -d); LOG=$W.log
+UNIFIED=/sys/fs/cgroup/unified; [ -d $UNIFIED ] || UNIFIED=/sys/fs/cgroup
+CG=$UNIFIED/tacenda-lab-$$; mkdir "$CG"
+( echo "$BASHPID" > "$CG/cgroup.procs"; exec unshare --mount --pid --fork --net --uts --ipc --cgroup --kill-child "$SELF" "$TACENDA" boot "$W" ) > "$LOG" 2>&1 &
+OUTER=$!
+# unshare itself takes no signal while its child lives; with process 1 all others end.
+end() { [ -z "${PID:-}" ] || kill -KILL "$PID" 2> /dev/null || true; wait "$OUTER" 2> /dev/null || true
+  for _ in $(seq 50); do find "$CG" -depth -type d -exec rmdir {} \; 2> /dev/null || true; [ -d "$CG" ] || break; sleep 0.1; done; rm -rf "$W"; }
+trap end EXIT
+PID=; for _ in $(seq 100); do PID=$(pgrep -P "$OUTER" || true); [ -n "$PID" ] && [ "$(cat /proc/"$PID"/comm)" = systemd ] && break; sleep 0.1; done
+inside() { nsenter -t "$PID" --mount --pid --net --uts --ipc --cgroup --root --wd=/ env PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "$@"; }
+fail() { echo "FAILED: $*" >&2; inside systemctl status --no-pager -l tacenda.service tacenda.socket systemd-journald.service >&2 || true; inside journalctl --no-pager -n 60 2> /dev/null | tail -40 >&2; tail -20 "$LOG" >&2; exit 1; }
+proves() { echo "proved: $*"; }
+until_true() { local n=$1; shift; for _ in $(seq "$n"); do "$@" > /dev/null 2>&1 && return 0; sleep 0.1; done; return 1; }
+main() { inside systemctl show -P MainPID tacenda.service; }
+answers() { inside tacenda query nas.example --server 127.0.0.1:53 | grep -q 192.0.2.9; }
+refused() { inside systemctl show -P StatusText tacenda.service | grep -q 'the new configuration is refused'; }
+renewed() { [ "$(main)" != "$A" ]; }
+until_true 300 inside systemctl is-active basic.target || fail "systemd does not boot"
+
+inside tacenda service install || fail install
+answers || fail "no answer"
+inside systemctl show -P StatusText tacenda.service | grep '^listening at 127.0.0.1:53' || fail "no status"
+inside journalctl --no-pager -u tacenda.service | grep -c 'taken over from the service manager' | grep -qx 4 || fail "not all sockets are taken over"
+proves "installed, started by its sockets' unit, ready, with a status line"
+A=$(main); [ "$(inside stat -c %U "/proc/$A" 2> /dev/null)" != root ] || fail "runs as root"
+inside grep -E '^(Uid|NoNewPrivs|CapEff|Seccomp):' "/proc/$A/status"
+inside systemctl reload tacenda.service || fail reload
+[ "$(main)" = "$A" ] && answers || fail "after a reload"
+inside sh -c 'mkdir -p /etc/tacenda/config.d && echo "nonsense = 1" > /etc/tacenda/config.d/x.toml'
+until_true 100 refused || fail "a refused reload is not told"
+answers || fail "after a refused reload"; inside rm /etc/tacenda/config.d/x.toml
+proves "a reload goes on in the same process; a refused one is in the status"
+inside python3 /usr/local/bin/restart.py || fail "queries were lost"
+[ "$(main)" != "$A" ] || fail "nothing was started anew"
+proves "three restarts under a thousand queries a second lose none"
+inside sh -c 'mkdir -p /run/systemd/system/tacenda.service.d && printf "[Service]\nWatchdogSec=2s\n" > /run/systemd/system/tacenda.service.d/w.conf'
+inside systemctl daemon-reload; inside systemctl restart tacenda.service; A=$(main); sleep 5
+[ "$(main)" = "$A" ] || fail "the watchdog ends one that lives"
+inside kill -STOP "$A"
+until_true 150 renewed || fail "one that hangs is not ended"
+until_true 100 answers || fail "it does not come back"
+proves "one that hangs is started anew by the watchdog, one that lives is not"
+inside systemctl stop tacenda.service || fail stop
+inside systemctl show -P Result tacenda.service | grep -qx success || fail "its stop is no success"
+inside tacenda service uninstall || fail uninstall
+[ -z "$(inside find /etc/systemd/system -name 'tacenda*')" ] || fail "something is left"
+! inside systemctl is-active -q tacenda.socket || fail "the socket still listens"
+proves "uninstalled: no unit, no link, no socket is left"
