@@ -1,7 +1,9 @@
 //! `tacenda system`: this host's programs ask tacenda, and everything is given back as it was.
 
+mod fight;
 mod status;
 mod verify;
+mod watch;
 
 use std::io::IsTerminal;
 use std::net::{IpAddr, Ipv4Addr};
@@ -25,6 +27,8 @@ pub(super) enum SystemCommand {
     Restore(RestoreArgs),
     /// Say who is asked on this host, and by which way
     Status(StatusArgs),
+    /// Keep it set: what another program changes is set again; for the service, as root
+    Watch(WatchArgs),
     /// Ask for an address as programs do, through libc
     #[command(hide = true)]
     AskLibc(AskLibcArgs),
@@ -84,6 +88,16 @@ pub(super) struct StatusArgs {
 }
 
 #[derive(Args, Debug)]
+#[command(after_help = "\
+Does nothing until `tacenda system set` has set something. A program that changes it again and again
+is named in the log, and kept from it by a read-only mount over /etc/resolv.conf, which `set` and
+`restore` take away. When this ends, what is set stays set.
+
+Examples:
+  sudo tacenda system watch")]
+pub(super) struct WatchArgs {}
+
+#[derive(Args, Debug)]
 pub(super) struct AskLibcArgs {
     /// The name, below verify.tacenda.test
     name: String,
@@ -94,6 +108,10 @@ pub(super) fn run(command: &SystemCommand, output: Output<'_>) -> Result<Exit, F
         SystemCommand::Set(args) => set(args, output),
         SystemCommand::Restore(RestoreArgs {}) => restore(output),
         SystemCommand::Status(args) => status::run(args.json, args.explain, &machine()?, output),
+        SystemCommand::Watch(WatchArgs {}) => {
+            need_root("watch")?;
+            watch::run(&machine()?)
+        }
         SystemCommand::AskLibc(args) => verify::ask_libc(&args.name, output),
     }
 }

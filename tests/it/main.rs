@@ -44,3 +44,4 @@ mod strategy;
 mod stream;
 mod tls;
 mod upstream;
+mod watch;

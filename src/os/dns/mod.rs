@@ -9,11 +9,13 @@ pub mod plan;
 
 mod bus;
 mod content;
+pub mod drift;
 mod fault;
 pub mod host;
 pub mod journal;
 pub mod object;
 pub mod services;
+pub mod shield;
 mod undo;
 
 use std::fmt;
@@ -92,9 +94,10 @@ impl<S: Services> Machine<S> {
     /// # Errors
     /// See [`Error`].
     pub fn set(&self, listen: IpAddr, verify: impl FnOnce(&Facts) -> Result<(), String>) -> Result<Done, Error> {
+        let _lock = self.lock()?;
+        self.lower_shield()?;
         let facts = self.facts();
         let plan = plan(&facts, listen).map_err(Error::Refused)?;
-        let _lock = self.lock()?;
         let mut journal = match self.load()? {
             Some(journal) if fits(&journal, &plan, listen, &facts) => journal,
             Some(mut unfit) => {
@@ -137,10 +140,41 @@ impl<S: Services> Machine<S> {
             return Ok(None);
         }
         let _lock = self.lock()?;
+        self.lower_shield()?;
         match self.load()? {
             Some(mut journal) => self.undo(&mut journal).map(Some),
             None => Ok(None),
         }
+    }
+
+    /// Lays a read-only copy of `/etc/resolv.conf` over it, against a program that will not leave it alone; down again with the next
+    /// [`Machine::set`] or [`Machine::restore`].
+    ///
+    /// # Errors
+    /// See [`Error`]; above all if what is set does not write that file.
+    pub fn raise_shield(&self) -> Result<(), Error> {
+        let failed = |error: io::Error| Error::Failed(format!("{RESOLV_CONF} cannot be shielded: {error}"));
+        let _lock = self.lock()?;
+        let journal = self.load()?;
+        let steps = journal.iter().flat_map(|journal| &journal.steps);
+        let mut ours = steps.filter_map(|step| match &step.change {
+            Change::File(change) if change.path == Path::new(RESOLV_CONF) => Some(&change.ours.0),
+            _ => None,
+        });
+        let Some(ours) = ours.next() else {
+            return Err(failed(io::Error::other("another program writes it for us")));
+        };
+        shield::raise(&inside(&self.root, Path::new(RESOLV_CONF)), ours).map_err(failed)
+    }
+
+    /// Whether the shield is up.
+    pub fn is_shielded(&self) -> bool {
+        shield::is_up(&inside(&self.root, Path::new(RESOLV_CONF)))
+    }
+
+    fn lower_shield(&self) -> Result<(), Error> {
+        let lowered = shield::lower(&inside(&self.root, Path::new(RESOLV_CONF)));
+        lowered.map_err(|error| Error::Failed(format!("the shield over {RESOLV_CONF} cannot be taken away: {error}")))
     }
 
     fn lock(&self) -> Result<std::fs::File, Error> {

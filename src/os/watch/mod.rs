@@ -11,6 +11,12 @@ mod linux;
 #[cfg(target_os = "linux")]
 use linux as imp;
 
+#[cfg(target_os = "linux")]
+pub mod writers;
+#[cfg(not(target_os = "linux"))]
+#[path = "no_writers.rs"]
+pub mod writers;
+
 #[cfg(not(target_os = "linux"))]
 mod portable;
 #[cfg(not(target_os = "linux"))]
@@ -37,6 +43,11 @@ impl FolderWatcher {
     /// When the system has no watch left for us.
     pub fn new(folders: &[PathBuf]) -> io::Result<Self> {
         imp::Watcher::new(folders).map(Self)
+    }
+
+    /// Ends when something has changed, or after `patience`. Cancel-safe.
+    pub async fn changed_at_all(&mut self, patience: Duration) {
+        let _ = timeout(patience, self.0.event()).await;
     }
 
     /// Ends when something has changed, or may have, and it is quiet again. Cancel-safe: what has changed is told next time.

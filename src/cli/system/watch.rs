@@ -1,0 +1,153 @@
+//! `tacenda system watch`: what is set stays set, whoever changes it.
+
+use std::path::Path;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until};
+
+use super::fight::{Fight, Move};
+use super::{Exit, Failure};
+use crate::os::dns::Machine;
+use crate::os::dns::services::Services;
+use crate::os::signal::{Request, Signals};
+use crate::os::watch::FolderWatcher;
+use crate::os::watch::writers::{Writer, Writers};
+
+/// Even if nobody tells of a change: links of systemd-resolved get their servers without a file being written.
+const LOOK_INTERVAL: Duration = Duration::from_secs(15);
+
+/// Between two looks at what stands as it was set: others have business in `/etc` too.
+const BREATH: Duration = Duration::from_millis(100);
+
+/// The same while a program is at it that was shut out.
+const LONG_BREATH: Duration = Duration::from_secs(5);
+
+/// Watches until it is asked to stop. What is set then stays: programs go on asking tacenda, or nobody.
+pub(super) fn run<S: Services>(machine: &Machine<S>) -> Result<Exit, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let mut signals = {
+        let _handlers_belong_there = runtime.enter();
+        Signals::new()?
+    };
+    let mut watch = Watch::new(machine);
+    loop {
+        {
+            // First, so that what changes while it is looked at is told.
+            let _watcher_belongs_there = runtime.enter();
+            watch.watch_folders();
+        }
+        // Outside of the runtime: the machine's programs have one of their own. At the start of the host what was in `/run` is gone.
+        watch.look();
+        let is_over = runtime.block_on(async {
+            tokio::select! {
+                request = signals.next() => request == Request::Stop,
+                () = watch.wait() => false,
+            }
+        });
+        if is_over {
+            return Ok(Exit::Done);
+        }
+    }
+}
+
+struct Watch<'a, S> {
+    machine: &'a Machine<S>,
+    folders: Option<FolderWatcher>,
+    writers: Option<Writers>,
+    fight: Fight,
+    /// Until when it is left alone.
+    rest: Option<Instant>,
+    /// A look is due then, whether something changes or not.
+    is_due: bool,
+    /// What was said last of a failure.
+    said: Option<String>,
+}
+
+impl<'a, S: Services> Watch<'a, S> {
+    fn new(machine: &'a Machine<S>) -> Self {
+        Self {
+            machine,
+            folders: None,
+            // Without it the alarm says "somebody".
+            writers: Writers::of(Path::new("/etc")).ok(),
+            fight: Fight::default(),
+            rest: None,
+            is_due: false,
+            said: None,
+        }
+    }
+
+    fn watch_folders(&mut self) {
+        self.folders = FolderWatcher::new(&self.machine.folders()).ok();
+    }
+
+    /// Ends when a look is worth while. Cancel-safe.
+    async fn wait(&mut self) {
+        let changed = async {
+            match &mut self.folders {
+                Some(folders) => folders.changed_at_all(LOOK_INTERVAL).await,
+                None => tokio::time::sleep(LOOK_INTERVAL).await,
+            }
+        };
+        // What changes meanwhile is told after it.
+        if let Some(until) = self.rest {
+            sleep_until(until).await;
+        }
+        if !self.is_due {
+            changed.await;
+        }
+    }
+
+    fn look(&mut self) {
+        (self.rest, self.is_due) = (None, false);
+        let drift = match self.machine.drift() {
+            Ok(None) => {
+                self.said = None;
+                let breath = if self.fight.is_on() { LONG_BREATH } else { BREATH };
+                self.rest = Some(Instant::now() + breath);
+                return;
+            }
+            Ok(Some(drift)) => drift,
+            Err(error) => return self.complain(error.to_string()),
+        };
+        let writer = self.writers.as_mut().and_then(|writers| writers.last_of("resolv.conf"));
+        match self.fight.changed(Instant::now()) {
+            Move::At(until) => (self.rest, self.is_due) = (Some(until), true),
+            Move::Now => match self.machine.set_again() {
+                Ok(()) => self.told(&drift.what, writer.as_ref()),
+                Err(error) => self.complain(error.to_string()),
+            },
+        }
+    }
+
+    /// Says what was put right; in a fight, what is done about it.
+    fn told(&mut self, what: &str, writer: Option<&Writer>) {
+        let by = writer.map_or_else(|| "somebody".to_owned(), ToString::to_string);
+        self.said = None;
+        if !self.fight.is_on() {
+            tracing::warn!(what, by, "changed by another program, and set again");
+            return;
+        }
+        match self.machine.raise_shield() {
+            Ok(()) => tracing::error!(
+                what,
+                by,
+                "a program changes this again and again: it is read-only from now on, until `tacenda system set` or `restore`"
+            ),
+            Err(error) => tracing::error!(
+                what,
+                by,
+                %error,
+                "a program changes this again and again: it is set again once a minute, and names may go elsewhere meanwhile"
+            ),
+        }
+    }
+
+    /// One line for one failure.
+    fn complain(&mut self, problem: String) {
+        if self.said.as_ref() != Some(&problem) {
+            tracing::error!("this host's DNS cannot be looked after: {problem}");
+        }
+        self.said = Some(problem);
+    }
+}
