@@ -76,7 +76,7 @@ Examples:
 
 JSON:
   {\"format\":1, \"set\":true, \"phase\":\"applied\", \"back_end\":\"file\", \"listen\":\"127.0.0.1\",
-  \"stands\":true, \"asks_tacenda\":true, \"ways\":[{\"way\",\"arrives\",\"why\"}], \"facts\":{},
+  \"stands\":true, \"shielded\":false, \"asks_tacenda\":true, \"ways\":[{\"way\",\"arrives\",\"why\"}], \"facts\":{},
   \"would\":{\"back_end\",\"steps\":[],\"notes\":[]}, \"refused\":{\"why\",\"help\"}}; null for what is not known")]
 pub(super) struct StatusArgs {
     /// Print everything as JSON

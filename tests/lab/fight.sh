@@ -91,6 +91,7 @@ grep -q 'again and again' "$work/watch.log" || fail "no alarm"
 grep 'again and again' "$work/watch.log" | grep -q python3 || fail "the program is not named"
 awk -v last="$last" 'BEGIN { exit !(last < 5) }' || fail "after $last s names still went elsewhere ($astray of $reads reads)"
 [ "$cpu" -lt $((seconds * 100)) ] || fail "$cpu ms of CPU in $seconds s"
+"$tacenda" system status | grep -q '^shielded: ' || fail "status does not say so"
 kill "$watch"; wait "$watch" || true
 "$tacenda" system restore > "$work/restore.log" 2>&1 || fail "restore"
 after=$(stat -c '%a %u %g' /etc/resolv.conf; cat /etc/resolv.conf)

@@ -20,6 +20,8 @@ struct Status {
     journal: Option<Option<Journal>>,
     /// Whether it stands as it was set.
     stands: bool,
+    /// Whether a program is kept from `/etc/resolv.conf`.
+    is_shielded: bool,
     listen: IpAddr,
     ways: Vec<Way>,
     would: Result<Plan, Refusal>,
@@ -60,6 +62,7 @@ fn look<S: Services>(machine: &Machine<S>) -> Result<Status, Failure> {
     let ways = Asking::new()?.ways(listen, &facts);
     Ok(Status {
         stands,
+        is_shielded: machine.is_shielded(),
         listen,
         ways,
         would: plan(&facts, listen),
@@ -108,6 +111,9 @@ fn to_text(status: &Status, explain: bool) -> String {
         });
     }
     text.push_str(&format!("/etc/resolv.conf: {}\n", described(&status.facts)));
+    if status.is_shielded {
+        text.push_str("shielded: a program rewrote it again and again, which the log of `system watch` names; `system set` opens it again\n");
+    }
     if explain {
         text.push_str(&explained(status));
     }
@@ -189,6 +195,7 @@ fn to_json(status: &Status) -> Value {
         "back_end": known.map(|journal| journal.back_end),
         "listen": status.listen,
         "stands": known.map(|_| status.stands),
+        "shielded": status.is_shielded,
         "asks_tacenda": status.arrives(),
         "ways": status.ways.iter().map(way).collect::<Vec<_>>(),
         "facts": facts_json(&status.facts),
