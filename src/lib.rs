@@ -49,7 +49,17 @@
 //!  3  transport               wire, os::socket, stats   (tokio, rustls, h2 first appear here)
 //!  2  policy   cache          wire, stats           (siblings, never each other)
 //!  1  wire                    std only
-//!  0  stats  shutdown  os     leaves; os::link (the network changed) is for app alone
+//!  0  stats  shutdown  os     leaves; os::link (the network changed) is for app alone, os::dns (whom the host asks) for cli
+//! ```
+//!
+//! # `tacenda system`: whom the host asks
+//! ```text
+//! os::dns::facts            what files, /proc and mounts say; changes nothing
+//! os::dns::plan             pure: which steps, or why it cannot be done
+//! os::dns (set)             each step is in the journal, with what stood there, before it is done
+//! cli::system::verify       one fresh name, directly, through libc in a process of its own, through 127.0.0.53: policy::probe's
+//!                           address each time, or everything is undone
+//! os::dns::undo (restore)   backwards; only what is still ours; as often as it takes
 //! ```
 //!
 //! # Invariants, each with a test
@@ -69,6 +79,8 @@
 //! - Time is a value below floor 3; shells read [`tokio::time::Instant`] only; no test sleeps.
 //! - Names that stay home never reach a transport.
 //! - Query names and client addresses are in no log above `trace`, no metric, no file; `Debug` of what holds a name hides it.
+//! - Wherever `system set` or `system restore` is cut off, `restore` brings back octets, mode, owner and link of every file, and links as they
+//!   were; what others wrote since stays. A backup never holds our own address, and `/etc/resolv.conf` never two servers of which one is ours.
 //! - Every table, queue, buffer and loop has a named limit with its reason beside it.
 //!
 //! Ids such as `R1035-7` or `T-SLOW` in comments, and `r1035_7_...` in the names of tests, are lines of the project's list of RFC
@@ -97,6 +109,11 @@
 //!   forged response fits one type. The promise is easier to test this way and costs a round trip inside a tunnel.
 //! - An alias of the user's to a name of others is answered as one entry of the cache, on the road of its target: hits stay pure, and what a
 //!   link brought goes with it. Records that change have it asked anew (generations, as with lists).
+//! - The undo journal is not in the daemon's state but in `/var/lib/tacenda-system`: root puts back what it says, and systemd gives the state
+//!   to the daemon's user. It holds our own octets and no hash: half a file written in place is known as ours too, and `ring` stays away.
+//! - The names to verify by are below `test.`, not `invalid.`: systemd-resolved answers that one itself and asks nobody.
+//! - Drop-ins are named `zz-tacenda`, not `90-`: dhclient's hook for systemd-resolved writes `isc-dhcp-...`, which would come after and add its
+//!   servers. NetworkManager reads `/etc` after `/run`: where its own files there speak of DNS, ours is there too.
 //! - A failed road is remembered for a flat second, only what a resolver said grows (RFC 9520): roads come back.
 
 pub mod admin;

@@ -42,6 +42,7 @@ mod service;
 mod stale;
 mod strategy;
 mod stream;
+mod system;
 mod tls;
 mod upstream;
 mod watch;

@@ -5,6 +5,9 @@ use std::net::IpAddr;
 /// Stands in every file of ours, and in nobody else's.
 pub(super) const MARK: &str = "Written by tacenda";
 
+/// The name of our drop-ins: the last of their folders, which win.
+pub(super) const DROP_IN: &str = "zz-tacenda.conf";
+
 /// How to undo, in every file of ours.
 const UNDO: &str = "# To undo: sudo tacenda system restore";
 

@@ -27,6 +27,8 @@ pub struct Facts {
     pub resolvconf: Option<Resolvconf>,
     /// DHCP clients that are installed and leave their script's work to hooks.
     pub hooks: Vec<Hook>,
+    /// Where NetworkManager's own files say something about DNS.
+    pub manager_dns: ManagerDns,
     /// Which start of the machine this is.
     pub boot_id: String,
     /// Whether there is a journal: something is set, or was begun. Also if we may not look.
@@ -79,6 +81,16 @@ pub enum Access {
     Writable,
     /// They are on a read-only file system.
     ReadOnly,
+}
+
+/// Where NetworkManager's files say something about DNS. Those in `/etc` are read after those in `/run`, and win.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ManagerDns {
+    /// Nowhere that wins over `/run`.
+    #[default]
+    Elsewhere,
+    /// In `/etc`.
+    InEtc,
 }
 
 /// Windows' Linux.
@@ -166,6 +178,7 @@ pub fn gather(root: &Path) -> Facts {
         running: running(root),
         resolvconf: resolvconf(root),
         hooks: hooks(root),
+        manager_dns: manager_dns(root),
         boot_id: read(root, "proc/sys/kernel/random/boot_id").map_or_else(String::new, |id| id.trim().to_owned()),
         is_set: false,
     }
@@ -357,6 +370,34 @@ fn hooks(root: &Path) -> Vec<Hook> {
     }
     found
 }
+
+fn manager_dns(root: &Path) -> ManagerDns {
+    let folder = root.join("etc/NetworkManager");
+    let drop_ins = fs::read_dir(folder.join("conf.d")).into_iter().flatten().flatten();
+    let drop_ins = drop_ins.take(MAX_DROP_INS).map(|entry| entry.path());
+    let says_dns = |path: PathBuf| {
+        let is_ours = path.file_name().is_some_and(|name| name == content::DROP_IN);
+        let text = read(&folder, path.strip_prefix(&folder).unwrap_or(&path)).unwrap_or_default();
+        let key = |line: &str| {
+            line.split('=')
+                .next()
+                .unwrap_or_default()
+                .trim_end_matches(['+', '-'])
+                .trim()
+                .to_owned()
+        };
+        let is_key = |line: &str| ["dns", "rc-manager", "systemd-resolved"].contains(&key(line).as_str());
+        !is_ours && text.lines().any(is_key)
+    };
+    if drop_ins.chain([folder.join("NetworkManager.conf")]).any(says_dns) {
+        ManagerDns::InEtc
+    } else {
+        ManagerDns::Elsewhere
+    }
+}
+
+/// More than anybody writes.
+const MAX_DROP_INS: usize = 256;
 
 /// Folders of programs for root.
 const SYSTEM_PROGRAMS: [&str; 4] = ["usr/sbin", "sbin", "usr/bin", "bin"];

@@ -57,7 +57,7 @@ impl Services for Host {
     fn reload(&self, service: Service) -> Result<(), String> {
         match service {
             Service::Resolved => self.run(&["systemctl", "reload-or-restart", "systemd-resolved.service"], &[]),
-            Service::NetworkManager => self.run(&["nmcli", "general", "reload", "conf", "dns-rc", "dns-full"], &[]),
+            Service::NetworkManager => self.run(&["nmcli", "general", "reload"], &[]),
         }
     }
 

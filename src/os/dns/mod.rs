@@ -214,6 +214,11 @@ impl<S: Services> Machine<S> {
             Planned::NetworkManager => {
                 self.file(NM_DROP_IN, content::network_manager(), Some(Service::NetworkManager))?
             }
+            Planned::NetworkManagerInEtc => self.file(
+                NM_DROP_IN_ETC,
+                content::network_manager(),
+                Some(Service::NetworkManager),
+            )?,
             Planned::Resolved => self.file(RESOLVED_DROP_IN, content::resolved(listen), Some(Service::Resolved))?,
             Planned::DhclientHook => self.file(DHCLIENT_HOOK, content::dhclient_hook(), None)?,
             Planned::DhcpcdHook => {
@@ -317,7 +322,8 @@ impl<S: Services> Machine<S> {
                 let path = inside(&self.root, &change.path);
                 let there = Object::at(&path).map_err(|error| format!("{}: {error}", change.path.display()))?;
                 if there != Object::Nothing && !there.octets().is_some_and(content::is_ours) {
-                    change.latest = (there != change.before).then_some(there);
+                    let theirs = there.written_over(&Object::ours(Vec::new(), change.mode), &change.before);
+                    change.latest = (theirs != change.before).then_some(theirs);
                 }
             }
             Change::Links { before } => {
@@ -424,13 +430,15 @@ const RESOLV_CONF: &str = "/etc/resolv.conf";
 /// The last of its folder: it empties the lists of all before it, those that dhclient's hooks write among them.
 const RESOLVED_DROP_IN: &str = "/run/systemd/resolved.conf.d/zz-tacenda.conf";
 const NM_DROP_IN: &str = "/run/NetworkManager/conf.d/zz-tacenda.conf";
+const NM_DROP_IN_ETC: &str = "/etc/NetworkManager/conf.d/zz-tacenda.conf";
 const DHCLIENT_HOOK: &str = "/etc/dhcp/dhclient-enter-hooks.d/zz-tacenda";
 const DHCPCD_HOOK: &str = "/etc/dhcpcd.enter-hook";
 
-const PATHS: [(&str, Planned); 5] = [
+const PATHS: [(&str, Planned); 6] = [
     (RESOLV_CONF, Planned::ResolvConf),
     (RESOLVED_DROP_IN, Planned::Resolved),
     (NM_DROP_IN, Planned::NetworkManager),
+    (NM_DROP_IN_ETC, Planned::NetworkManagerInEtc),
     (DHCLIENT_HOOK, Planned::DhclientHook),
     (DHCPCD_HOOK, Planned::DhcpcdHook),
 ];

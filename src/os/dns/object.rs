@@ -115,10 +115,14 @@ impl Object {
             }
             Self::File { octets, .. } => {
                 let beside = beside(path);
-                self.write_new(&beside, fault)?;
-                match rename(&beside, path) {
+                match self.write_new(&beside, fault).and_then(|()| rename(&beside, path)) {
                     Err(error) if is_mount(&error) => write_in_place(path, &octets.0, fault)?,
-                    renamed => renamed?,
+                    // The disk is full. What stands there has a block already, which a file of the usual length fits into.
+                    Err(error) if is_full(&error) && is_file(path) && octets.0.len() <= BLOCK_LEN => {
+                        write_in_place(path, &octets.0, fault)?;
+                        self.own(&File::open(path)?)?;
+                    }
+                    put => put?,
                 }
             }
         }
@@ -127,22 +131,14 @@ impl Object {
     }
 
     fn write_new(&self, path: &Path, fault: &Fault) -> io::Result<()> {
-        let Self::File {
-            octets,
-            mode,
-            owner,
-            group,
-        } = self
-        else {
+        let Self::File { octets, .. } = self else {
             return Ok(());
         };
         clear(path)?;
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
         let written = file
             .write_all(&octets.0)
-            .and_then(|()| fchown(&file, Some(*owner), Some(*group)))
-            // After the owner: a change of owner takes away set-id bits.
-            .and_then(|()| file.set_permissions(fs::Permissions::from_mode(*mode)))
+            .and_then(|()| self.own(&file))
             .and_then(|()| file.sync_all());
         if written.is_err() {
             // A full disk: what was begun only makes it fuller.
@@ -152,9 +148,39 @@ impl Object {
         fault.point()
     }
 
+    /// Gives a file its owner and mode.
+    fn own(&self, file: &File) -> io::Result<()> {
+        let Self::File { mode, owner, group, .. } = self else {
+            return Ok(());
+        };
+        fchown(file, Some(*owner), Some(*group))?;
+        // After the owner: a change of owner takes away set-id bits.
+        file.set_permissions(fs::Permissions::from_mode(*mode))
+    }
+
     /// Whether this is the same, or the beginning of it: what a cut in the middle of writing in place leaves.
     pub fn is_part_of(&self, whole: &[u8]) -> bool {
         matches!(self, Self::File { octets, .. } if whole.starts_with(&octets.0))
+    }
+
+    /// What somebody wrote into a file of `ours` without making it his: its octets in a file like the one that was there `before` ours.
+    #[must_use]
+    pub(super) fn written_over(self, ours: &Self, before: &Self) -> Self {
+        match (&self, before) {
+            (Self::File { octets, .. }, Self::File { .. }) if self.with(&Octets(Vec::new())) == *ours => {
+                before.with(octets)
+            }
+            _ => self,
+        }
+    }
+
+    /// The same with other octets.
+    fn with(&self, other: &Octets) -> Self {
+        let mut file = self.clone();
+        if let Self::File { octets, .. } = &mut file {
+            *octets = other.clone();
+        }
+        file
     }
 
     /// The octets of a file.
@@ -204,6 +230,17 @@ fn is_mount(error: &io::Error) -> bool {
         io::ErrorKind::ResourceBusy | io::ErrorKind::CrossesDevices
     )
 }
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+fn is_file(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|data| data.is_file())
+}
+
+/// The smallest block of the file systems in use.
+const BLOCK_LEN: usize = 1024;
 
 /// Leaves the mode and owner: the file stays the one that somebody mounted.
 fn write_in_place(path: &Path, octets: &[u8], fault: &Fault) -> io::Result<()> {
@@ -323,6 +360,20 @@ mod tests {
         assert_eq!(fs::read(&target).unwrap(), b"others'");
         symlink("target", folder.path().join("again")).unwrap();
         assert!(write_in_place(&folder.path().join("again"), b"x", &Fault::default()).is_err());
+    }
+
+    #[test]
+    fn what_is_written_into_our_file_gets_the_mode_of_theirs() {
+        let (ours, before) = (file("", 0o644), file("before", 0o640));
+        let over = |there: Object| there.written_over(&ours, &before);
+        assert_eq!(over(file("new", 0o644)), file("new", 0o640));
+        assert_eq!(
+            over(file("new", 0o600)),
+            file("new", 0o600),
+            "made anew with a mode of its own"
+        );
+        assert_eq!(over(link("x")), link("x"));
+        assert_eq!(file("new", 0o644).written_over(&ours, &link("x")), file("new", 0o644));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::facts::{Access, Facts, Hook, OPENRESOLV, Place, Program, Resolvconf, Wsl};
+use super::facts::{Access, Facts, Hook, ManagerDns, OPENRESOLV, Place, Program, Resolvconf, Wsl};
 
 /// Who is told that programs ask tacenda.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,8 +44,10 @@ pub struct Plan {
 /// One step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Planned {
-    /// A drop-in for NetworkManager.
+    /// A drop-in for NetworkManager, gone with the next start.
     NetworkManager,
+    /// The same where it wins over what the user's files say about DNS.
+    NetworkManagerInEtc,
     /// A hook for dhclient's script.
     DhclientHook,
     /// A hook for dhcpcd's script.
@@ -66,6 +68,9 @@ impl Planned {
         match self {
             Self::NetworkManager => {
                 "tell NetworkManager to leave DNS alone (/run/NetworkManager/conf.d/zz-tacenda.conf)"
+            }
+            Self::NetworkManagerInEtc => {
+                "tell NetworkManager to leave DNS alone (/etc/NetworkManager/conf.d/zz-tacenda.conf)"
             }
             Self::DhclientHook => "tell dhclient to leave DNS alone (/etc/dhcp/dhclient-enter-hooks.d/zz-tacenda)",
             Self::DhcpcdHook => "tell dhcpcd to leave DNS alone (/etc/dhcpcd.enter-hook)",
@@ -189,7 +194,10 @@ pub fn plan(facts: &Facts, listen: IpAddr) -> Result<Plan, Refusal> {
     let (resolved, file) = (facts.runs(Program::Resolved), needs_file(facts));
     let mut steps = Vec::new();
     if facts.runs(Program::NetworkManager) {
-        steps.push(Planned::NetworkManager);
+        steps.push(match facts.manager_dns {
+            ManagerDns::Elsewhere => Planned::NetworkManager,
+            ManagerDns::InEtc => Planned::NetworkManagerInEtc,
+        });
     }
     if resolved {
         steps.extend([Planned::Resolved, Planned::Links]);

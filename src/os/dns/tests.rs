@@ -60,7 +60,8 @@ impl Services for Programs {
             Service::Resolved => RESOLVED_DROP_IN,
             Service::NetworkManager => NM_DROP_IN,
         };
-        let is_there = inside(&self.root, Path::new(path)).exists();
+        let in_etc = service == Service::NetworkManager && inside(&self.root, Path::new(NM_DROP_IN_ETC)).exists();
+        let is_there = in_etc || inside(&self.root, Path::new(path)).exists();
         self.world.borrow_mut().read.insert(service.name(), is_there);
         Ok(())
     }
@@ -298,6 +299,14 @@ fn hosts() -> Vec<(&'static str, Host)> {
         (
             "NetworkManager",
             Host::new(&[("proc/8/comm", "NetworkManager\n"), plain]),
+        ),
+        (
+            "NetworkManager, with DNS in its own files",
+            Host::new(&[
+                ("proc/8/comm", "NetworkManager\n"),
+                ("etc/NetworkManager/NetworkManager.conf", "[main]\nrc-manager=file\n"),
+                plain,
+            ]),
         ),
         (
             "NetworkManager, which feeds systemd-resolved",

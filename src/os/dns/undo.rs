@@ -21,8 +21,6 @@ impl<S: Services> Machine<S> {
     pub(super) fn undo(&self, journal: &mut Journal) -> Result<Done, Error> {
         let facts = self.facts();
         let was = journal.phase;
-        let saved = |why| Error::NotUndone(vec![why]);
-        self.enter(journal, Phase::Restoring).map_err(saved)?;
         let (mut remarks, mut failed) = (Vec::new(), Vec::new());
         for at in (0..journal.steps.len()).rev() {
             let mark = journal.steps[at].mark;
@@ -30,7 +28,7 @@ impl<S: Services> Machine<S> {
                 continue;
             }
             journal.steps[at].mark = Mark::Undoing;
-            self.enter(journal, Phase::Restoring).map_err(saved)?;
+            self.note_progress(journal)?;
             let cut = Cut { mark, phase: was };
             match self.undo_step(journal, at, cut, &facts) {
                 Ok(remark) => {
@@ -39,7 +37,7 @@ impl<S: Services> Machine<S> {
                 }
                 Err(why) => failed.push(why),
             }
-            self.enter(journal, Phase::Restoring).map_err(saved)?;
+            self.note_progress(journal)?;
         }
         if !failed.is_empty() {
             return Err(Error::NotUndone(failed));
@@ -50,6 +48,14 @@ impl<S: Services> Machine<S> {
             back_end: journal.back_end,
             remarks,
         })
+    }
+
+    /// On a full disk it is undone all the same: what is left to do is seen on the objects.
+    fn note_progress(&self, journal: &mut Journal) -> Result<(), Error> {
+        match self.enter(journal, Phase::Restoring) {
+            Err(why) if self.fault.has_stopped() => Err(Error::NotUndone(vec![why])),
+            _ => Ok(()),
+        }
     }
 
     fn undo_step(&self, journal: &Journal, at: usize, cut: Cut, facts: &Facts) -> Result<Option<String>, String> {

@@ -164,3 +164,27 @@ fn hooks_are_those_of_installed_clients() {
     let tree = tree(&[("etc/dhcp/dhclient-enter-hooks.d/debug", ""), ("usr/sbin/dhcpcd", "")]);
     assert_eq!(gather(tree.path()).hooks, [Hook::Dhclient, Hook::Dhcpcd]);
 }
+
+#[test]
+fn what_network_managers_own_files_say_wins() {
+    let of = |path: &str, text: &str| gather(tree(&[(path, text)]).path()).manager_dns;
+    let main = "etc/NetworkManager/NetworkManager.conf";
+    assert_eq!(of(main, "[main]\nplugins=keyfile\n"), ManagerDns::Elsewhere);
+    for line in [
+        "dns=dnsmasq",
+        " dns = none",
+        "rc-manager=file",
+        "systemd-resolved=false",
+    ] {
+        assert_eq!(of(main, &format!("[main]\n{line}\n")), ManagerDns::InEtc, "{line}");
+        assert_eq!(of("etc/NetworkManager/conf.d/a.conf", line), ManagerDns::InEtc);
+    }
+    assert_eq!(
+        of("etc/NetworkManager/conf.d/zz-tacenda.conf", "dns=none"),
+        ManagerDns::Elsewhere
+    );
+    assert_eq!(
+        of("usr/lib/NetworkManager/conf.d/a.conf", "dns=none"),
+        ManagerDns::Elsewhere
+    );
+}

@@ -119,6 +119,15 @@ fn managers_of_names() {
         &[NetworkManager, ResolvConf],
     );
     check(
+        "NetworkManager, whose own files say something about DNS",
+        |facts| {
+            facts.running = vec![Program::NetworkManager];
+            facts.manager_dns = ManagerDns::InEtc;
+        },
+        BackEnd::File,
+        &[Planned::NetworkManagerInEtc, ResolvConf],
+    );
+    check(
         "NetworkManager, which feeds resolved",
         |facts| {
             facts.running = vec![Program::NetworkManager, Program::Resolved];
