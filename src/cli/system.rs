@@ -14,6 +14,7 @@ use clap::{Args, Subcommand};
 use super::output::Output;
 use super::{Exit, Failure};
 use crate::os::dns::host::Host;
+use crate::os::dns::journal::Phase;
 use crate::os::dns::plan::{Plan, plan};
 use crate::os::dns::{Error, Machine};
 use crate::os::process::is_root;
@@ -44,11 +45,15 @@ it again whenever `status` says that something else changed it.
 
 Examples:
   sudo tacenda system set
-  sudo tacenda system set --offline --yes")]
+  sudo tacenda system set --offline --yes
+  sudo tacenda system set --if-set --offline --yes")]
 pub(super) struct SetArgs {
     /// Where tacenda listens, on port 53
     #[arg(long, value_name = "IP", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST), value_parser = read_loopback)]
     listen_at: IpAddr,
+    /// Only if it was set before; for the service, since parts of it are gone with a restart of the machine
+    #[arg(long)]
+    if_set: bool,
     /// Set it even if no upstream can be reached now
     #[arg(long)]
     offline: bool,
@@ -123,6 +128,14 @@ fn machine() -> Result<Machine<Host>, Failure> {
 fn set(args: &SetArgs, mut output: Output<'_>) -> Result<Exit, Failure> {
     need_root("set")?;
     let (machine, asking) = (machine()?, Asking::new()?);
+    if args.if_set {
+        match machine.journal().map_err(Failure::from)?.map(|journal| journal.phase) {
+            Some(Phase::Applied) => {}
+            // Cut off: it was never known to work.
+            Some(_) => return restore(output),
+            None => return Ok(Exit::Done),
+        }
+    }
     let facts = machine.facts();
     let plan = plan(&facts, args.listen_at).map_err(|refusal| Failure::from(Error::Refused(refusal)))?;
     asking.is_tacenda(args.listen_at).map_err(no_stub)?;

@@ -97,9 +97,16 @@ impl Asking {
                 arrives: known.clone().map(|_| ()),
             }];
             let Ok(known) = known else { return ways };
+            // Promise 1: a question that would leave in clear text is not asked, not even this one.
+            let arrives = if facts.stays_here() {
+                same(&known, through_libc(&name).await)
+            } else {
+                let servers = facts.resolv_conf.servers.join(", ");
+                Err(format!("/etc/resolv.conf names {servers} (so it was not tried)"))
+            };
             ways.push(Way {
                 name: "through libc",
-                arrives: same(&known, through_libc(&name).await),
+                arrives,
             });
             if facts.runs(Program::Resolved)
                 && let Some(found) = through_resolved(&name).await

@@ -36,6 +36,12 @@ pub struct Facts {
 }
 
 impl Facts {
+    /// Whether `/etc/resolv.conf` sends questions to this host alone. Without a server libc asks 127.0.0.1.
+    pub fn stays_here(&self) -> bool {
+        let is_here = |server: &String| server.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
+        self.resolv_conf.servers.iter().all(is_here)
+    }
+
     /// Whether a program runs.
     pub fn runs(&self, program: Program) -> bool {
         self.running.contains(&program)

@@ -109,7 +109,7 @@ impl<S: Services> Machine<S> {
         };
         let applied = self
             .apply(&mut journal)
-            .and_then(|()| verify(&facts))
+            .and_then(|()| verify(&self.facts()))
             .and_then(|()| self.enter(&mut journal, Phase::Applied));
         if let Err(why) = applied {
             // A power cut does not undo anything either.

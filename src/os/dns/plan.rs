@@ -91,6 +91,8 @@ pub enum Note {
     Mount,
     /// What is in `/run` is gone with the next start.
     UntilRestart,
+    /// A DHCP client has written through a link into a file of systemd-resolved's, which writes it anew at its next start.
+    WrittenThrough,
     /// The servers to be put back may be another network's by then.
     DhcpServers,
 }
@@ -103,6 +105,9 @@ impl fmt::Display for Note {
             }
             Self::Mount => "/etc/resolv.conf is a mount of its own: it is written in place, and only its content is put back",
             Self::UntilRestart => "this holds until the machine restarts; then run `sudo tacenda system set` again",
+            Self::WrittenThrough => {
+                "a DHCP client has written over systemd-resolved's own file, and its restart undoes that: ask for a new lease after `restore`"
+            }
             Self::DhcpServers => {
                 "what `restore` puts back are the servers of now: in another network ask for a new lease after it"
             }
@@ -199,6 +204,9 @@ pub fn plan(facts: &Facts, listen: IpAddr) -> Result<Plan, Refusal> {
             ManagerDns::InEtc => Planned::NetworkManagerInEtc,
         });
     }
+    if file != Some(Planned::Openresolv) {
+        steps.extend(hooks(facts));
+    }
     if resolved {
         steps.extend([Planned::Resolved, Planned::Links]);
     }
@@ -208,11 +216,11 @@ pub fn plan(facts: &Facts, listen: IpAddr) -> Result<Plan, Refusal> {
         (Some(_), true) => BackEnd::Resolved,
         (Some(_), false) => BackEnd::File,
     };
+    steps.extend(file);
+    check_etc(facts, &steps)?;
     if file == Some(Planned::ResolvConf) {
         check_file(facts, listen)?;
-        steps.extend(hooks(facts));
     }
-    steps.extend(file);
     let notes = notes(facts, &steps);
     Ok(Plan { back_end, steps, notes })
 }
@@ -248,8 +256,17 @@ fn check_file(facts: &Facts, listen: IpAddr) -> Result<(), Refusal> {
     if facts.resolv_conf.place == Place::Odd {
         return Err(Refusal::Odd);
     }
-    // A mount of its own may be writable all the same; if not, the step says so.
-    if facts.etc == Access::ReadOnly && !facts.resolv_conf.is_mount {
+    Ok(())
+}
+
+fn check_etc(facts: &Facts, steps: &[Planned]) -> Result<(), Refusal> {
+    let is_in_etc = |step: &Planned| match step {
+        Planned::DhclientHook | Planned::DhcpcdHook | Planned::NetworkManagerInEtc => true,
+        // A mount of its own may be writable all the same; if not, the step says so.
+        Planned::ResolvConf => !facts.resolv_conf.is_mount,
+        Planned::NetworkManager | Planned::Resolved | Planned::Links | Planned::Openresolv => false,
+    };
+    if facts.etc == Access::ReadOnly && steps.iter().any(is_in_etc) {
         return Err(Refusal::ReadOnly);
     }
     Ok(())
@@ -258,12 +275,20 @@ fn check_file(facts: &Facts, listen: IpAddr) -> Result<(), Refusal> {
 /// Debian's resolvconf collects what dhclient hands in, in a file that the link to it leads to: left alone, so that what `restore` finds is of
 /// the network that the host is in by then.
 fn hooks(facts: &Facts) -> impl Iterator<Item = Planned> {
-    let is_collected = facts.resolvconf.is_some();
-    let hooks = if is_collected { &[][..] } else { &facts.hooks };
-    hooks.iter().map(|hook| match hook {
-        Hook::Dhclient => Planned::DhclientHook,
-        Hook::Dhcpcd => Planned::DhcpcdHook,
-    })
+    let hook = |hook: &Hook| match hook {
+        Hook::Dhclient => (Planned::DhclientHook, Program::Dhclient),
+        Hook::Dhcpcd => (Planned::DhcpcdHook, Program::Dhcpcd),
+    };
+    // A client that is installed may be started any time; where no hook can be written, one that does not run is no reason to refuse.
+    let is_wanted = |program| {
+        facts.resolvconf != Some(Resolvconf::Debian) && (facts.etc == Access::Writable || facts.runs(program))
+    };
+    let wanted = facts
+        .hooks
+        .iter()
+        .map(hook)
+        .filter(move |(_, program)| is_wanted(*program));
+    wanted.map(|(step, _)| step)
 }
 
 fn notes(facts: &Facts, steps: &[Planned]) -> Vec<Note> {
@@ -273,7 +298,9 @@ fn notes(facts: &Facts, steps: &[Planned]) -> Vec<Note> {
         .into_iter()
         .any(|one| facts.runs(one));
     let is_file = facts.resolv_conf.place == Place::File && !facts.resolv_conf.is_ours;
+    let is_written_through = does(Planned::Resolved) && !writes && !facts.stays_here();
     let all = [
+        (is_written_through && from_dhcp, Note::WrittenThrough),
         (writes && facts.runs(Program::Udhcpc), Note::Udhcpc),
         (writes && facts.resolv_conf.is_mount, Note::Mount),
         (writes && from_dhcp && is_file, Note::DhcpServers),

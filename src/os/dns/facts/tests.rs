@@ -188,3 +188,18 @@ fn what_network_managers_own_files_say_wins() {
         ManagerDns::Elsewhere
     );
 }
+
+#[test]
+fn what_stays_on_this_host() {
+    for (text, expected) in [
+        ("", true),
+        ("nameserver 127.0.0.1\n", true),
+        ("nameserver 127.0.0.53\nnameserver ::1\n", true),
+        ("nameserver 127.0.0.1\nnameserver 192.0.2.1\n", false),
+        ("nameserver fe80::1%eth0\n", false),
+        ("nameserver\n", false),
+    ] {
+        let tree = tree(&[("etc/resolv.conf", text)]);
+        assert_eq!(gather(tree.path()).stays_here(), expected, "{text}");
+    }
+}

@@ -98,6 +98,17 @@ fn managers_of_names() {
         &[Resolved, Links],
     );
     check(
+        "dhclient, which would write through the link",
+        |facts| {
+            facts.running = vec![Program::Resolved, Program::Dhclient];
+            facts.resolv_conf = link(STUB);
+            facts.resolvconf = Some(Resolvconf::Resolved);
+            facts.hooks = vec![Hook::Dhclient];
+        },
+        BackEnd::Resolved,
+        &[Planned::DhclientHook, Resolved, Links],
+    );
+    check(
         "resolved beside a file of one's own",
         |facts| facts.running = vec![Program::Resolved],
         BackEnd::Resolved,
@@ -148,6 +159,15 @@ fn why_it_cannot_be_done() {
     check(|facts| facts.container = Some("Docker"), Refusal::Container("Docker"));
     check(|facts| facts.wsl = Some(Wsl::Writes), Refusal::Wsl);
     check(|facts| facts.etc = Access::ReadOnly, Refusal::ReadOnly);
+    check(
+        |facts| {
+            facts.etc = Access::ReadOnly;
+            facts.running = vec![Program::Resolved, Program::Dhclient];
+            facts.resolv_conf = link(STUB);
+            facts.hooks = vec![Hook::Dhclient];
+        },
+        Refusal::ReadOnly,
+    );
     check(|facts| facts.resolv_conf.place = Place::Odd, Refusal::Odd);
     check(
         |facts| facts.running = vec![Program::Connman],
@@ -176,6 +196,7 @@ fn what_is_no_reason_to_refuse() {
             facts.etc = Access::ReadOnly;
             facts.running = vec![Program::Resolved];
             facts.resolv_conf = link(STUB);
+            facts.hooks = vec![Hook::Dhclient];
         },
         |facts| {
             facts.is_set = true;
