@@ -34,6 +34,7 @@
 //!  cli::run                what the environment says of a service manager; the configuration
 //!  os::socket::Inherited   sockets that were bound for us, which go on after us
 //!  app::doors              every other socket bound, while there are the rights for it; no thread runs yet
+//!  os::sandbox             files, ports, programs and rights that the configuration does not need are given up; then the first thread begins
 //!  app::App::start         resolver, receiving threads, tasks
 //!  os::notify              READY=1, and RELOADING=1, STOPPING=1 in their time
 //!  app::life               the watchdog is fed while serve::Pulse says that every receiving thread goes round
@@ -81,6 +82,8 @@
 //! - Query names and client addresses are in no log above `trace`, no metric, no file; `Debug` of what holds a name hides it.
 //! - Wherever `system set` or `system restore` is cut off, `restore` brings back octets, mode, owner and link of every file, and links as they
 //!   were; what others wrote since stays. A backup never holds our own address, and `/etc/resolv.conf` never two servers of which one is ours.
+//! - Once it serves, the daemon reads its own folders, writes its state folder, connects to the ports of its resolvers and to 443 and 853, and
+//!   starts no program ([`os::sandbox`]), as far as the kernel knows how.
 //! - Every table, queue, buffer and loop has a named limit with its reason beside it.
 //!
 //! Ids such as `R1035-7` or `T-SLOW` in comments, and `r1035_7_...` in the names of tests, are lines of the project's list of RFC
@@ -114,6 +117,7 @@
 //! - The names to verify by are below `test.`, not `invalid.`: systemd-resolved answers that one itself and asks nobody.
 //! - Drop-ins are named `zz-tacenda`, not `90-`: dhclient's hook for systemd-resolved writes `isc-dhcp-...`, which would come after and add its
 //!   servers. NetworkManager reads `/etc` after `/run`: where its own files there speak of DNS, ours is there too.
+//! - A new configuration that needs a port or a folder which nobody named at the start is refused: it counts after a restart.
 //! - A failed road is remembered for a flat second, only what a resolver said grows (RFC 9520): roads come back.
 
 pub mod admin;

@@ -1,11 +1,13 @@
 //! The sockets that clients and readers of the figures come to: opened before anything else, while there are the rights for it.
 
 use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use super::StartError;
+use super::{StartError, confines};
 use crate::admin;
 use crate::config::{ChosenBy, Config};
+use crate::os::sandbox::{self, Held, Layer, Needs};
 use crate::os::socket::{Inherited, Transport};
 use crate::serve::{self, BindCause, BindError, Bound};
 
@@ -14,6 +16,8 @@ use crate::serve::{self, BindCause, BindError, Bound};
 pub struct Doors {
     pub(super) dns: Bound,
     pub(super) stats: Option<TcpListener>,
+    /// What the sandbox gives, if it is on.
+    pub(super) confined: Option<Needs>,
 }
 
 impl Doors {
@@ -27,7 +31,30 @@ impl Doors {
         tell_whose(&dns.addresses(), inherited);
         let open = |address| admin::bind(address).map_err(|error| StartError::Stats { address, error });
         let stats = config.stats.map(open).transpose()?;
-        Ok(Self { dns, stats })
+        Ok(Self {
+            dns,
+            stats,
+            confined: None,
+        })
+    }
+
+    /// Gives up, for good and for all threads that begin afterwards, whatever this configuration does not need; `folders` are those that it
+    /// stands in. Says what holds, because an old kernel may give less.
+    #[must_use]
+    pub fn confine(self, config: &Config, folders: &[PathBuf]) -> Self {
+        confines::make_ready(config);
+        let needs = confines::needs(config, folders);
+        let held = sandbox::enter(&needs);
+        let Held { files, calls, rights } = held;
+        if held.is_whole() {
+            tracing::info!("sandboxed: no files but its own, no other ports, programs or rights");
+        } else {
+            tracing::warn!(%files, %calls, %rights, "sandboxed as far as this kernel can");
+        }
+        Self {
+            confined: (files != Layer::Missing).then_some(needs),
+            ..self
+        }
     }
 }
 

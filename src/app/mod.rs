@@ -1,6 +1,7 @@
 //! Composition root: hands each room its settings, starts them in order, stops them in the opposite one.
 
 mod before;
+mod confines;
 pub mod doors;
 pub mod explain;
 mod figures;
@@ -28,6 +29,7 @@ use crate::admin::Admin;
 use crate::admin::snapshot::Snapshot;
 use crate::config::Config;
 use crate::os::notify::Notifier;
+use crate::os::sandbox::Needs;
 use crate::os::socket::{Transport, port_owner};
 use crate::resolve::Resolver;
 use crate::serve::{BindError, Serving};
@@ -56,6 +58,8 @@ pub struct App {
     publish: watch::Sender<Arc<Resolver>>,
     serving: Serving,
     known: Before,
+    /// What the sandbox gives, if it is on.
+    confined: Option<Needs>,
     /// What runs for the configuration in force alone.
     tasks: Vec<JoinHandle<()>>,
 }
@@ -74,7 +78,11 @@ impl App {
         }
         let shutdown = Shutdown::new();
         let House { followers, known } = House::build(config, None)?;
-        let Doors { dns: bound, stats } = doors;
+        let Doors {
+            dns: bound,
+            stats,
+            confined,
+        } = doors;
         let addresses = bound.addresses();
         let (publish, published) = watch::channel(Arc::clone(&known.resolver));
         let figures = Arc::new(Figures::new(
@@ -99,6 +107,7 @@ impl App {
             publish,
             serving,
             known,
+            confined,
             tasks: Vec::new(),
         };
         app.tasks = app.tend(followers);
@@ -113,6 +122,10 @@ impl App {
     /// # Errors
     /// See [`StartError`].
     pub async fn reload(&mut self, config: &Config) -> Result<Vec<&'static str>, StartError> {
+        let beyond = |given: &Needs| confines::needs(config, &[]).beyond(given);
+        if let Some(need) = self.confined.as_ref().and_then(beyond) {
+            return Err(StartError::Confined(need));
+        }
         let house = House::build(config, Some(&self.known))?;
         house.read_lists().await?;
         let House { followers, known } = house;
@@ -171,6 +184,11 @@ impl App {
         );
         let tasks = followers.into_iter().map(until_stop);
         tasks.chain([self.shutdown.spawn(watch)]).collect()
+    }
+
+    /// Whether files are out of reach that nobody named at the start.
+    pub fn is_confined(&self) -> bool {
+        self.confined.is_some()
     }
 
     /// Where it listens, with real ports.
@@ -232,6 +250,8 @@ pub enum StartError {
     Lists(String),
     /// A route wants a router, and this system does not tell which one packets take.
     Via,
+    /// It needs more than the sandbox gives that was entered for the one before.
+    Confined(String),
     /// The system gave no thread or no socket.
     Serve(io::Error),
 }
@@ -253,6 +273,10 @@ impl fmt::Display for StartError {
             Self::Via => {
                 f.write_str("a route: `via` needs Linux: elsewhere it is not known here to which router packets go")
             }
+            Self::Confined(need) => write!(
+                f,
+                "it needs more than this run's sandbox gives ({need}): it counts after a restart"
+            ),
             Self::Serve(error) => write!(f, "cannot begin to serve: {error}"),
         }
     }

@@ -3,7 +3,7 @@
 
 use std::env;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::os::file;
 use crate::transport::keyed::SECRET_LEN;
@@ -23,8 +23,12 @@ impl State {
         Self::chosen(env::var_os("STATE_DIRECTORY"))
     }
 
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     #[cfg(test)]
-    pub(super) fn at(folder: &std::path::Path) -> Self {
+    pub(super) fn at(folder: &Path) -> Self {
         Self {
             folder: folder.to_owned(),
         }

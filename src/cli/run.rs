@@ -35,6 +35,9 @@ pub(super) struct RunArgs {
     /// Who may sign the upstreams' certificates: bundled, system or a PEM file
     #[arg(long, value_name = "ROOTS")]
     roots: Option<String>,
+    /// Keep all rights after the start, to find out whether the sandbox is in the way of something
+    #[arg(long)]
+    no_sandbox: bool,
 }
 
 impl RunArgs {
@@ -58,7 +61,18 @@ pub(super) fn run(args: &RunArgs) -> Result<Exit, Failure> {
     os::process::forbid_core_dumps();
     let doors = Doors::open(&loaded.config, &inherited, manager.watchdog())?;
     drop(inherited);
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    // Asked before the sandbox: the answer stands in files of the kernel's.
+    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    let doors = if args.no_sandbox {
+        doors
+    } else {
+        doors.confine(&loaded.config, &config::folders(args.config.as_deref()))
+    };
+    // No thread begins before this.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(workers)
+        .enable_all()
+        .build()?;
     runtime.block_on(serve(args, loaded, doors, &manager))
 }
 
@@ -111,6 +125,7 @@ impl From<StartError> for Failure {
             | StartError::Route(_)
             | StartError::Records(_)
             | StartError::Lists(_)
+            | StartError::Confined(_)
             | StartError::Via => Self::new(Exit::Config, message),
             StartError::Bind(BindError::Address { .. }) | StartError::Stats { .. } | StartError::Serve(_) => {
                 Self::new(Exit::Io, message)

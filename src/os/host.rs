@@ -8,10 +8,20 @@ pub fn host_names() -> Vec<String> {
     if is_name { vec![name] } else { Vec::new() }
 }
 
+/// By a call and not from /proc, which a service may not see.
 #[cfg(target_os = "linux")]
 fn system_name() -> Option<String> {
-    std::fs::read_to_string("/proc/sys/kernel/hostname").ok()
+    let mut name = [0_u8; MAX_NAME_LEN + 1];
+    #[allow(unsafe_code, reason = "std cannot tell the host's name")]
+    // SAFETY: the call writes at most so many octets, and the last one stays zero.
+    let failed = unsafe { libc::gethostname(name.as_mut_ptr().cast(), MAX_NAME_LEN) } != 0;
+    let name = std::ffi::CStr::from_bytes_until_nul(&name).ok()?;
+    (!failed).then(|| name.to_string_lossy().into_owned())
 }
+
+/// HOST_NAME_MAX is 64 on Linux.
+#[cfg(target_os = "linux")]
+const MAX_NAME_LEN: usize = 255;
 
 /// Where the system keeps it elsewhere, a service is told.
 #[cfg(not(target_os = "linux"))]
@@ -24,6 +34,13 @@ fn system_name() -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn the_name_is_the_kernels() {
+        let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+        assert_eq!(system_name().unwrap(), name.trim_end());
+    }
 
     #[test]
     fn this_host_has_a_name_that_is_one() {

@@ -7,6 +7,7 @@ pub mod host;
 pub mod link;
 pub mod notify;
 pub mod process;
+pub mod sandbox;
 pub mod signal;
 pub mod socket;
 pub mod systemd;

@@ -36,6 +36,7 @@ pub(crate) struct Config {
     tables: String,
     upstreams: String,
     environment: Vec<(String, String)>,
+    flags: Vec<&'static str>,
 }
 
 impl Config {
@@ -50,7 +51,14 @@ impl Config {
             tables: String::new(),
             upstreams: String::new(),
             environment: Vec::new(),
+            flags: Vec::new(),
         }
+    }
+
+    /// Whatever a later configuration needs, it gets.
+    pub(crate) fn without_sandbox(mut self) -> Self {
+        self.flags.push("--no-sandbox");
+        self
     }
 
     /// Lines after all upstreams.
@@ -125,6 +133,7 @@ impl Config {
             tables,
             upstreams,
             environment: _,
+            flags: _,
         } = self;
         let also = also.map_or_else(String::new, |also| format!(", \"{also}\""));
         format!(
@@ -206,6 +215,7 @@ impl Daemon {
         let mut child = command
             .args(["run", "--config"])
             .arg(path)
+            .args(&config.flags)
             .envs(config.environment.iter().map(|(name, value)| (name, value)))
             .stderr(Stdio::piped())
             .spawn()

@@ -37,6 +37,7 @@ mod raw;
 mod records;
 mod reload;
 mod routes;
+mod sandbox;
 mod script;
 mod service;
 mod stale;

@@ -1,6 +1,7 @@
 //! A new configuration while the daemon serves: by SIGHUP, and when a file changes.
 
 use std::fs;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -130,11 +131,11 @@ fn sighup_reads_again_what_the_files_name() {
 /// Names of a new list must not pass for a moment, nor what is in the cache already.
 #[test]
 fn a_new_list_counts_from_the_first_query_on() {
-    let (upstream, folder) = (Upstream::honest(), tempfile::tempdir().unwrap());
-    let list = folder.path().join("list");
-    fs::write(&list, "ads.example\n".repeat(200_000)).unwrap();
+    let upstream = Upstream::honest();
     let config = Config::new().dot(&upstream);
     let daemon = config.start();
+    let list = Path::new(&daemon.config_path()).with_file_name("list");
+    fs::write(&list, "ads.example\n".repeat(200_000)).unwrap();
     assert_eq!(rcode(&daemon, "x.ads.example"), 0);
     let table = format!(
         "[policy]\nblock = [\"{}\"]\nblock-answer = \"nxdomain\"\n",
@@ -161,7 +162,7 @@ fn queries_under_way_are_answered_as_they_were_asked_and_other_upstreams_are_ask
         reply => reply,
     });
     let new = Upstream::honest();
-    let config = Config::new().dot(&old);
+    let config = Config::new().dot(&old).without_sandbox();
     let daemon = config.start();
     let asking = std::thread::spawn({
         let dns = daemon.dns;
@@ -199,7 +200,7 @@ fn who_may_ask_and_what_needs_a_restart() {
 #[test]
 fn t_poi_3_a_name_that_has_a_route_from_now_on_is_not_answered_from_the_public_cache() {
     let (upstream, company) = (Upstream::honest(), Upstream::honest());
-    let config = Config::new().dot(&upstream);
+    let config = Config::new().dot(&upstream).without_sandbox();
     let daemon = config.start();
     for name in ["www.corp.example", "www.example", "x.lan.example"] {
         assert_eq!(rcode(&daemon, name), 0);

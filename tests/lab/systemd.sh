@@ -53,7 +53,9 @@ inside systemctl show -P StatusText tacenda.service | grep '^listening at 127.0.
 inside journalctl --no-pager -u tacenda.service | grep -c 'taken over from the service manager' | grep -qx 4 || fail "not all sockets are taken over"
 proves "installed, started by its sockets' unit, ready, with a status line"
 A=$(main); [ "$(inside stat -c %U "/proc/$A" 2> /dev/null)" != root ] || fail "runs as root"
-inside grep -E '^(Uid|NoNewPrivs|CapEff|Seccomp):' "/proc/$A/status"
+inside grep '^CapEff:' "/proc/$A/status" | grep -q '^CapEff:.0*$' || fail "rights are left"
+inside journalctl --no-pager -u tacenda.service | grep -q 'sandboxed: no files but its own' || fail "no sandbox under the unit's filter"
+proves "a user of its own, without rights, in its sandbox"
 inside systemctl reload tacenda.service || fail reload
 [ "$(main)" = "$A" ] && answers || fail "after a reload"
 inside sh -c 'mkdir -p /etc/tacenda/config.d && echo "nonsense = 1" > /etc/tacenda/config.d/x.toml'

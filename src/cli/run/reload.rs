@@ -85,7 +85,9 @@ impl Reloader {
     fn refuse(&mut self, app: &App, why: Why, problem: &str) {
         if why == Why::Asked || self.refused.as_deref() != Some(problem) {
             // Without the lines of the file, which may have names of the user's in them.
-            let problem = headline(problem);
+            let line = headline(problem);
+            let is_kept_out = app.is_confined() && problem.contains("ermission denied");
+            let problem = &format!("{line}{}", if is_kept_out { KEPT_OUT } else { "" });
             tracing::error!(
                 problem,
                 "the new configuration is refused, the one before stays in force; see `tacenda check`"
@@ -106,6 +108,9 @@ impl Reloader {
         };
     }
 }
+
+/// A file that was not named at the start may be readable for everybody but a process that has given that up.
+const KEPT_OUT: &str = " (if others may read it, this run's sandbox keeps it out: it counts after a restart)";
 
 /// The first line that says what is wrong and where; before several there is one that counts them.
 fn headline(problem: &str) -> &str {
