@@ -72,6 +72,16 @@ inside kill -STOP "$A"
 until_true 150 renewed || fail "one that hangs is not ended"
 until_true 100 answers || fail "it does not come back"
 proves "one that hangs is started anew by the watchdog, one that lives is not"
+# Queries that wait start a service again that fails at once, until systemd closes the socket: whoever asks gets no answer, and nothing spins.
+inside sh -c 'echo "nonsense = 1" > /etc/tacenda/config.d/x.toml'; ! inside systemctl restart tacenda.service 2> /dev/null || fail "it starts with a mistake"
+! inside timeout 3 tacenda query nas.example --server 127.0.0.1:53 > /dev/null 2>&1 || fail "it answers with a mistake"
+inside systemctl show -P ExecMainStatus tacenda.service | grep -qx 78 || fail "not the exit code of a mistake"
+until_true 50 inside systemctl is-failed tacenda.socket || fail "the socket goes on to start it"
+inside rm /etc/tacenda/config.d/x.toml; inside systemctl restart tacenda.service || fail "a mended configuration does not start"
+answers || fail "no answer after a mistake was mended"
+inside tacenda service install > /dev/null || fail "a second install"; answers || fail "no answer after a second install"
+inside systemctl is-active -q tacenda.socket || fail "the socket is not there again"
+proves "a mistake in the configuration ends in silence, not in a storm, and is mended by a restart; a second install brings the socket back"
 inside systemctl stop tacenda.service || fail stop
 inside systemctl show -P Result tacenda.service | grep -qx success || fail "its stop is no success"
 inside tacenda service uninstall || fail uninstall
