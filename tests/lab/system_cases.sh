@@ -304,7 +304,9 @@ kill_at() {
       for nth in $(seq 80); do
         [ $verb = set ] || set_it > /dev/null
         arguments=(system "$verb"); [ $verb = restore ] || arguments+=(--yes)
-        strace -f -qq -o /dev/null -e trace="$call" -e inject="$call:signal=SIGKILL:when=$nth" tacenda "${arguments[@]}" > /dev/null 2>&1 && break
+        strace -qq -o /dev/null -e trace="$call" -e inject="$call:signal=SIGKILL:when=$nth" tacenda "${arguments[@]}" > /dev/null 2>&1 && break
+        # systemctl, and systemd-resolved with it, may still be at it.
+        [ ! -e /run/resolved.pid ] || systemctl reload-or-restart systemd-resolved.service
         kills=$((kills + 1))
         servers=$(grep -c '^nameserver' /etc/resolv.conf) || true
         [ "$servers" = 1 ] || fail "$servers servers after $verb was killed at $call $nth"

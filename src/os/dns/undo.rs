@@ -106,12 +106,12 @@ impl<S: Services> Machine<S> {
         Ok(remark)
     }
 
-    /// A link that has servers again got them from its owner, and keeps them.
+    /// A link that has other servers again got them from its owner, and keeps them. With those of before it may be ours half put back.
     fn undo_links(&self, before: &[Link]) -> Result<(), String> {
         let now = self.services.links()?;
         for link in before {
             let same = now.iter().find(|one| one.index == link.index && one.name == link.name);
-            if same.is_some_and(|same| same.servers.is_empty()) {
+            if same.is_some_and(|same| same.servers.is_empty() || same.servers == link.servers) {
                 self.services.put_back_link(link)?;
             }
         }

@@ -150,6 +150,21 @@ fn a_link_that_got_servers_again_keeps_them() {
     assert_eq!(host.world.links, [renewed]);
 }
 
+/// Servers come first when a link is put back: a cut after them must not leave it without its domains.
+#[test]
+fn a_link_that_was_half_put_back_is_put_back_whole() {
+    let mut host =
+        Host::new(&[("proc/7/comm", "systemd-resolve\n"), ("etc/resolv.conf", FILE)]).with_links(vec![wlan()]);
+    host.set().unwrap();
+    let half = Link {
+        servers: wlan().servers,
+        ..wlan().stripped()
+    };
+    host.world.links = vec![half];
+    host.restore().unwrap();
+    assert_eq!(host.world.links, [wlan()]);
+}
+
 #[test]
 fn a_hook_that_others_changed_since_loses_ours_only() {
     let mut host = Host::new(&[("etc/resolv.conf", FILE), ("usr/sbin/dhcpcd", "")]);
