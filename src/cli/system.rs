@@ -149,7 +149,7 @@ fn set(args: &SetArgs, mut output: Output<'_>) -> Result<Exit, Failure> {
     output.write(format!(
         "set: programs on this host ask tacenda at {}, by {}; `sudo tacenda system restore` gives everything back\n",
         args.listen_at,
-        done.back_end.name()
+        plan.back_end.name()
     ))?;
     output.write(notes(&done.remarks))?;
     Ok(Exit::Done)
@@ -160,7 +160,10 @@ fn restore(mut output: Output<'_>) -> Result<Exit, Failure> {
     match machine()?.restore()? {
         None => output.write("nothing to restore: tacenda is not set as system DNS\n")?,
         Some(done) => {
-            output.write(format!("restored: {} is as it was before\n", done.back_end.name()))?;
+            output.write(match done.back_end {
+                Some(back_end) => format!("restored: {} is as it was before\n", back_end.name()),
+                None => "taken away: everything of tacenda's, but what was there before is not known\n".to_owned(),
+            })?;
             output.write(notes(&done.remarks))?;
         }
     }
@@ -240,7 +243,5 @@ impl From<Error> for Failure {
     }
 }
 
-const BROKEN_JOURNAL: &str = "what was there before cannot be read from it. By hand: write your network's server into /etc/resolv.conf \
-(with systemd-resolved: `ln -sf ../run/systemd/resolve/stub-resolv.conf /etc/resolv.conf`), remove the files that say \
-\"Written by tacenda\" (`grep -ls 'Written by tacenda' /etc/dhcp/*/* /etc/dhcpcd.enter-hook /run/systemd/resolved.conf.d/* \
-/run/NetworkManager/conf.d/*`), then the journal";
+const BROKEN_JOURNAL: &str =
+    "`sudo tacenda system restore` takes away what it can without it, and says what is left to do";

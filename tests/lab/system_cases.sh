@@ -297,6 +297,14 @@ case_restart() {
   set_it --if-set; asks $hotel never
 }
 hotel_gives() { resolvectl dns h0 192.168.77.1; resolvectl domain h0 com '~hotel.example'; resolvectl default-route h0 yes; resolvectl llmnr h0 yes; }
+# The journal is damaged: what is ours is taken away, and a new lease does the rest.
+case_broken() {
+  plain_file; daemon; lease() { dhclient "$@" -pf /run/dhclient.pid -lf /run/dhclient.leases h0 2>> /tmp/dhclient.log; }
+  lease; asks $hotel control; set_it; echo '{' > /var/lib/tacenda-system/journal.json
+  if tacenda system set --yes > /tmp/out 2>&1; then fail "set beside a broken journal"; fi
+  has "$(cat /tmp/out)" "system restore"; has "$(restore)" "new DHCP lease"
+  lease -x; lease; asks $hotel "renewed"; set_it; restore; asks $hotel restored
+}
 # Killed at each of these system calls; then restored.
 kill_at() {
   for verb in set restore; do

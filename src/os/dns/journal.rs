@@ -213,6 +213,12 @@ impl Store {
         fault.point()
     }
 
+    /// Puts a journal that is of no use aside, for whoever wants to look at it.
+    pub(super) fn put_aside(&self) -> io::Result<()> {
+        fs::rename(self.path(), self.folder.join("journal.broken"))?;
+        File::open(&self.folder)?.sync_all()
+    }
+
     /// Nothing is set any more.
     pub(super) fn remove(&self, fault: &Fault) -> io::Result<()> {
         fs::remove_file(self.path())?;

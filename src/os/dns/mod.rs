@@ -14,6 +14,7 @@ mod fault;
 pub mod host;
 pub mod journal;
 pub mod object;
+mod salvage;
 pub mod services;
 pub mod shield;
 mod undo;
@@ -42,8 +43,8 @@ pub struct Machine<S> {
 /// What came of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Done {
-    /// By whom programs are led to tacenda, or were.
-    pub back_end: BackEnd,
+    /// By whom programs are led to tacenda, or were. None without a journal that says what was there before.
+    pub back_end: Option<BackEnd>,
     /// What the user should know, a line each.
     pub remarks: Vec<String>,
 }
@@ -126,7 +127,7 @@ impl<S: Services> Machine<S> {
             });
         }
         Ok(Done {
-            back_end: journal.back_end,
+            back_end: Some(journal.back_end),
             remarks: plan.notes.iter().map(ToString::to_string).collect(),
         })
     }
@@ -141,9 +142,12 @@ impl<S: Services> Machine<S> {
         }
         let _lock = self.lock()?;
         self.lower_shield()?;
-        match self.load()? {
-            Some(mut journal) => self.undo(&mut journal).map(Some),
-            None => Ok(None),
+        match self.store.load() {
+            Ok(Some(mut journal)) => self.undo(&mut journal).map(Some),
+            Ok(None) => Ok(None),
+            // Damaged, or not to be believed: what is ours is known by its mark.
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => self.salvage().map(Some),
+            Err(error) => Err(self.journal_error(error)),
         }
     }
 

@@ -275,7 +275,7 @@ pub(super) fn own_number() -> u32 {
 }
 
 #[allow(unsafe_code, reason = "std does not tell who we are")]
-fn own_group() -> u32 {
+pub(super) fn own_group() -> u32 {
     // SAFETY: takes nothing and always succeeds.
     unsafe { libc::getegid() }
 }

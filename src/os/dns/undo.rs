@@ -45,7 +45,7 @@ impl<S: Services> Machine<S> {
         let removed = self.store.remove(&self.fault);
         removed.map_err(|error| self.journal_error(error))?;
         Ok(Done {
-            back_end: journal.back_end,
+            back_end: Some(journal.back_end),
             remarks,
         })
     }

@@ -12,7 +12,7 @@ fn plain() -> Host {
 fn exactly_one_server_is_left() {
     let mut host = plain();
     let done = host.set().unwrap();
-    assert_eq!((done.back_end, done.remarks), (BackEnd::File, vec![]));
+    assert_eq!((done.back_end, done.remarks), (Some(BackEnd::File), vec![]));
     assert_eq!(facts::servers(&host.text("etc/resolv.conf")), ["127.0.0.1"]);
     let mode = fs::metadata(host.path("etc/resolv.conf")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o644);
@@ -191,16 +191,51 @@ fn another_plan_is_made_from_what_others_left() {
     assert_eq!(host.tree(), before);
 }
 
-#[test]
-fn a_broken_journal_is_an_error_and_touches_nothing() {
-    let mut host = plain();
+/// The host with everything set and a journal that says nothing.
+fn with_a_broken_journal(files: &[(&str, &str)]) -> Host {
+    let mut host = Host::new(files);
     host.set().unwrap();
     let journal = host.with(Fault::default(), |machine| machine.store.path());
     fs::write(&journal, "{").unwrap();
+    host
+}
+
+#[test]
+fn set_does_nothing_beside_a_broken_journal() {
+    let mut host = with_a_broken_journal(&[("etc/resolv.conf", FILE)]);
     let before = host.tree();
-    assert!(matches!(host.restore(), Err(Error::Journal { .. })));
     assert!(matches!(host.set(), Err(Error::Journal { .. })));
     assert_eq!(host.tree(), before);
+}
+
+#[test]
+fn without_a_journal_everything_of_ours_is_taken_away_by_its_mark() {
+    let mut host = with_a_broken_journal(&[
+        ("etc/resolv.conf", FILE),
+        ("etc/dhcp/dhclient-enter-hooks.d/debug", ""),
+        ("usr/sbin/dhcpcd", ""),
+        ("etc/dhcpcd.enter-hook", "# mine\n"),
+        ("proc/8/comm", "NetworkManager\n"),
+    ]);
+    let done = host.restore().unwrap().unwrap();
+    assert!(
+        done.remarks.iter().any(|remark| remark.contains("new DHCP lease")),
+        "{done:?}"
+    );
+    assert_eq!(host.text("etc/dhcpcd.enter-hook"), "# mine\n");
+    for gone in [DHCLIENT_HOOK, NM_DROP_IN] {
+        assert!(!inside(host.folder.path(), Path::new(gone)).exists(), "{gone}");
+    }
+    assert!(
+        host.text("etc/resolv.conf").contains("127.0.0.1"),
+        "better than nothing at all"
+    );
+    assert_eq!(host.restore().unwrap(), None);
+
+    let stub = ("run/systemd/resolve/stub-resolv.conf", STUB);
+    let mut host = with_a_broken_journal(&[("etc/resolv.conf", FILE), stub]);
+    host.restore().unwrap();
+    assert_eq!(host.text("etc/resolv.conf"), STUB);
 }
 
 #[test]
