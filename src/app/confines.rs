@@ -4,30 +4,18 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::state::State;
-use crate::config::{AddressesFrom, Config, RecordsFrom, Roots, Strategy};
+use crate::config::{AddressesFrom, Config, Roots, Strategy};
 use crate::os::file;
 use crate::os::sandbox::{Needs, read_again};
 use crate::upstream::route_endpoint::RouteEndpoint;
 
 /// What `config` needs, with the folders that itself stands in.
 pub(super) fn needs(config: &Config, folders: &[PathBuf]) -> Needs {
-    let roots = || {
-        let upstreams = config.upstreams.iter().map(|upstream| &upstream.roots);
-        upstreams.chain(config.routes.iter().map(|route| &route.roots))
-    };
     // One that is not there yet cannot be given, and the folder above it holds too much.
     let folders = folders.iter().filter(|folder| folder.is_dir());
     let mut read: BTreeSet<PathBuf> = folders.flat_map(|folder| read_again(folder)).collect();
-    read.extend(files(config).flat_map(read_again));
-    read.extend(
-        roots()
-            .filter_map(|roots| match roots {
-                Roots::File(path) => Some(read_again(path)),
-                _ => None,
-            })
-            .flatten(),
-    );
-    if roots().any(|roots| *roots == Roots::System) {
+    read.extend(config.paths().flat_map(read_again));
+    if config.roots().any(|roots| *roots == Roots::System) {
         read.extend(system_roots());
     }
     Needs {
@@ -52,17 +40,6 @@ pub(super) fn make_ready(config: &Config) {
         // Whoever has no right to it remembers nothing, and is told when there is something.
         let _ = file::make_private_folder(State::of_this_host().folder());
     }
-}
-
-/// Lists, hosts files and records.
-fn files(config: &Config) -> impl Iterator<Item = &Path> {
-    let policy = &config.policy;
-    let records = policy.records.iter().filter_map(|from| match from {
-        RecordsFrom::Path(path) => Some(path),
-        RecordsFrom::Line(_) => None,
-    });
-    let lists = policy.block.iter().chain(&policy.allow).chain(&policy.hosts);
-    lists.chain(records).map(PathBuf::as_path)
 }
 
 /// Those of the configuration, and the two of DoH and DoT: a new resolver at one of these needs no restart.

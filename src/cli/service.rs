@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::output::Output;
 use super::{Exit, Failure};
-use crate::config::{self, Config, DEFAULT_PATH, Flags, RecordsFrom, Roots};
+use crate::config::{self, Config, DEFAULT_PATH, Flags};
 use crate::os::{file, systemd};
 use units::{SERVICE, SOCKET, Whose};
 
@@ -241,35 +241,24 @@ fn within_sight(program: &Path, given: Option<&Path>, config: &Config) -> Result
         return Err(Failure::new(Exit::Config, message).with_help(help));
     }
     let main = given.unwrap_or_else(|| Path::new(DEFAULT_PATH));
-    let named = files_of(config);
-    match std::iter::once(main).chain(named).find(|path| is_out(path)) {
-        None => Ok(()),
-        Some(path) => {
-            let message = format!(
-                "the service cannot see {}: it is kept out of {}",
-                path.display(),
-                OUT_OF_SIGHT.join(", ")
-            );
-            Err(Failure::new(Exit::Config, message).with_help("put it below /etc/tacenda"))
-        }
+    let named = || std::iter::once(main).chain(config.paths());
+    if let Some(path) = named().find(|path| is_out(path)) {
+        let kept_out = OUT_OF_SIGHT.join(", ");
+        let message = format!(
+            "the service cannot see {}: it is kept out of {kept_out}",
+            path.display()
+        );
+        return Err(Failure::new(Exit::Config, message).with_help("put it below /etc/tacenda"));
     }
-}
-
-/// The files and folders that a configuration names.
-fn files_of(config: &Config) -> impl Iterator<Item = &Path> {
-    let policy = &config.policy;
-    let lists = policy.block.iter().chain(&policy.allow).chain(&policy.hosts);
-    let records = policy.records.iter().filter_map(|from| match from {
-        RecordsFrom::Path(path) => Some(path),
-        RecordsFrom::Line(_) => None,
-    });
-    let upstreams = config.upstreams.iter().map(|upstream| &upstream.roots);
-    let roots = upstreams.chain(config.routes.iter().map(|route| &route.roots));
-    let roots = roots.filter_map(|roots| match roots {
-        Roots::File(path) => Some(path),
-        _ => None,
-    });
-    lists.chain(records).chain(roots).map(PathBuf::as_path)
+    if let Some(path) = named().find(|path| !file::others_may_read(path)) {
+        let message = format!(
+            "the service cannot read {}: it runs as a user of its own",
+            path.display()
+        );
+        let help = format!("sudo chmod o+rX {}", path.display());
+        return Err(Failure::new(Exit::Config, message).with_help(help));
+    }
+    Ok(())
 }
 
 fn failed(what: &str, path: &Path, error: &io::Error) -> Failure {
@@ -293,3 +282,6 @@ const NO_SYSTEMD: &str = "--root FOLDER only writes the units; another service m
 
 const SEE_JOURNAL: &str = "`systemctl status tacenda.socket tacenda.service` and `journalctl -u tacenda` say more; \
 `sudo tacenda service uninstall` takes the units away again";
+
+#[cfg(test)]
+mod tests;

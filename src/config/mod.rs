@@ -18,7 +18,7 @@ mod values;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::serve::Network;
@@ -175,6 +175,29 @@ pub struct CacheConfig {
     pub serve_stale: Duration,
     /// Whether an answer that is asked for until its end is renewed before it.
     pub prefetch: bool,
+}
+
+impl Config {
+    /// The files and folders that it names: lists, hosts files, records, roots.
+    pub fn paths(&self) -> impl Iterator<Item = &Path> {
+        let policy = &self.policy;
+        let lists = policy.block.iter().chain(&policy.allow).chain(&policy.hosts);
+        let records = policy.records.iter().filter_map(|from| match from {
+            RecordsFrom::Path(path) => Some(path),
+            RecordsFrom::Line(_) => None,
+        });
+        let roots = self.roots().filter_map(|roots| match roots {
+            Roots::File(path) => Some(path),
+            _ => None,
+        });
+        lists.chain(records).chain(roots).map(PathBuf::as_path)
+    }
+
+    /// Who may have signed a certificate, by upstream and by route.
+    pub fn roots(&self) -> impl Iterator<Item = &Roots> {
+        let upstreams = self.upstreams.iter().map(|upstream| &upstream.roots);
+        upstreams.chain(self.routes.iter().map(|route| &route.roots))
+    }
 }
 
 impl Default for Config {

@@ -76,6 +76,20 @@ pub fn files_of(path: &Path) -> Vec<PathBuf> {
     files
 }
 
+/// Whether users other than its own may read this file, or look into this folder, by its mode. What cannot be looked at is not judged.
+pub fn others_may_read(path: &Path) -> bool {
+    #[cfg(unix)]
+    return fs::metadata(path).map_or(true, |data| {
+        let wanted = if data.is_dir() { 0o005 } else { 0o004 };
+        std::os::unix::fs::PermissionsExt::mode(&data.permissions()) & wanted == wanted
+    });
+    #[cfg(not(unix))]
+    {
+        let _ = path;
+        true
+    }
+}
+
 /// Puts `octets` in the place of the file, readable by this user alone: written beside it, synced, renamed, the folder synced.
 ///
 /// # Errors
