@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 mod calls;
 #[cfg(target_os = "linux")]
 mod files;
@@ -94,6 +94,14 @@ pub fn enter(needs: &Needs) -> Held {
         rights: rights::give_up(needs.silences),
         files: files::confine(needs),
         calls: calls::forbid(),
+    }
+}
+
+/// Nobody makes filters for 32 bits.
+#[cfg(all(target_os = "linux", not(target_pointer_width = "64")))]
+mod calls {
+    pub(super) fn forbid() -> super::Layer {
+        super::Layer::Missing
     }
 }
 

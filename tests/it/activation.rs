@@ -225,3 +225,23 @@ fn what_is_announced_to_another_process_is_left_alone() {
     let config = config.variable("LISTEN_PID", "1").variable("LISTEN_FDS", "7");
     assert_eq!(Ask::new("www.example", A).udp(config.start().dns).rcode(), 0);
 }
+
+/// `ReusePort=yes`, and the address twice.
+#[test]
+fn two_given_sockets_of_one_address_are_both_served() {
+    let upstream = Upstream::honest();
+    let config = Config::new().dot(&upstream);
+    let group = [0, 1].map(|_| {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::DGRAM, None).unwrap();
+        socket.set_reuse_port(true).unwrap();
+        socket.bind(&config.dns.into()).unwrap();
+        socket
+    });
+    let mut daemon = Daemon::spawn_with(group.into_iter().map(OwnedFd::from).collect(), "dns:dns", &config);
+    daemon.wait_ready();
+    // From so many ports that the kernel chooses either.
+    for _ in 0..32 {
+        assert_eq!(Ask::new("www.example", A).udp(daemon.dns).rcode(), 0);
+    }
+    stop(daemon);
+}

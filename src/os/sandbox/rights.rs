@@ -25,18 +25,9 @@ struct Sets {
 
 /// All capabilities but CAP_NET_RAW, and that too unless it is kept and there.
 pub(super) fn give_up(keeps_raw: bool) -> Layer {
-    // SAFETY: integers only.
-    let no_new = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1_u64, 0_u64, 0_u64, 0_u64) } == 0;
-    // SAFETY: integers only. An old kernel has no ambient set to clear.
-    unsafe {
-        libc::prctl(
-            libc::PR_CAP_AMBIENT,
-            libc::PR_CAP_AMBIENT_CLEAR_ALL as u64,
-            0_u64,
-            0_u64,
-            0_u64,
-        )
-    };
+    let no_new = set(libc::PR_SET_NO_NEW_PRIVS, 1);
+    // An old kernel has no ambient set to clear.
+    let _ = set(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL);
     let mut header = Header {
         version: VERSION_3,
         pid: 0,
@@ -62,4 +53,12 @@ pub(super) fn give_up(keeps_raw: bool) -> Layer {
         (false, false) => Layer::Missing,
         _ => Layer::Part,
     }
+}
+
+/// Whether the kernel took a setting of this thread's.
+fn set(option: libc::c_int, value: libc::c_int) -> bool {
+    let value = libc::c_ulong::from(value.unsigned_abs());
+    let none: libc::c_ulong = 0;
+    // SAFETY: the options that are set here take integers and no pointer.
+    unsafe { libc::prctl(option, value, none, none, none) == 0 }
 }
