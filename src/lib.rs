@@ -117,6 +117,9 @@
 //! - The names to verify by are below `test.`, not `invalid.`: systemd-resolved answers that one itself and asks nobody.
 //! - Drop-ins are named `zz-tacenda`, not `90-`: dhclient's hook for systemd-resolved writes `isc-dhcp-...`, which would come after and add its
 //!   servers. NetworkManager reads `/etc` after `/run`: where its own files there speak of DNS, ours is there too.
+//! - `os::privileges` is [`os::sandbox`]; sockets are bound by `app::doors` before there is a runtime, because what is given up holds only for
+//!   threads that begin afterwards.
+//! - The watchdog is fed by threads that come round, not by a query to ourselves ([`serve::Pulse`] says why).
 //! - A new configuration that needs a port or a folder which nobody named at the start is refused: it counts after a restart.
 //! - A failed road is remembered for a flat second, only what a resolver said grows (RFC 9520): roads come back.
 

@@ -34,7 +34,7 @@ CG=$UNIFIED/tacenda-lab-$$; mkdir "$CG"
 OUTER=$!
 # unshare itself takes no signal while its child lives; with process 1 all others end.
 end() { [ -z "${PID:-}" ] || kill -KILL "$PID" 2> /dev/null || true; wait "$OUTER" 2> /dev/null || true
-  for _ in $(seq 50); do find "$CG" -depth -type d -exec rmdir {} \; 2> /dev/null || true; [ -d "$CG" ] || break; sleep 0.1; done; rm -rf "$W"; }
+  for _ in $(seq 50); do find "$CG" -depth -type d -exec rmdir {} \; 2> /dev/null || true; [ -d "$CG" ] || break; sleep 0.1; done; rm -rf "$W" "$LOG"; }
 trap end EXIT
 PID=; for _ in $(seq 100); do PID=$(pgrep -P "$OUTER" || true); [ -n "$PID" ] && [ "$(cat /proc/"$PID"/comm)" = systemd ] && break; sleep 0.1; done
 inside() { nsenter -t "$PID" --mount --pid --net --uts --ipc --cgroup --root --wd=/ env PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "$@"; }
