@@ -43,7 +43,7 @@ printf 'version = 1\nlisten = ["127.0.0.1:53"]\n[[upstream]]\nurl = "tls://192.0
 "$tacenda" run --config "$work/t.toml" 2> "$work/run.log" & pids+=($!)
 for _ in $(seq 100); do "$tacenda" query localhost --server 127.0.0.1:53 > /dev/null 2>&1 && break; sleep 0.05; done
 "$tacenda" system set --offline --yes > "$work/set.log" 2>&1 || fail "set"
-"$tacenda" system watch 2> "$work/watch.log" & watch=$!; pids+=("$watch")
+(umask 077; exec "$tacenda" system watch) 2> "$work/watch.log" & watch=$!; pids+=("$watch")
 
 # One change is put right at once.
 sleep 0.5
@@ -92,6 +92,7 @@ grep 'again and again' "$work/watch.log" | grep -q python3 || fail "the program 
 awk -v last="$last" 'BEGIN { exit !(last < 5) }' || fail "after $last s names still went elsewhere ($astray of $reads reads)"
 [ "$cpu" -lt $((seconds * 100)) ] || fail "$cpu ms of CPU in $seconds s"
 "$tacenda" system status | grep -q '^shielded: ' || fail "status does not say so"
+[ "$(stat -c %a /etc/resolv.conf)" = 644 ] || fail "not everybody may read it"
 kill "$watch"; wait "$watch" || true
 "$tacenda" system restore > "$work/restore.log" 2>&1 || fail "restore"
 after=$(stat -c '%a %u %g' /etc/resolv.conf; cat /etc/resolv.conf)
