@@ -165,6 +165,32 @@ case_udhcpc() {
   has "$(cat /tmp/out)" "changed by somebody since"
   set_it; one_server again; asks $ours again; restore; same restored
 }
+# What udhcpc and a link of systemd-resolved take away comes back by itself.
+watch_it() { tacenda system watch 2> /tmp/watch.log & watcher=$!; }
+within() { for _ in $(seq "$1"); do "$2" && return; sleep 0.1; done; cat /tmp/watch.log; fail "not within $1 tenths of a second: $2"; }
+case_watched() {
+  plain_file; daemon
+  udhcpc -i h0 -s /etc/udhcpc/default.script -p /run/udhcpc.pid -b > /tmp/udhcpc.log 2>&1
+  has "$(cat /etc/resolv.conf)" 192.168.77.1; before
+  watch_it; set_it; asks $ours set
+  ours_again() { [ "$(grep -c "set again" /tmp/watch.log)" -gt "$seen" ] && [ "$(grep ^nameserver /etc/resolv.conf)" = "nameserver 127.0.0.1" ]; }
+  for renewal in 1 2 3; do
+    seen=$(grep -c "set again" /tmp/watch.log || true)
+    kill -USR1 "$(cat /run/udhcpc.pid)"
+    within 100 ours_again; asks $ours "renewal$renewal"
+  done
+  kill "$watcher"; wait "$watcher" || true
+  one_server "after the watch"; asks $ours afterwards; restore; same restored
+}
+case_watchedlink() {
+  address; resolved; daemon; hotel_gives; links > /tmp/links.before; before
+  watch_it; set_it; asks $ours set
+  hotel_gives
+  stripped() { ! resolvectl --no-pager dns h0 | grep -q 192.168.77.1; }
+  within 300 stripped; asks $ours stripped
+  kill "$watcher"; wait "$watcher" || true
+  restore; same_link restored
+}
 case_debian() {
   ignored='^run/'
   mkdir -p /run/resolvconf/interface; ln -sfn /run/resolvconf/resolv.conf /etc/resolv.conf; resolvconf --enable-updates; daemon

@@ -101,10 +101,10 @@ impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Udhcpc => {
-                "udhcpc has no switch for DNS: it writes /etc/resolv.conf again at its next lease; run `sudo tacenda system set` after it"
+                "udhcpc has no switch for DNS: it writes /etc/resolv.conf again at its next lease; `tacenda system watch` sets it again at once, `system set` when you run it"
             }
             Self::Mount => "/etc/resolv.conf is a mount of its own: it is written in place, and only its content is put back",
-            Self::UntilRestart => "this holds until the machine restarts; then run `sudo tacenda system set` again",
+            Self::UntilRestart => "this holds until the machine restarts; `tacenda system watch` sets it again then, or `sudo tacenda system set`",
             Self::WrittenThrough => {
                 "a DHCP client has written over systemd-resolved's own file, and its restart undoes that: ask for a new lease after `restore`"
             }
