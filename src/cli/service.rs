@@ -13,7 +13,7 @@ use super::output::Output;
 use super::{Exit, Failure};
 use crate::config::{self, Config, DEFAULT_PATH, Flags};
 use crate::os::{file, systemd};
-use units::{SERVICE, SOCKET, Whose};
+use units::{SERVICE, SOCKET, WATCH, Whose};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum ServiceCommand {
@@ -27,10 +27,11 @@ pub(super) enum ServiceCommand {
 
 #[derive(Args, Debug)]
 #[command(after_help = "\
-Writes tacenda.service and tacenda.socket to /etc/systemd/system, for this very program and for the
-`listen` addresses of the configuration; run it again after a change of those, or of the program's
-place. A unit that somebody else wrote or changed is left alone, and then nothing is done at all.
-The machine's DNS settings are not changed.
+Writes tacenda.service, tacenda.socket and tacenda-system.service to /etc/systemd/system, for this
+very program and for the `listen` addresses of the configuration; run it again after a change of
+those, or of the program's place. A unit that somebody else wrote or changed is left alone, and then
+nothing is done at all. The machine's DNS settings are not changed: `tacenda system set` does that,
+tacenda-system.service keeps them then, over restarts too, and `uninstall` gives them back first.
 
 Examples:
   sudo tacenda service install
@@ -134,6 +135,7 @@ fn install(args: &InstallArgs, mut output: Output<'_>) -> Result<Exit, Failure> 
     let texts = [
         (SERVICE, units::service(&program, given.as_deref())),
         (SOCKET, units::socket(&config.listen.addresses)),
+        (WATCH, units::watch(&program)),
     ];
     for (unit, _) in &texts {
         let path = place.path(unit);
@@ -148,7 +150,7 @@ fn install(args: &InstallArgs, mut output: Output<'_>) -> Result<Exit, Failure> 
     // Anew, because a socket that listens already keeps its addresses.
     let is_there = place.whose(SOCKET)? == Whose::Ours;
     if is_there {
-        place.systemctl(&["stop", SERVICE, SOCKET], &mut output)?;
+        place.systemctl(&["stop", SERVICE, SOCKET, WATCH], &mut output)?;
     }
     for (unit, text) in &texts {
         let path = place.path(unit);
@@ -158,15 +160,15 @@ fn install(args: &InstallArgs, mut output: Output<'_>) -> Result<Exit, Failure> 
         output.write(format!("wrote {}\n", path.display()))?;
     }
     place.systemctl(&["daemon-reload"], &mut output)?;
-    place.systemctl(&["enable", SOCKET, SERVICE], &mut output)?;
-    place.systemctl(&["start", SOCKET, SERVICE], &mut output)?;
+    place.systemctl(&["enable", SOCKET, SERVICE, WATCH], &mut output)?;
+    place.systemctl(&["start", SOCKET, SERVICE, WATCH], &mut output)?;
     Ok(Exit::Done)
 }
 
 fn uninstall(args: &PlaceArgs, mut output: Output<'_>) -> Result<Exit, Failure> {
     let place = Place::to_change(args)?;
     let mut ours = Vec::new();
-    for unit in [SOCKET, SERVICE] {
+    for unit in [WATCH, SOCKET, SERVICE] {
         let path = place.path(unit);
         match place.whose(unit)? {
             Whose::Ours => ours.push(unit),
@@ -177,6 +179,10 @@ fn uninstall(args: &PlaceArgs, mut output: Output<'_>) -> Result<Exit, Failure> 
     }
     if ours.is_empty() {
         return Ok(Exit::Done);
+    }
+    if place.is_live {
+        // First of all: nobody may be left asking a tacenda that is gone.
+        give_back(&mut output)?;
     }
     // The socket with the service, in one call: the one would start the other again.
     place.systemctl(&[&["disable", "--now"], &ours[..]].concat(), &mut output)?;
@@ -190,10 +196,21 @@ fn uninstall(args: &PlaceArgs, mut output: Output<'_>) -> Result<Exit, Failure> 
     Ok(Exit::Done)
 }
 
+/// The system's DNS, if it was set.
+#[cfg(unix)]
+fn give_back(output: &mut Output<'_>) -> Result<(), Failure> {
+    super::system::give_back(output)
+}
+
+#[cfg(not(unix))]
+fn give_back(_output: &mut Output<'_>) -> Result<(), Failure> {
+    Ok(())
+}
+
 fn status(args: &StatusArgs, mut output: Output<'_>) -> Result<Exit, Failure> {
     let place = Place::of(&args.place);
     let mut found = Vec::new();
-    for unit in [SERVICE, SOCKET] {
+    for unit in [SERVICE, SOCKET, WATCH] {
         let word = |question| place.is_live.then(|| systemd::word(question, unit)).flatten();
         found.push((
             place.path(unit),

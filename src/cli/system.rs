@@ -157,17 +157,30 @@ fn set(args: &SetArgs, mut output: Output<'_>) -> Result<Exit, Failure> {
 
 fn restore(mut output: Output<'_>) -> Result<Exit, Failure> {
     need_root("restore")?;
+    if !put_back(&mut output)? {
+        output.write("nothing to restore: tacenda is not set as system DNS\n")?;
+    }
+    Ok(Exit::Done)
+}
+
+/// For whoever takes tacenda away: puts back what was set, and says so.
+pub(super) fn give_back(output: &mut Output<'_>) -> Result<(), Failure> {
+    put_back(output).map(drop)
+}
+
+/// Whether there was something to put back.
+fn put_back(output: &mut Output<'_>) -> Result<bool, Failure> {
     match machine()?.restore()? {
-        None => output.write("nothing to restore: tacenda is not set as system DNS\n")?,
+        None => Ok(false),
         Some(done) => {
             output.write(match done.back_end {
                 Some(back_end) => format!("restored: {} is as it was before\n", back_end.name()),
                 None => "taken away: everything of tacenda's, but what was there before is not known\n".to_owned(),
             })?;
             output.write(notes(&done.remarks))?;
+            Ok(true)
         }
     }
-    Ok(Exit::Done)
 }
 
 fn notes(remarks: &[String]) -> String {

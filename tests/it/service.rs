@@ -29,7 +29,7 @@ impl Image {
     }
 }
 
-const UNITS: [&str; 2] = ["tacenda.service", "tacenda.socket"];
+const UNITS: [&str; 3] = ["tacenda.service", "tacenda.socket", "tacenda-system.service"];
 
 #[test]
 fn what_is_installed_is_taken_away_again_and_nothing_else() {
@@ -42,7 +42,7 @@ fn what_is_installed_is_taken_away_again_and_nothing_else() {
     assert_eq!(code, 0);
     assert_eq!(
         stdout.lines().filter(|line| line.starts_with("wrote ")).count(),
-        2,
+        UNITS.len(),
         "{stdout}"
     );
     assert!(!stdout.contains("systemctl"), "nothing is started: {stdout}");
@@ -53,7 +53,7 @@ fn what_is_installed_is_taken_away_again_and_nothing_else() {
     assert_eq!(code, 0);
     assert_eq!(
         stdout.lines().filter(|line| line.starts_with("removed ")).count(),
-        2,
+        UNITS.len(),
         "{stdout}"
     );
     let left: Vec<_> = fs::read_dir(image.unit(""))

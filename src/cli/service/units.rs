@@ -1,4 +1,4 @@
-//! The two units as they are written: the shipped ones, with this program's path and the configuration's addresses in them, and a seal that
+//! The units as they are written: the shipped ones, with this program's path and the configuration's addresses in them, and a seal that
 //! tells whether somebody has changed them since.
 
 use std::fmt::Write as _;
@@ -7,9 +7,12 @@ use std::path::Path;
 
 pub(super) const SERVICE: &str = "tacenda.service";
 pub(super) const SOCKET: &str = "tacenda.socket";
+/// Keeps what `tacenda system set` has set.
+pub(super) const WATCH: &str = "tacenda-system.service";
 
 const SHIPPED_SERVICE: &str = include_str!("../../../config/tacenda.service");
 const SHIPPED_SOCKET: &str = include_str!("../../../config/tacenda.socket");
+const SHIPPED_WATCH: &str = include_str!("../../../config/tacenda-system.service");
 
 /// The service unit for this program and configuration file, without its seal.
 pub(super) fn service(program: &Path, config: Option<&Path>) -> String {
@@ -27,6 +30,15 @@ pub(super) fn socket(listen: &[SocketAddr]) -> String {
         .iter()
         .flat_map(|address| [format!("ListenDatagram={address}"), format!("ListenStream={address}")]);
     with_lines(SHIPPED_SOCKET, "Listen", &both.collect::<Vec<_>>())
+}
+
+/// The unit that keeps the system's DNS as it was set, by this program, without its seal.
+pub(super) fn watch(program: &Path) -> String {
+    with_lines(
+        SHIPPED_WATCH,
+        "ExecStart=",
+        &[format!("ExecStart={} system watch", quoted(program))],
+    )
 }
 
 /// The text with `lines` in the place of those that begin with `key`.
@@ -134,6 +146,7 @@ mod tests {
             service(Path::new("/usr/bin/tacenda"), None).replace('"', ""),
             SHIPPED_SERVICE
         );
+        assert_eq!(watch(Path::new("/usr/bin/tacenda")).replace('"', ""), SHIPPED_WATCH);
     }
 
     #[test]
