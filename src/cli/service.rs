@@ -148,9 +148,14 @@ fn install(args: &InstallArgs, mut output: Output<'_>) -> Result<Exit, Failure> 
         return Err(failure.with_help("move it away, and keep what you need of it with `systemctl edit`"));
     }
     // Anew, because a socket that listens already keeps its addresses.
-    let is_there = place.whose(SOCKET)? == Whose::Ours;
-    if is_there {
-        place.systemctl(&["stop", SERVICE, SOCKET, WATCH], &mut output)?;
+    let mut running = Vec::new();
+    for unit in [SERVICE, SOCKET, WATCH] {
+        if place.whose(unit)? == Whose::Ours {
+            running.push(unit);
+        }
+    }
+    if !running.is_empty() {
+        place.systemctl(&[&["stop"], &running[..]].concat(), &mut output)?;
     }
     for (unit, text) in &texts {
         let path = place.path(unit);
@@ -181,6 +186,9 @@ fn uninstall(args: &PlaceArgs, mut output: Output<'_>) -> Result<Exit, Failure> 
         return Ok(Exit::Done);
     }
     if place.is_live {
+        if ours.contains(&WATCH) {
+            place.systemctl(&["stop", WATCH], &mut output)?;
+        }
         // First of all: nobody may be left asking a tacenda that is gone.
         give_back(&mut output)?;
     }

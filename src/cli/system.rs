@@ -165,7 +165,15 @@ fn restore(mut output: Output<'_>) -> Result<Exit, Failure> {
 
 /// For whoever takes tacenda away: puts back what was set, and says so.
 pub(super) fn give_back(output: &mut Output<'_>) -> Result<(), Failure> {
-    put_back(output).map(drop)
+    put_back(output)?;
+    if machine()?.facts().resolv_conf.is_ours {
+        return Err(Failure::new(
+            Exit::Failed,
+            "/etc/resolv.conf still names tacenda alone: nothing is taken away",
+        )
+        .with_help("write your network's server into it, then try again"));
+    }
+    Ok(())
 }
 
 /// Whether there was something to put back.

@@ -3,9 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use super::journal::{Change, Phase};
-use super::plan::plan;
 use super::services::Services;
-use super::{Error, Machine, RESOLV_CONF, fits};
+use super::{Error, Machine, RESOLV_CONF};
 
 /// Something is not as it was set.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,12 +22,7 @@ impl<S: Services> Machine<S> {
         let Some(journal) = self.load()?.filter(|journal| journal.phase == Phase::Applied) else {
             return Ok(None);
         };
-        let facts = self.facts();
         let drift = |what: String| Ok(Some(Drift { what }));
-        let plan = plan(&facts, journal.listen).map_err(Error::Refused)?;
-        if !fits(&journal, &plan, journal.listen, &facts) {
-            return drift(format!("what decides on this host (now: {})", plan.back_end.name()));
-        }
         for step in &journal.steps {
             let stands = self.stands_still(&step.change).map_err(Error::Failed)?;
             if !stands {
@@ -42,16 +36,30 @@ impl<S: Services> Machine<S> {
         Ok(None)
     }
 
-    /// Sets again what is set already, where others have changed it. Nothing happens if nothing is set.
+    /// Sets again what is set already, where others have changed it. Nothing happens if nothing is set, and nothing is ever undone: what
+    /// fails now is tried again later, and the journal knows as much as before. Whether names arrive is not tried: a network that is
+    /// down for the moment is no reason to give everything back.
     ///
     /// # Errors
     /// See [`Error`].
     pub fn set_again(&self) -> Result<(), Error> {
-        let Some(journal) = self.load()?.filter(|journal| journal.phase == Phase::Applied) else {
+        let _lock = self.lock()?;
+        let Some(mut journal) = self.load()?.filter(|journal| journal.phase == Phase::Applied) else {
             return Ok(());
         };
-        // Whether names arrive is not tried: a network that is down for the moment is no reason to give everything back.
-        self.set(journal.listen, |_| Ok(())).map(drop)
+        let boot_id = self.facts().boot_id;
+        if journal.boot_id != boot_id {
+            journal.boot_id = boot_id;
+            for step in &mut journal.steps {
+                // Numbers of links from before the restart mean others now.
+                if let Change::Links { before } = &mut step.change {
+                    before.clear();
+                }
+            }
+        }
+        let applied = self.apply(&mut journal);
+        let entered = self.enter(&mut journal, Phase::Applied);
+        applied.and(entered).map_err(Error::Failed)
     }
 
     /// The folders in which a change may be one of what is set.

@@ -82,7 +82,7 @@ impl<S: Services> Machine<S> {
     pub fn stands(&self, journal: &Journal) -> bool {
         let stands = |step: &Step| match &step.change {
             Change::File(change) => {
-                Object::at(&inside(&self.root, &change.path)).is_ok_and(|there| there.octets() == Some(&change.ours.0))
+                Object::at(&inside(&self.root, &change.path)).is_ok_and(|there| is_in_force(change, &there))
             }
             Change::Links { .. } | Change::Openresolv { .. } => true,
         };
@@ -308,7 +308,7 @@ impl<S: Services> Machine<S> {
         match change {
             Change::File(change) => {
                 let there = Object::at(&inside(&self.root, &change.path)).map_err(|error| error.to_string())?;
-                Ok(there.octets() == Some(&change.ours.0))
+                Ok(is_in_force(change, &there))
             }
             Change::Links { .. } => Ok(self.services.links()?.iter().all(|link| *link == link.stripped())),
             Change::Openresolv { octets, .. } => {
@@ -325,7 +325,10 @@ impl<S: Services> Machine<S> {
             Change::File(change) => {
                 let path = inside(&self.root, &change.path);
                 let there = Object::at(&path).map_err(|error| format!("{}: {error}", change.path.display()))?;
-                if there != Object::Nothing && !there.octets().is_some_and(content::is_ours) {
+                if there != Object::Nothing
+                    && !there.octets().is_some_and(content::is_ours)
+                    && !is_cut_short(change, &there)
+                {
                     let theirs = there.written_over(&Object::ours(Vec::new(), change.mode), &change.before);
                     change.latest = (theirs != change.before).then_some(theirs);
                 }
@@ -368,6 +371,26 @@ impl<S: Services> Machine<S> {
             }
         }
     }
+}
+
+/// Whether a file does what it was written for. Around our lines in a hook others may write what they like.
+fn is_in_force(change: &FileChange, there: &Object) -> bool {
+    let Some(octets) = there.octets() else { return false };
+    let block = content::dhcpcd_hook();
+    let is_hook = change.path == Path::new(DHCPCD_HOOK);
+    octets == change.ours.0 || is_hook && octets.windows(block.len()).any(|window| window == block)
+}
+
+/// Whether somebody has only begun to write `/etc/resolv.conf`: a file without a server is nothing to be put back where there was one.
+fn is_cut_short(change: &FileChange, there: &Object) -> bool {
+    let names_one = |object: &Object| {
+        let octets = object.octets().unwrap_or_default();
+        !facts::servers(&String::from_utf8_lossy(octets)).is_empty()
+    };
+    change.path == Path::new(RESOLV_CONF)
+        && matches!(there, Object::File { .. })
+        && !names_one(there)
+        && (names_one(&change.before) || change.latest.as_ref().is_some_and(names_one))
 }
 
 /// Whether a journal says what a plan would do.

@@ -12,6 +12,7 @@ use crate::os::dns::services::Link;
 
 mod crash;
 mod others;
+mod watched;
 
 const LISTEN: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 

@@ -141,6 +141,8 @@ fn is_still_ours(change: &FileChange, there: &Object, cut: Cut) -> bool {
     // What was taken away is of no use to anybody.
     *there == Object::Nothing
         || there.octets() == Some(&change.ours.0)
+        // A line that somebody added does not make ours his: it would be a second server, or the first one of nobody.
+        || change.path == Path::new(RESOLV_CONF) && there.octets().is_some_and(content::is_ours)
         || was_writing && there.is_part_of(&change.ours.0)
         || was_putting_back
             && (there.is_part_of(&change.ours.0) || target.is_some_and(|target| there.is_part_of(target)))
