@@ -138,7 +138,7 @@ impl<S: Services> Machine<S> {
     /// See [`Error`].
     pub fn restore(&self) -> Result<Option<Done>, Error> {
         if !self.facts().is_set {
-            return Ok(None);
+            return self.lower_shield().map(|()| None);
         }
         let _lock = self.lock()?;
         self.lower_shield()?;

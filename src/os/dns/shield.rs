@@ -44,20 +44,29 @@ mod imp {
         fs::write(&shield, octets)?;
         // Whatever our own mask is: every user's programs look for their server there.
         fs::set_permissions(&shield, Permissions::from_mode(0o644))?;
-        mount(&shield, file, libc::MS_BIND)?;
-        mount(&shield, file, libc::MS_BIND | libc::MS_REMOUNT | libc::MS_RDONLY).inspect_err(|_| {
-            let _ = lower(file);
-        })
+        // Read-only before it is laid over the file: services with a view of their own of the file system get it as it is then, and no
+        // change after it.
+        mount(&shield, &shield, libc::MS_BIND)?;
+        let raised = mount(&shield, &shield, libc::MS_BIND | libc::MS_REMOUNT | libc::MS_RDONLY)
+            .and_then(|()| mount(&shield, file, libc::MS_BIND));
+        unmount(&shield).and(raised)
+    }
+
+    fn unmount(path: &Path) -> io::Result<()> {
+        let path = c_path(path)?;
+        // SAFETY: the path ends with a zero and lives until the call returns.
+        let done = unsafe { libc::umount2(path.as_ptr(), libc::MNT_DETACH) };
+        if done == 0 {
+            Ok(())
+        } else {
+            Err(io::Error::last_os_error())
+        }
     }
 
     pub(super) fn lower(file: &Path) -> io::Result<()> {
         // Somebody may have raised one upon another.
         while is_up(file) {
-            let path = c_path(file)?;
-            // SAFETY: the path ends with a zero and lives until the call returns.
-            if unsafe { libc::umount2(path.as_ptr(), libc::MNT_DETACH) } != 0 {
-                return Err(io::Error::last_os_error());
-            }
+            unmount(file)?;
         }
         Ok(())
     }
@@ -69,6 +78,7 @@ mod imp {
         mounts.lines().any(|line| {
             let mut fields = line.split(' ').skip(3);
             let (root, point) = (fields.next(), fields.next());
+            let root = root.map(|root| root.trim_end_matches("//deleted"));
             root.is_some_and(|root| root.ends_with("/tacenda-system/resolv.conf"))
                 && point.is_some_and(|point| Path::new(point) == end || Path::new(point) == file)
         })
