@@ -24,6 +24,7 @@ use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
+use drift::{is_cut_short, is_in_force};
 use facts::{Facts, Program, inside};
 use fault::Fault;
 use journal::{Change, FileChange, Journal, Mark, Phase, Step, Store};
@@ -149,36 +150,6 @@ impl<S: Services> Machine<S> {
             Err(error) if error.kind() == io::ErrorKind::InvalidData => self.salvage().map(Some),
             Err(error) => Err(self.journal_error(error)),
         }
-    }
-
-    /// Lays a read-only copy of `/etc/resolv.conf` over it, against a program that will not leave it alone; down again with the next
-    /// [`Machine::set`] or [`Machine::restore`].
-    ///
-    /// # Errors
-    /// See [`Error`]; above all if what is set does not write that file.
-    pub fn raise_shield(&self) -> Result<(), Error> {
-        let failed = |error: io::Error| Error::Failed(format!("{RESOLV_CONF} cannot be shielded: {error}"));
-        let _lock = self.lock()?;
-        let journal = self.load()?;
-        let steps = journal.iter().flat_map(|journal| &journal.steps);
-        let mut ours = steps.filter_map(|step| match &step.change {
-            Change::File(change) if change.path == Path::new(RESOLV_CONF) => Some(&change.ours.0),
-            _ => None,
-        });
-        let Some(ours) = ours.next() else {
-            return Err(failed(io::Error::other("another program writes it for us")));
-        };
-        shield::raise(&inside(&self.root, Path::new(RESOLV_CONF)), ours).map_err(failed)
-    }
-
-    /// Whether the shield is up.
-    pub fn is_shielded(&self) -> bool {
-        shield::is_up(&inside(&self.root, Path::new(RESOLV_CONF)))
-    }
-
-    fn lower_shield(&self) -> Result<(), Error> {
-        let lowered = shield::lower(&inside(&self.root, Path::new(RESOLV_CONF)));
-        lowered.map_err(|error| Error::Failed(format!("the shield over {RESOLV_CONF} cannot be taken away: {error}")))
     }
 
     fn lock(&self) -> Result<std::fs::File, Error> {
@@ -371,26 +342,6 @@ impl<S: Services> Machine<S> {
             }
         }
     }
-}
-
-/// Whether a file does what it was written for. Around our lines in a hook others may write what they like.
-fn is_in_force(change: &FileChange, there: &Object) -> bool {
-    let Some(octets) = there.octets() else { return false };
-    let block = content::dhcpcd_hook();
-    let is_hook = change.path == Path::new(DHCPCD_HOOK);
-    octets == change.ours.0 || is_hook && octets.windows(block.len()).any(|window| window == block)
-}
-
-/// Whether somebody has only begun to write `/etc/resolv.conf`: a file without a server is nothing to be put back where there was one.
-fn is_cut_short(change: &FileChange, there: &Object) -> bool {
-    let names_one = |object: &Object| {
-        let octets = object.octets().unwrap_or_default();
-        !facts::servers(&String::from_utf8_lossy(octets)).is_empty()
-    };
-    change.path == Path::new(RESOLV_CONF)
-        && matches!(there, Object::File { .. })
-        && !names_one(there)
-        && (names_one(&change.before) || change.latest.as_ref().is_some_and(names_one))
 }
 
 /// Whether a journal says what a plan would do.
