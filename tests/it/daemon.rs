@@ -336,6 +336,21 @@ impl Drop for Daemon {
     }
 }
 
+/// Runs one of the laboratories, which says itself what went wrong.
+pub(crate) fn lab(script: &str, arguments: &[&str]) {
+    let output = Command::new(format!("{}/tests/lab/{script}", env!("CARGO_MANIFEST_DIR")))
+        .arg(env!("CARGO_BIN_EXE_tacenda"))
+        .args(arguments)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success(),
+        "{said}\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
 /// Runs the binary to its end with these arguments, [`START_LIMIT`] at the longest: exit code, stdout, stderr.
 pub(crate) fn run(arguments: &[&str]) -> (i32, String, String) {
     let mut child = Command::new(TACENDA)

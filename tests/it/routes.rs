@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::client::{A, Ask, NXDOMAIN, SERVFAIL, framed, tick};
-use crate::daemon::{Config, Daemon, free_port};
+use crate::daemon::{Config, Daemon, free_port, lab};
 use crate::script::{Heard, soa};
 use crate::upstream::Upstream;
 
@@ -280,21 +280,6 @@ fn encrypted_resolvers_of_a_route_are_bound_to_its_interface_too() {
             assert_eq!((company.count("www.corp.example"), upstream.heard().len()), (1, 0));
         }
     }
-}
-
-/// Runs one of the laboratories, which says itself what went wrong.
-fn lab(script: &str, arguments: &[&str]) {
-    let output = Command::new(format!("{}/tests/lab/{script}", env!("CARGO_MANIFEST_DIR")))
-        .arg(env!("CARGO_BIN_EXE_tacenda"))
-        .args(arguments)
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert!(
-        output.status.success(),
-        "{said}\n{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
 }
 
 #[test]

@@ -1,12 +1,10 @@
 //! `tacenda system`: what it says, and that names by which it verifies itself are the daemon's own. What it changes is tested in
 //! `os::dns` on file trees, and by the laboratory in machines of their own.
 
-use std::process::Command;
-
 use serde_json::Value;
 
 use crate::client::{A, AAAA, Ask, TXT};
-use crate::daemon::{Config, over_dot, run};
+use crate::daemon::{Config, lab, over_dot, run};
 use crate::upstream::Upstream;
 
 const NAME: &str = "0123456789abcdef.verify.tacenda.test";
@@ -63,12 +61,5 @@ fn libc_is_asked_for_no_other_name() {
 #[test]
 #[ignore = "needs root, network namespaces, Debian's packages, strace, dnsmasq, python3, openssl"]
 fn a_host_is_set_and_given_back_beside_everything_that_writes_its_dns() {
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/lab/system.sh");
-    let output = Command::new(script)
-        .arg(env!("CARGO_BIN_EXE_tacenda"))
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{said}\n{errors}");
+    lab("system.sh", &[]);
 }
