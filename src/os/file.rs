@@ -90,6 +90,34 @@ pub fn others_may_read(path: &Path) -> bool {
     }
 }
 
+/// Whether nobody but this user can have written it: what root does because of it, others could else have root do.
+///
+/// # Errors
+/// `InvalidData` if others can; else the system's own.
+#[cfg(unix)]
+pub fn is_of_this_user_alone(path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::MetadataExt;
+    let data = fs::metadata(path)?;
+    if data.uid() == super::process::user() && data.mode() & OTHERS_WRITE == 0 {
+        return Ok(());
+    }
+    let text = format!(
+        "{}: others than root can write it, so it is not believed",
+        path.display()
+    );
+    Err(io::Error::new(io::ErrorKind::InvalidData, text))
+}
+
+/// The number of the user whose file or folder this is; none if there is none.
+#[cfg(unix)]
+pub fn owner(path: &Path) -> Option<u32> {
+    Some(std::os::unix::fs::MetadataExt::uid(&fs::metadata(path).ok()?))
+}
+
+/// Permission bits of group and others to write.
+#[cfg(unix)]
+const OTHERS_WRITE: u32 = 0o022;
+
 /// Puts `octets` in the place of the file, readable by this user alone: written beside it, synced, renamed, the folder synced.
 ///
 /// # Errors

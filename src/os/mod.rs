@@ -1,5 +1,6 @@
 //! What differs between operating systems: the only place of `unsafe` and `cfg(target_os)`.
 
+mod command;
 #[cfg(unix)]
 pub mod dns;
 pub mod file;

@@ -7,13 +7,12 @@
 use std::fs::{self, File};
 use std::io;
 use std::net::IpAddr;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 use super::fault::Fault;
-use super::object::{MAX_LEN, Object, Octets, own_number};
+use super::object::{MAX_LEN, Object, Octets};
 use super::plan::BackEnd;
 use super::services::{Link, Service};
 use crate::os::file;
@@ -194,8 +193,8 @@ impl Store {
         let Some(octets) = file::read(&path, MAX_JOURNAL_LEN)? else {
             return Ok(None);
         };
-        check_owner(&path)?;
-        check_owner(&self.folder)?;
+        file::is_of_this_user_alone(&path)?;
+        file::is_of_this_user_alone(&self.folder)?;
         let journal: Journal =
             serde_json::from_slice(&octets).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
         if journal.version != VERSION {
@@ -226,22 +225,6 @@ impl Store {
         fault.point()
     }
 }
-
-/// What another user can write is not put back as root.
-fn check_owner(path: &Path) -> io::Result<()> {
-    let data = fs::metadata(path)?;
-    if data.uid() != own_number() || data.mode() & OTHERS_WRITE != 0 {
-        let text = format!(
-            "{}: others than root can write it, so it is not believed",
-            path.display()
-        );
-        return Err(io::Error::new(io::ErrorKind::InvalidData, text));
-    }
-    Ok(())
-}
-
-/// Permission bits of group and others to write.
-const OTHERS_WRITE: u32 = 0o022;
 
 #[cfg(test)]
 mod tests {
