@@ -62,6 +62,11 @@ impl Failure {
         }
     }
 
+    /// What failed, without what to do about it.
+    pub(super) fn message(&self) -> &str {
+        &self.message
+    }
+
     /// Prints the failure on stderr and gives back its exit code.
     #[expect(clippy::print_stderr, reason = "this is where the program talks to its user")]
     pub(super) fn report(&self, color: Color) -> Exit {

@@ -7,6 +7,8 @@ mod completions;
 mod config;
 pub mod demo;
 mod exit;
+#[cfg(unix)]
+mod guard;
 mod logging;
 mod man;
 mod output;
@@ -15,6 +17,7 @@ mod run;
 mod service;
 #[cfg(unix)]
 mod system;
+mod terminal;
 
 use std::process::ExitCode;
 
@@ -58,6 +61,10 @@ enum Command {
     #[cfg(unix)]
     #[command(subcommand)]
     System(system::SystemCommand),
+    /// Have questions in clear text leave this host for nobody: packet rules in the kernel
+    #[cfg(unix)]
+    #[command(subcommand)]
+    Guard(guard::GuardCommand),
     /// Print the configuration
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -100,6 +107,8 @@ pub fn main() -> ExitCode {
         Command::Service(command) => service::run(&command, Output::stdout()),
         #[cfg(unix)]
         Command::System(command) => system::run(&command, Output::stdout()),
+        #[cfg(unix)]
+        Command::Guard(command) => guard::run(&command, Output::stdout()),
         Command::Config(command) => config::run(&command, Output::stdout()),
         Command::Completions(args) => completions::run(&args, &mut definition(), Output::stdout()),
         Command::Man(args) => man::run(&args, definition(), Output::stdout()),

@@ -2,22 +2,21 @@
 
 mod fight;
 mod status;
-mod verify;
+pub(super) mod verify;
 mod watch;
 
-use std::io::IsTerminal;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 
 use clap::{Args, Subcommand};
 
 use super::output::Output;
+use super::terminal::{confirmed, need_root};
 use super::{Exit, Failure};
 use crate::os::dns::host::Host;
 use crate::os::dns::journal::Phase;
 use crate::os::dns::plan::{Plan, plan};
 use crate::os::dns::{Error, Machine};
-use crate::os::process::is_root;
 use verify::Asking;
 
 #[derive(Debug, Subcommand)]
@@ -114,7 +113,7 @@ pub(super) fn run(command: &SystemCommand, output: Output<'_>) -> Result<Exit, F
         SystemCommand::Restore(RestoreArgs {}) => restore(output),
         SystemCommand::Status(args) => status::run(args.json, args.explain, &machine()?, output),
         SystemCommand::Watch(WatchArgs {}) => {
-            need_root("watch")?;
+            need_root("system watch")?;
             watch::run(&machine()?)
         }
         SystemCommand::AskLibc(args) => verify::ask_libc(&args.name, output),
@@ -126,7 +125,7 @@ fn machine() -> Result<Machine<Host>, Failure> {
 }
 
 fn set(args: &SetArgs, mut output: Output<'_>) -> Result<Exit, Failure> {
-    need_root("set")?;
+    need_root("system set")?;
     let (machine, asking) = (machine()?, Asking::new()?);
     if args.if_set {
         match machine.journal().map_err(Failure::from)?.map(|journal| journal.phase) {
@@ -142,7 +141,7 @@ fn set(args: &SetArgs, mut output: Output<'_>) -> Result<Exit, Failure> {
     if !args.offline {
         asking.reaches_upstream(args.listen_at).map_err(no_upstream)?;
     }
-    if !args.yes && !confirmed(&plan)? {
+    if !args.yes && !confirmed(lines(&plan))? {
         return Err(Failure::new(Exit::Failed, "nothing was changed: not confirmed"));
     }
     let done = machine.set(args.listen_at, |facts| asking.verify(args.listen_at, facts))?;
@@ -156,7 +155,7 @@ fn set(args: &SetArgs, mut output: Output<'_>) -> Result<Exit, Failure> {
 }
 
 fn restore(mut output: Output<'_>) -> Result<Exit, Failure> {
-    need_root("restore")?;
+    need_root("system restore")?;
     if !put_back(&mut output)? {
         output.write("nothing to restore: tacenda is not set as system DNS\n")?;
     }
@@ -195,33 +194,14 @@ fn notes(remarks: &[String]) -> String {
     remarks.iter().map(|remark| format!("note: {remark}\n")).collect()
 }
 
-fn need_root(verb: &str) -> Result<(), Failure> {
-    if is_root() {
-        return Ok(());
-    }
-    Err(
-        Failure::new(Exit::Permission, "only root can change whom this host asks")
-            .with_help(format!("sudo tacenda system {verb}")),
-    )
-}
-
-/// Asks on the terminal, if there is one.
-#[expect(clippy::print_stderr, reason = "this is where the program talks to its user")]
-fn confirmed(plan: &Plan) -> Result<bool, Failure> {
-    if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
-        return Ok(true);
-    }
-    eprintln!("This will");
-    for step in &plan.steps {
-        eprintln!("  - {}", step.words());
-    }
-    for note in &plan.notes {
-        eprintln!("Note: {note}");
-    }
-    eprint!("Go on? [y/N] ");
-    let mut answer = String::new();
-    std::io::stdin().read_line(&mut answer)?;
-    Ok(["y", "yes"].contains(&answer.trim().to_ascii_lowercase().as_str()))
+/// What a plan says to its user.
+fn lines(plan: &Plan) -> Vec<String> {
+    let steps = plan.steps.iter().map(|step| format!("  - {}", step.words()));
+    let notes = plan.notes.iter().map(|note| format!("Note: {note}"));
+    std::iter::once("This will".to_owned())
+        .chain(steps)
+        .chain(notes)
+        .collect()
 }
 
 fn no_stub(why: String) -> Failure {

@@ -4,6 +4,7 @@ mod command;
 #[cfg(unix)]
 pub mod dns;
 pub mod file;
+pub mod guard;
 pub mod host;
 pub mod link;
 pub mod notify;

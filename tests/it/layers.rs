@@ -30,8 +30,8 @@ const PLACES: [(&str, &[&str], &str); 16] = [
     ("cfg(target_os", &["os/"], "no OS leaks upward"),
     (
         "serde",
-        &["config", "admin", "cli/", "os/dns/"],
-        "serialization only at the outermost rooms, and in the undo journal",
+        &["config", "admin", "cli/", "os/dns/", "os/guard/"],
+        "serialization only at the outermost rooms, in the undo journal, and in what the guard writes down",
     ),
     (
         "hickory_proto",
@@ -50,7 +50,11 @@ const PLACES: [(&str, &[&str], &str); 16] = [
         &["cli/"],
         "whom the host asks is changed by the user's command alone",
     ),
-    ("os::link", &["app/"], "one watcher of the network, in the app"),
+    (
+        "os::link",
+        &["app/", "cli/"],
+        "rooms are told of the network, they do not look",
+    ),
     ("h2::", &["transport/", "cli/demo/"], "HTTP/2 belongs to the transport"),
     (
         "UdpSocket",

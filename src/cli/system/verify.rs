@@ -33,7 +33,7 @@ const PRIVATE_TYPES: std::ops::Range<u16> = 65_280..65_535;
 const SERVFAIL: u16 = 2;
 
 /// Asks on this host.
-pub(super) struct Asking {
+pub(in crate::cli) struct Asking {
     runtime: Runtime,
 }
 
@@ -47,18 +47,18 @@ pub(super) struct Way {
 }
 
 impl Asking {
-    pub(super) fn new() -> io::Result<Self> {
+    pub(in crate::cli) fn new() -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         Ok(Self { runtime })
     }
 
     /// Whether a tacenda answers there, over UDP and TCP.
-    pub(super) fn is_tacenda(&self, listen: IpAddr) -> Result<(), String> {
+    pub(in crate::cli) fn is_tacenda(&self, listen: IpAddr) -> Result<(), String> {
         self.runtime.block_on(known(listen, &nonce())).map(|_| ())
     }
 
     /// Whether it gets answers from any upstream.
-    pub(super) fn reaches_upstream(&self, listen: IpAddr) -> Result<(), String> {
+    pub(in crate::cli) fn reaches_upstream(&self, listen: IpAddr) -> Result<(), String> {
         let span = u64::from(PRIVATE_TYPES.end - PRIVATE_TYPES.start);
         let question = Question {
             labels: Vec::new(),

@@ -2,6 +2,8 @@
 //!
 //! A false alarm is cheap, because whoever listens compares routes; a missed change is not. Nothing is sent anywhere.
 
+#[cfg(unix)]
+mod addresses;
 #[cfg(target_os = "linux")]
 mod linux;
 #[cfg(target_os = "linux")]
@@ -14,6 +16,9 @@ mod tests;
 use linux as system;
 #[cfg(not(target_os = "linux"))]
 use portable as system;
+
+#[cfg(unix)]
+pub use addresses::addresses;
 
 use std::io;
 use std::pin::Pin;
