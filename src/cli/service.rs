@@ -13,7 +13,7 @@ use super::output::Output;
 use super::{Exit, Failure};
 use crate::config::{self, Config, DEFAULT_PATH, Flags};
 use crate::os::{file, systemd};
-use units::{SERVICE, SOCKET, WATCH, Whose};
+use units::{GUARD, SERVICE, SOCKET, WATCH, Whose};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum ServiceCommand {
@@ -27,11 +27,12 @@ pub(super) enum ServiceCommand {
 
 #[derive(Args, Debug)]
 #[command(after_help = "\
-Writes tacenda.service, tacenda.socket and tacenda-system.service to /etc/systemd/system, for this
-very program and for the `listen` addresses of the configuration; run it again after a change of
-those, or of the program's place. A unit that somebody else wrote or changed is left alone, and then
-nothing is done at all. The machine's DNS settings are not changed: `tacenda system set` does that,
-tacenda-system.service keeps them then, over restarts too, and `uninstall` gives them back first.
+Writes tacenda.service, tacenda.socket, tacenda-system.service and tacenda-guard.service to
+/etc/systemd/system, for this very program and for the `listen` addresses of the configuration; run
+it again after a change of those, or of the program's place. A unit that somebody else wrote or
+changed is left alone, and then nothing is done at all. The machine's DNS settings are not changed:
+`tacenda system set` does that, tacenda-system.service keeps them then, over restarts too, as
+tacenda-guard.service does what `tacenda guard on` says, and `uninstall` gives everything back first.
 
 Examples:
   sudo tacenda service install
@@ -136,6 +137,7 @@ fn install(args: &InstallArgs, mut output: Output<'_>) -> Result<Exit, Failure> 
         (SERVICE, units::service(&program, given.as_deref())),
         (SOCKET, units::socket(&config.listen.addresses)),
         (WATCH, units::watch(&program)),
+        (GUARD, units::guard(&program)),
     ];
     for (unit, _) in &texts {
         let path = place.path(unit);
@@ -149,7 +151,7 @@ fn install(args: &InstallArgs, mut output: Output<'_>) -> Result<Exit, Failure> 
     }
     // Anew, because a socket that listens already keeps its addresses.
     let mut running = Vec::new();
-    for unit in [SERVICE, SOCKET, WATCH] {
+    for unit in UNITS {
         if place.whose(unit)? == Whose::Ours {
             running.push(unit);
         }
@@ -165,15 +167,16 @@ fn install(args: &InstallArgs, mut output: Output<'_>) -> Result<Exit, Failure> 
         output.write(format!("wrote {}\n", path.display()))?;
     }
     place.systemctl(&["daemon-reload"], &mut output)?;
-    place.systemctl(&["enable", SOCKET, SERVICE, WATCH], &mut output)?;
-    place.systemctl(&["start", SOCKET, SERVICE, WATCH], &mut output)?;
+    for verb in ["enable", "start"] {
+        place.systemctl(&[&[verb], &UNITS[..]].concat(), &mut output)?;
+    }
     Ok(Exit::Done)
 }
 
 fn uninstall(args: &PlaceArgs, mut output: Output<'_>) -> Result<Exit, Failure> {
     let place = Place::to_change(args)?;
     let mut ours = Vec::new();
-    for unit in [WATCH, SOCKET, SERVICE] {
+    for unit in [WATCH, GUARD, SOCKET, SERVICE] {
         let path = place.path(unit);
         match place.whose(unit)? {
             Whose::Ours => ours.push(unit),
@@ -186,8 +189,13 @@ fn uninstall(args: &PlaceArgs, mut output: Output<'_>) -> Result<Exit, Failure> 
         return Ok(Exit::Done);
     }
     if place.is_live {
-        if ours.contains(&WATCH) {
-            place.systemctl(&["stop", WATCH], &mut output)?;
+        let keepers: Vec<_> = ours
+            .iter()
+            .copied()
+            .filter(|unit| [WATCH, GUARD].contains(unit))
+            .collect();
+        if !keepers.is_empty() {
+            place.systemctl(&[&["stop"], &keepers[..]].concat(), &mut output)?;
         }
         // First of all: nobody may be left asking a tacenda that is gone.
         give_back(&mut output)?;
@@ -204,10 +212,11 @@ fn uninstall(args: &PlaceArgs, mut output: Output<'_>) -> Result<Exit, Failure> 
     Ok(Exit::Done)
 }
 
-/// The system's DNS, if it was set.
+/// The system's DNS, if it was set, and the ways to others.
 #[cfg(unix)]
 fn give_back(output: &mut Output<'_>) -> Result<(), Failure> {
-    super::system::give_back(output)
+    super::system::give_back(output)?;
+    super::guard::give_back(output)
 }
 
 #[cfg(not(unix))]
@@ -218,7 +227,7 @@ fn give_back(_output: &mut Output<'_>) -> Result<(), Failure> {
 fn status(args: &StatusArgs, mut output: Output<'_>) -> Result<Exit, Failure> {
     let place = Place::of(&args.place);
     let mut found = Vec::new();
-    for unit in [SERVICE, SOCKET, WATCH] {
+    for unit in UNITS {
         let word = |question| place.is_live.then(|| systemd::word(question, unit)).flatten();
         found.push((
             place.path(unit),
@@ -297,6 +306,9 @@ fn failed(what: &str, path: &Path, error: &io::Error) -> Failure {
         _ => failure,
     }
 }
+
+/// In the order in which they are started.
+const UNITS: [&str; 4] = [SOCKET, SERVICE, WATCH, GUARD];
 
 const OUT_OF_SIGHT: [&str; 5] = ["/home", "/root", "/run/user", "/tmp", "/var/tmp"];
 

@@ -29,7 +29,12 @@ impl Image {
     }
 }
 
-const UNITS: [&str; 3] = ["tacenda.service", "tacenda.socket", "tacenda-system.service"];
+const UNITS: [&str; 4] = [
+    "tacenda.service",
+    "tacenda.socket",
+    "tacenda-system.service",
+    "tacenda-guard.service",
+];
 
 #[test]
 fn what_is_installed_is_taken_away_again_and_nothing_else() {

@@ -89,10 +89,23 @@ inside tacenda system set --offline --yes > /dev/null || fail "system set"
 inside sh -c "echo nameserver 192.0.2.9 > /etc/resolv.conf"
 until_true 50 inside grep -qx 'nameserver 127.0.0.1' /etc/resolv.conf || fail "what was changed is not set again"
 proves "set as system DNS, it stays so"
+inside tacenda guard on --offline --yes > /dev/null || fail "guard on"
+inside tacenda guard status --json | tr -d ' \n' | grep -q '"on":true,.*"problem":null' || fail "the guard is not as it is wanted"
+inside nft flush ruleset; inside nft list table inet tacenda > /dev/null 2>&1 || inside sleep 1
+inside nft list table inet tacenda > /dev/null || fail "the guard is flushed away"
+inside setpriv --reuid=1000 --clear-groups tacenda guard status | grep -q '^leak guard: on (redirect)' || fail "who is not root is not told"
+inside systemctl kill -s KILL tacenda-guard.service; inside nft list table inet tacenda > /dev/null || fail "killed, it takes the rules along"
+until_true 50 inside sh -c 'tacenda guard status | grep -q "^kept"' || fail "its unit does not start it again"
+inside tacenda guard off --for 1s > /dev/null || fail "guard off"
+until_true 50 inside nft list table inet tacenda || fail "it is not on again after its time"
+inside systemctl restart tacenda.service
+inside bash -c 'exec 3<>/dev/tcp/127.0.0.1/8053; printf "GET /stats HTTP/1.0\r\nHost: 127.0.0.1:8053\r\n\r\n" >&3; cat <&3' | grep -q '"mode": *"redirect"' || fail "the guard is not in /stats"
+proves "the leak guard is kept by its unit, is not flushed, outlives a SIGKILL, comes back after its time, and is in /stats"
 inside systemctl stop tacenda.service || fail stop
 inside systemctl show -P Result tacenda.service | grep -qx success || fail "its stop is no success"
 inside tacenda service uninstall || fail uninstall
 [ -z "$(inside find /etc/systemd/system -name 'tacenda*')" ] || fail "something is left"
 ! inside systemctl is-active -q tacenda.socket || fail "the socket still listens"
 inside grep -qx 'nameserver 192.0.2.9' /etc/resolv.conf || fail "the system's DNS is not given back"
+[ -z "$(inside nft list ruleset)" ] || fail "packet rules are left"
 proves "uninstalled: no unit, no link, no socket is left"

@@ -1,0 +1,88 @@
+"""Runs the scenarios and prints the table."""
+import os, sys, tempfile, time, traceback
+import canary
+from scenarios import ALL
+from world import GUARDED, Failed, World, sh, until
+
+def judge(label, packets):
+    """(how many packets name the canary, how many go to a port that is guarded)."""
+    names = sum(len(canary.found(label, seen)) for seen in packets.values())
+    ports = [p for seen in packets.values() for p in seen if p.dport in GUARDED and not is_allowed(p)]
+    return names, ports
+
+def is_allowed(packet):
+    """DNS over TLS to the trusted resolver."""
+    return packet.dport == 853 and packet.dst in (b"\xc0\x00\x02\x01", bytes.fromhex("20010db8000200000000000000000001"))
+
+def once(w, number, function, guarded):
+    label = canary.fresh()
+    w.guarded = guarded
+    w.capture(f"{number}{'g' if guarded else 'c'}")
+    problem = None
+    try:
+        function(w, label)
+    except Failed as failed:
+        problem = str(failed)
+    except Exception:
+        problem = traceback.format_exc(limit=3)
+    packets = w.seen()
+    names, ports = judge(label, packets)
+    if guarded and (names or ports) and not problem:
+        first = next((p for seen in packets.values() for _, p in canary.found(label, seen)), None) or ports[0]
+        problem = f"seen: {names} packets with the name, {len(ports)} to guarded ports, the first: {first}"
+    if not guarded and not names and not problem:
+        problem = "void: the capture sees nothing without the guard"
+    return names, sum(len(seen) for seen in packets.values()), problem
+
+def main():
+    canary.self_test()
+    tacenda, certs, *wanted = sys.argv[1:]
+    work = tempfile.mkdtemp()
+    os.chmod(work, 0o755)
+    w = World(tacenda, certs, work)
+    failed, rows, begin = [], [], time.time()
+    chosen = [one for one in ALL if not wanted or str(one[0]) in wanted]
+    try:
+        w.build()
+        w.servers()
+        w.config()
+        # Without protection: every detector must fire.
+        w.hotel_dns()
+        controls = {number: once(w, number, function, False) for number, _, function, control in chosen if control}
+        w.start_stub()
+        w.run("system", "set", "--yes")
+        w.keeper = w.spawn(None, [tacenda, "guard", "watch"], log=work + "/guard.log")
+        until("the guard is kept", lambda: w.run("guard", "status", check=False).stdout)
+        w.run("guard", "on", "--yes")
+        print(f"{'':4}{'what is done':84}{'without':>10}{'with':>7}")
+        for number, title, function, control in chosen:
+            names, packets, problem = once(w, number, function, True)
+            without = controls.get(number, (None, 0, None))
+            print(f"{number:>2}  {title:84}{'-' if without[0] is None else without[0]:>10}{names:>7}", flush=True)
+            for bad in filter(None, (without[2], problem)):
+                failed.append(number)
+                print(f"      FAILED: {bad}", flush=True)
+        end(w)
+    except Failed as problem:
+        failed.append(0)
+        print(f"FAILED: {problem}")
+    finally:
+        w.end_all()
+    if failed:
+        for name in ("stub.log", "guard.log"):
+            if os.path.exists(f"{work}/{name}"):
+                print(f"--- {name}\n" + open(f"{work}/{name}").read()[-2000:])
+        sys.exit(1)
+    print(f"ok: {len(chosen)} scenarios, no name on the hotel's link nor on the ISP's; {time.time() - begin:.0f} s")
+
+def end(w):
+    """Off leaves nothing behind."""
+    print(w.run("guard", "status").stdout, end="")
+    w.run("guard", "off")
+    if sh("nft list ruleset").stdout:
+        raise Failed("`guard off` leaves rules behind: " + sh("nft list ruleset").stdout)
+    w.run("system", "restore")
+    if "192.168.77.1" not in open("/etc/resolv.conf").read():
+        raise Failed("the hotel's resolver is not given back")
+
+main()
