@@ -3,6 +3,7 @@
 mod facts;
 mod status;
 mod watch;
+mod ways;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -16,6 +17,7 @@ use super::{Exit, Failure};
 use crate::config::units::TimeSpan;
 use crate::os::guard::report::Report;
 use crate::os::guard::ruleset::{Mode, Ruleset, ruleset};
+use crate::os::guard::window;
 use crate::os::guard::wish::{Moment, Store, Until, Wish};
 use crate::os::guard::{Error, Guard};
 use facts::Gathered;
@@ -144,7 +146,8 @@ fn on(args: &OnArgs, mut output: Output<'_>) -> Result<Exit, Failure> {
 /// Has whoever keeps the guard see to it, or does it here.
 fn in_force(guard: &mut Guard, store: &Store, rules: &Ruleset) -> Result<(), Failure> {
     if !store.is_kept() {
-        return guard.put(rules).map_err(Failure::from);
+        let window = ways::window(&window::Store::of_this_host());
+        return guard.put(rules, &ways::ways(window.as_ref())).map_err(Failure::from);
     }
     kept_as(guard, |guard| {
         Ok(guard.look()?.and_then(|there| there.mark) == Some(rules.mark.clone()))
@@ -209,6 +212,17 @@ pub(super) fn give_back(output: &mut Output<'_>) -> Result<(), Failure> {
         output.write("the leak guard is off\n")?;
     }
     Ok(())
+}
+
+/// Has the kernel let a window's packets out, or no more, if nobody keeps the guard who would do it. Says whether the guard is on.
+pub(super) fn window_changed() -> Result<bool, Failure> {
+    let mut guard = Guard::new()?;
+    let is_on = guard.look()?.is_some();
+    if is_on && !Store::of_this_host().is_kept() {
+        let window = ways::window(&window::Store::of_this_host());
+        guard.open(&ways::ways(window.as_ref()))?;
+    }
+    Ok(is_on)
 }
 
 fn until(time: Option<Duration>, store: &Store) -> Result<Option<Until>, Failure> {

@@ -25,6 +25,22 @@ pub fn make_private_folder(path: &Path) -> io::Result<()> {
     builder.recursive(true).create(path)
 }
 
+/// Makes a folder, and those above it, for everybody to look into, whatever the umask is. One that is there keeps its mode.
+///
+/// # Errors
+/// The system's own.
+pub fn make_public_folder(path: &Path) -> io::Result<()> {
+    for folder in path.ancestors().collect::<Vec<_>>().into_iter().rev() {
+        match fs::create_dir(folder) {
+            #[cfg(unix)]
+            Ok(()) => fs::set_permissions(folder, std::os::unix::fs::PermissionsExt::from_mode(0o755))?,
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists && !folder.is_dir() => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 /// The octets of a file, `None` if there is none.
 ///
 /// # Errors
@@ -96,9 +112,23 @@ pub fn others_may_read(path: &Path) -> bool {
 /// `InvalidData` if others can; else the system's own.
 #[cfg(unix)]
 pub fn is_of_this_user_alone(path: &Path) -> io::Result<()> {
+    is_alone_of(&[super::process::user()], path)
+}
+
+/// The same for what root may have written too: it can do as this user anyway.
+///
+/// # Errors
+/// As [`is_of_this_user_alone`].
+#[cfg(unix)]
+pub fn is_of_root_or_this_user_alone(path: &Path) -> io::Result<()> {
+    is_alone_of(&[0, super::process::user()], path)
+}
+
+#[cfg(unix)]
+fn is_alone_of(users: &[u32], path: &Path) -> io::Result<()> {
     use std::os::unix::fs::MetadataExt;
     let data = fs::metadata(path)?;
-    if data.uid() == super::process::user() && data.mode() & OTHERS_WRITE == 0 {
+    if users.contains(&data.uid()) && data.mode() & OTHERS_WRITE == 0 {
         return Ok(());
     }
     let text = format!(

@@ -8,14 +8,16 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use super::facts::{Gathered, of_this_host, without_configuration};
+use super::ways;
 use super::{Exit, Failure};
 use crate::config;
 use crate::os::guard::changes::Changes;
 use crate::os::guard::report::Report;
 use crate::os::guard::ruleset::ruleset;
+use crate::os::guard::window::{self, Window};
 use crate::os::guard::wish::{Moment, Store, Wish};
 use crate::os::guard::{Guard, Kept};
-use crate::os::link::Watcher;
+use crate::os::link::{Watcher, since_start};
 use crate::os::notify::Notifier;
 use crate::os::signal::{Request, Signals};
 use crate::os::watch::FolderWatcher;
@@ -130,24 +132,40 @@ struct Keeper {
     report: Report,
     /// What is wanted now, as far as it is known.
     wish: Option<Wish>,
+    windows: window::Store,
+    /// The window whose ways are open. Whoever kept the guard before may have left some.
+    window: Option<Window>,
+    knows_ways: bool,
 }
 
 impl Keeper {
     fn new(store: Store) -> std::io::Result<Self> {
+        let windows = window::Store::of_this_host();
+        if let Err(error) = windows.make_folder() {
+            tracing::warn!(%error, "a window for a sign-in page will be noticed late");
+        }
         Ok(Self {
             store,
             guard: Guard::new()?,
             mark: None,
             report: Report::default(),
             wish: None,
+            windows,
+            window: None,
+            knows_ways: false,
         })
     }
 
-    /// Where the wish and the configuration are.
+    /// Where the wish, the consent to a window and the configuration are.
     fn folders(&self) -> Vec<PathBuf> {
         let config = self.wish.as_ref().and_then(|wish| wish.config.as_deref());
         let [main, drop_ins] = config::folders(config);
-        vec![main, drop_ins, self.store.folder().to_owned()]
+        vec![
+            main,
+            drop_ins,
+            self.store.folder().to_owned(),
+            self.windows.folder().to_owned(),
+        ]
     }
 
     fn status(&self) -> &str {
@@ -179,7 +197,8 @@ impl Keeper {
         }
         let until = self.wish.as_ref().and_then(|wish| wish.until.as_ref());
         let left = until.and_then(|until| Some(until.left(&Moment::now().ok()?)));
-        left.map_or(LOOK_INTERVAL, |left| left.min(LOOK_INTERVAL))
+        let window = self.window.as_ref().map(|window| window.left(since_start()));
+        [left, window].into_iter().flatten().fold(LOOK_INTERVAL, Duration::min)
     }
 
     fn see_to_it(&mut self) -> Result<(), String> {
@@ -204,6 +223,7 @@ impl Keeper {
 
     fn disarm(&mut self) -> Result<(), String> {
         self.mark = None;
+        self.knows_ways = false;
         if self.guard.lift().map_err(|error| error.to_string())? {
             tracing::warn!("the leak guard is off: questions in clear text leave this host");
         }
@@ -221,15 +241,38 @@ impl Keeper {
             let rules = ruleset(&gathered.facts);
             let is_taken_away = self.mark.is_some() && standing != self.mark;
             if standing.as_ref() != Some(&rules.mark) || !self.guard.stands() {
-                self.guard.put(&rules).map_err(|error| error.to_string())?;
+                let window = ways::window(&self.windows);
+                let ways = ways::ways(window.as_ref());
+                self.guard.put(&rules, &ways).map_err(|error| error.to_string())?;
+                (self.window, self.knows_ways) = (window, true);
                 self.told(is_taken_away, &gathered);
             }
             self.mark = Some(rules.mark);
         }
+        self.open_or_close()?;
         if self.guard.hold().map_err(|error| error.to_string())? == Kept::Loose {
             tracing::debug!("this kernel cannot hold the table: it is watched");
         }
         problem.map_or(Ok(()), Err)
+    }
+
+    /// Has the kernel let out what a window allows, and nothing once it is over.
+    fn open_or_close(&mut self) -> Result<(), String> {
+        let window = ways::window(&self.windows);
+        if self.knows_ways && self.window == window {
+            return Ok(());
+        }
+        let ways = ways::ways(window.as_ref());
+        self.guard.open(&ways).map_err(|error| error.to_string())?;
+        if window.is_some() || self.window.is_some() {
+            let seconds = ways.left.as_secs();
+            tracing::warn!(
+                seconds,
+                "a window for a sign-in page: tacenda may ask the network's resolver"
+            );
+        }
+        (self.window, self.knows_ways) = (window, true);
+        Ok(())
     }
 
     /// A configuration that cannot be read leaves what stands; at the start, it opens nothing.

@@ -13,6 +13,7 @@ pub mod report;
 pub mod ruleset;
 #[cfg(target_os = "linux")]
 mod table;
+pub mod window;
 pub mod wish;
 
 #[cfg(not(target_os = "linux"))]
@@ -25,7 +26,7 @@ use tokio::runtime::Runtime;
 
 use crate::os::command::run;
 use listing::Listing;
-use ruleset::{Ruleset, TABLE};
+use ruleset::{Ruleset, TABLE, Ways};
 use table::Owner;
 
 /// Puts rules in force, and takes them away.
@@ -71,23 +72,24 @@ impl Guard {
         })
     }
 
-    /// Puts these rules in the place of those that stand, in one moment. What fails leaves those.
+    /// Puts these rules, with the ways of a window, in the place of those that stand, in one moment. What fails leaves those.
     ///
     /// # Errors
     /// See [`Error`].
-    pub fn put(&mut self, rules: &Ruleset) -> Result<(), Error> {
+    pub fn put(&mut self, rules: &Ruleset, ways: &Ways) -> Result<(), Error> {
+        let text = rules.text.clone() + &ways.text();
         let before = self.look()?;
         // Whoever holds it cannot have nft change it. What is without a holder still stands.
         self.owner = None;
         table::make().map_err(|error| refused(error, before.as_ref()))?;
-        if let Err(why) = self.nft(&["-f", "-"], &rules.text) {
+        if let Err(why) = self.nft(&["-f", "-"], &text) {
             if before.as_ref().is_some_and(|before| before.mark.is_some()) && !is_of_another_version(&why) {
                 return Err(Error::Failed(why));
             }
             // Somebody else's table of that name, or an older tacenda's with other sorts of chains: anew, with a gap of milliseconds.
             self.delete()?;
             table::make().map_err(|error| refused(error, None))?;
-            let filled = self.nft(&["-f", "-"], &rules.text);
+            let filled = self.nft(&["-f", "-"], &text);
             if let Err(why) = filled {
                 self.delete()?;
                 return Err(Error::Failed(why));
@@ -99,6 +101,20 @@ impl Guard {
         }
         self.as_put = self.without_state().ok();
         Ok(())
+    }
+
+    /// Puts the ways of a window in the place of those that are open in the rules that stand. Held or not, it is afterwards as it was before.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn open(&mut self, ways: &Ways) -> Result<(), Error> {
+        let was_held = self.owner.take().is_some();
+        let opened = self.nft(&["-f", "-"], &ways.text()).map_err(Error::Failed);
+        self.as_put = self.without_state().ok();
+        if was_held {
+            self.hold()?;
+        }
+        opened.map(drop)
     }
 
     /// Holds the table that stands, until this is dropped.

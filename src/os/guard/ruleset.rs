@@ -8,6 +8,7 @@
 use std::collections::BTreeSet;
 use std::fmt::{self, Write as _};
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -106,6 +107,36 @@ impl Way {
 fn quotable(interface: &str) -> Option<&str> {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "_.-:@".contains(c);
     (!interface.is_empty() && interface.chars().all(is_plain)).then_some(interface)
+}
+
+/// The ways that are open for a window. Not of the rules and their mark: they change by themselves, since the kernel closes them in time,
+/// whoever is dead then.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ways {
+    /// By this interface.
+    pub interface: String,
+    /// The servers that tacenda may ask there.
+    pub servers: Vec<IpAddr>,
+    /// For so long. Whole seconds, none for less than one.
+    pub left: Duration,
+}
+
+impl Ways {
+    /// For `nft -f -`, in the place of those that were open before.
+    pub fn text(&self) -> String {
+        let mut text = format!("flush set inet {TABLE} portal4\nflush set inet {TABLE} portal6\n");
+        let seconds = self.left.as_secs();
+        let Some(interface) = quotable(&self.interface).filter(|_| seconds > 0) else {
+            return text;
+        };
+        for server in &self.servers {
+            let version = if server.is_ipv6() { '6' } else { '4' };
+            let element = format!("\"{interface}\" . {server} timeout {seconds}s");
+            // Writing into a String cannot fail.
+            let _ = writeln!(text, "add element inet {TABLE} portal{version} {{ {element} }}");
+        }
+        text
+    }
 }
 
 /// What the rules are made of. Interfaces by name: they may come later.
@@ -209,6 +240,10 @@ impl Rules {
             let kind = format!("type {kind} . inet_proto . inet_service");
             self.set(&format!("exempt{version}"), &kind, exempt(v6));
         }
+        for (version, kind) in [('4', "ipv4_addr"), ('6', "ipv6_addr")] {
+            let kind = format!("type ifname . {kind}; flags timeout");
+            self.set(&format!("portal{version}"), &kind, std::iter::empty());
+        }
     }
 
     fn set(&mut self, name: &str, kind: &str, elements: impl Iterator<Item = String>) {
@@ -243,6 +278,10 @@ impl Rules {
         if facts.stub != ROOT || !facts.ways.is_empty() {
             // Its own questions would come back to it. Root's other programs are refused then: better than a circle.
             self.rule("nat_out", "meta skuid @stub return");
+        } else {
+            for version in ["ip", "ip6"] {
+                self.rule("nat_out", format_args!("meta skuid @stub {} return", window(version)));
+            }
         }
         for version in ["ip", "ip6"] {
             self.rule("nat_out", format_args!("{} return", exempt(version)));
@@ -308,12 +347,20 @@ impl Rules {
         for way in facts.ways.iter().filter_map(Way::rule) {
             self.rule("allowed_stub", way);
         }
+        for version in ["ip", "ip6"] {
+            self.rule("allowed_stub", format_args!("{} accept", window(version)));
+        }
     }
 }
 
 fn exempt(family: &str) -> String {
     let version = if family == "ip6" { '6' } else { '4' };
     format!("{family} daddr . meta l4proto . th dport @exempt{version}")
+}
+
+fn window(family: &str) -> String {
+    let version = if family == "ip6" { '6' } else { '4' };
+    format!("th dport 53 oifname . {family} daddr @portal{version}")
 }
 
 /// By name, in an order in which none is named before it is there. Priorities: before destination NAT (-100) of others, behind filters of

@@ -79,14 +79,29 @@ impl Until {
     /// How long it is until then.
     pub fn left(&self, now: &Moment) -> Duration {
         if self.boot_id == now.boot_id {
-            Duration::from_secs(self.uptime).saturating_sub(now.uptime)
+            self.left_at(now.uptime)
         } else {
             Duration::ZERO
         }
     }
+
+    /// The same, so long after the start of this run of the machine.
+    pub fn left_at(&self, uptime: Duration) -> Duration {
+        Duration::from_secs(self.uptime).saturating_sub(uptime)
+    }
+
+    /// Seconds from the machine's start until then.
+    pub fn seconds(&self) -> u64 {
+        self.uptime
+    }
 }
 
 impl Moment {
+    /// The time since the machine's start.
+    pub fn uptime(&self) -> Duration {
+        self.uptime
+    }
+
     /// This one.
     ///
     /// # Errors

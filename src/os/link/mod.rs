@@ -21,10 +21,34 @@ use portable as system;
 pub use addresses::addresses;
 
 use std::io;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::time::Duration;
 
 use tokio::time::{Interval, MissedTickBehavior, Sleep, interval, sleep};
+
+use crate::os::socket::{Interface, LinkState};
+
+/// The number and the addresses of an interface that is up; none if there is no such one.
+///
+/// # Errors
+/// The system's own, `Unsupported` where it does not tell.
+pub fn identity(interface: &Interface) -> io::Result<Option<(u32, Vec<IpAddr>)>> {
+    let LinkState::Up { index } = interface.state()? else {
+        return Ok(None);
+    };
+    #[cfg(unix)]
+    let addresses = addresses()?;
+    #[cfg(not(unix))]
+    let addresses: Vec<(String, IpAddr)> = Vec::new();
+    let own = addresses.into_iter().filter(|(name, _)| name == interface.name());
+    Ok(Some((index, own.map(|(_, address)| address).collect())))
+}
+
+/// How long ago the machine was started, the time that it slept among it. No file is read for it.
+pub fn since_start() -> Duration {
+    system::clocks().all
+}
 
 /// Something that may have made connections useless.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -298,13 +298,13 @@ mod linux {
             ip("route add default via 10.77.0.1");
             ip("-6 route add default via fd77::1");
             let first = to("192.0.2.1:853").unwrap();
-            assert_eq!(first.source, std::net::IpAddr::from([10, 77, 0, 2]));
+            assert_eq!(first.source, IpAddr::from([10, 77, 0, 2]));
             let six = to("[2001:db8::1]:853").unwrap();
             assert_eq!(six.source.to_string(), "fd77::2");
             assert_eq!(six.interface, first.interface);
             ip("route replace default via 10.78.0.1");
             let second = to("192.0.2.1:853").unwrap();
-            assert_eq!(second.source, std::net::IpAddr::from([10, 78, 0, 2]));
+            assert_eq!(second.source, IpAddr::from([10, 78, 0, 2]));
             assert_ne!(second.interface, first.interface);
             ip("route add default via 10.77.0.1 table 99");
             ip("rule add to 192.0.2.0/24 lookup 99");

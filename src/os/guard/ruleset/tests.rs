@@ -104,7 +104,7 @@ fn in_mode_reject_nothing_is_led_elsewhere() {
 #[test]
 fn tacenda_itself_may_ask_only_by_the_ways_that_are_named() {
     let mut facts = facts();
-    assert_eq!(chain(&text(&facts), "allowed_stub"), ["th dport 853 accept"]);
+    assert_eq!(chain(&text(&facts), "allowed_stub")[1..], WINDOW);
     facts.ways = BTreeSet::from([
         way("10.8.0.1:53", Some("tun0"), None),
         way("192.168.1.9:53", None, Some("192.168.1.2")),
@@ -121,8 +121,55 @@ fn tacenda_itself_may_ask_only_by_the_ways_that_are_named() {
             "th dport 53 ip daddr 10.8.0.1 oifname \"tun0\" accept",
             "th dport 53 ip daddr 192.168.1.9 rt ip nexthop 192.168.1.2 accept",
             "th dport 53 ip6 daddr fd00::1 oifname \"eth0\" rt ip6 nexthop fe80::2 accept",
+            WINDOW[0],
+            WINDOW[1],
         ]
     );
+}
+
+const WINDOW: [&str; 2] = [
+    "th dport 53 oifname . ip daddr @portal4 accept",
+    "th dport 53 oifname . ip6 daddr @portal6 accept",
+];
+
+#[test]
+fn a_window_is_of_pairs_that_end_by_themselves_and_not_of_the_rules() {
+    let text = text(&facts());
+    for version in ['4', '6'] {
+        assert!(text.contains(&format!(
+            "add set inet tacenda portal{version} {{ type ifname . ipv{version}_addr; flags timeout; }}"
+        )));
+        assert!(!text.contains(&format!("add element inet tacenda portal{version}")));
+    }
+    let ways = Ways {
+        interface: "h0".into(),
+        servers: ["192.168.77.1", "fe80::1"]
+            .map(|server| server.parse().unwrap())
+            .to_vec(),
+        left: Duration::from_millis(299_900),
+    };
+    assert_eq!(
+        ways.text().lines().collect::<Vec<_>>(),
+        [
+            "flush set inet tacenda portal4",
+            "flush set inet tacenda portal6",
+            "add element inet tacenda portal4 { \"h0\" . 192.168.77.1 timeout 299s }",
+            "add element inet tacenda portal6 { \"h0\" . fe80::1 timeout 299s }",
+        ]
+    );
+    for shut in [
+        Ways::default(),
+        Ways {
+            left: Duration::from_millis(999),
+            ..ways.clone()
+        },
+        Ways {
+            interface: "h*".into(),
+            ..ways
+        },
+    ] {
+        assert!(!shut.text().contains("add element"), "{shut:?}");
+    }
 }
 
 #[test]
