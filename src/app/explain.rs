@@ -104,7 +104,8 @@ fn of_others_name(config: &Config, policy: &Policy, key: &QuestionKey) -> Result
             place: "local-names".to_owned(),
             text: String::new(),
         })),
-        Verdict::Ask => by_list(config, key.qname()),
+        // Only a running daemon has one.
+        Verdict::Window | Verdict::Ask => by_list(config, key.qname()),
     }
 }
 

@@ -27,7 +27,7 @@ use crate::transport::keyed::fresh_secret;
 use crate::transport::tls::{Dates, Trust};
 use crate::upstream::Upstream;
 use crate::upstream::bootstrap::{Bootstrap, First};
-use crate::upstream::connect::{self, Exit, PlainSettings, RouteOnly};
+use crate::upstream::connect::{self, Exit, Leave, PlainSettings, RouteOnly};
 use crate::upstream::endpoint::Host;
 use crate::upstream::pool::Pool;
 use crate::upstream::route_endpoint::RouteEndpoint;
@@ -208,7 +208,7 @@ fn route_upstream(
                 name,
                 endpoint: *endpoint,
                 exit,
-                only,
+                leave: Leave::Route(only),
                 meter: Arc::clone(meter),
             })));
         }

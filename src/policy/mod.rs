@@ -3,6 +3,7 @@
 pub mod blocking;
 pub mod list;
 pub mod local;
+pub mod portal;
 pub mod probe;
 pub mod rebind;
 pub mod records;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 use blocking::{BlockAnswer, Blocking};
 use list::Action;
 use local::LocalNames;
+use portal::Gate;
 use probe::Probe;
 use rebind::Rebind;
 use records::{End, Records};
@@ -34,6 +36,8 @@ pub enum Verdict {
     Ask,
     /// The same by the route of this number, and by no other way.
     Route(usize),
+    /// The same through the open window, and by no other way.
+    Window,
     /// Answer here and now.
     Synthesize(Synthesis),
     /// The same with the user's records.
@@ -62,6 +66,8 @@ pub enum Synthesis {
     Negative(Rcode, usize),
     /// One record of QNAME's.
     Record(RecordType, &'static [u8]),
+    /// One record of QNAME's, or none, that is true for a second.
+    Brief(RecordType, Option<&'static [u8]>),
     /// The SOA of QNAME.
     Soa,
     /// QNAME as its own name server.
@@ -79,6 +85,7 @@ pub struct Policy {
     records: Swap<Records>,
     local: LocalNames,
     routes: Routes,
+    portal: Swap<Gate>,
     blocking: Blocking,
     rebind: Rebind,
     probe: Probe,
@@ -99,6 +106,7 @@ impl Policy {
             records: Swap::default(),
             local,
             routes: Routes::default(),
+            portal: Swap::default(),
             blocking: Blocking::default(),
             rebind,
             probe: Probe::default(),
@@ -115,6 +123,12 @@ impl Policy {
     #[must_use]
     pub fn with_routes(self, routes: Routes) -> Self {
         Self { routes, ..self }
+    }
+
+    /// The same with what is done for a sign-in page.
+    #[must_use]
+    pub fn with_portal(self, portal: Swap<Gate>) -> Self {
+        Self { portal, ..self }
     }
 
     /// The same with records of the user's. They come before every rule about names.
@@ -137,7 +151,8 @@ impl Policy {
 
     /// Of the rules by which [`Policy::verdict`] and [`Policy::allows`] decide. To be read before they are asked.
     pub fn generation(&self) -> u64 {
-        let swaps = self.blocking.generation().wrapping_add(self.records.generation());
+        let swaps = [self.records.generation(), self.portal.generation()];
+        let swaps = swaps.into_iter().fold(self.blocking.generation(), u64::wrapping_add);
         u64::from(self.epoch) << 32 | swaps & u64::from(u32::MAX)
     }
 
@@ -204,13 +219,25 @@ impl Policy {
     fn of_others_name(&self, qname: &[u8], qtype: RecordType) -> Verdict {
         match self.routes.find(qname) {
             Some(number) if !self.local.is_never_asked(qname) => Verdict::Route(number),
-            _ => match self.local.verdict(qname, qtype) {
-                Some(said) => Verdict::Synthesize(said),
-                None if self.blocking.decide(qname) == Some(Action::Block) => {
-                    Verdict::Synthesize(Synthesis::Blocked(self.blocking.answer(), qtype))
-                }
-                None => Verdict::Ask,
-            },
+            _ => self
+                .of_portal(qname, qtype)
+                .unwrap_or_else(|| self.of_public_name(qname, qtype)),
+        }
+    }
+
+    /// What a person consented to comes before local names and lists, never before a route: that one's names go nowhere else.
+    fn of_portal(&self, qname: &[u8], qtype: RecordType) -> Option<Verdict> {
+        let gate = self.portal.current()?;
+        gate.verdict(qname, qtype).filter(|_| !self.local.is_never_asked(qname))
+    }
+
+    fn of_public_name(&self, qname: &[u8], qtype: RecordType) -> Verdict {
+        match self.local.verdict(qname, qtype) {
+            Some(said) => Verdict::Synthesize(said),
+            None if self.blocking.decide(qname) == Some(Action::Block) => {
+                Verdict::Synthesize(Synthesis::Blocked(self.blocking.answer(), qtype))
+            }
+            None => Verdict::Ask,
         }
     }
 }

@@ -2,16 +2,18 @@
 //!
 //! Cannot see how a query came in or over what an answer goes out. Never waits in [`Resolver::answer_now`].
 
+mod asked;
 mod failure;
 mod inflight;
 mod road;
+mod window;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::cache::{Cache, CachedFailure, Entry, Found, Since};
+use crate::cache::{Cache, CachedFailure, Entry, Found};
 use crate::policy::blocking::BlockAnswer;
-use crate::policy::records::{DEFAULT_TTL, End, Records};
+use crate::policy::records::{DEFAULT_TTL, End};
 use crate::policy::{Own, Policy, Synthesis, Verdict};
 use crate::upstream::Upstream;
 use crate::upstream::pool::Pool;
@@ -22,10 +24,11 @@ use crate::wire::question::QuestionKey;
 use crate::wire::record::RecordType;
 use crate::wire::synth::{self, About, Alias};
 
+use asked::{Asked, By};
 pub use failure::Failure;
 use inflight::{Joined, Landing, Ticket};
-use road::Look;
 pub use road::Road;
+pub use window::Portal;
 
 /// A question ends this long before the first client that asked it gives up, so that the reason arrives, not just the end.
 const LANDING_TIME: Duration = Duration::from_millis(100);
@@ -46,6 +49,8 @@ struct Parts {
     public: Road,
     /// Split DNS, by the numbers that the policy gives. Nothing that came by one is ever given for another.
     routes: Vec<Road>,
+    /// For a sign-in page, while a window is open.
+    portal: Portal,
 }
 
 /// What [`Resolver::answer_now`] could do without waiting.
@@ -79,46 +84,6 @@ pub struct Pending {
     held: Held,
 }
 
-/// A question and by which rules it is asked, decided once.
-#[derive(Clone, Debug)]
-struct Asked {
-    key: QuestionKey,
-    /// The number of its route; `None` for the public.
-    route: Option<usize>,
-    /// Of the rules.
-    generation: u64,
-    /// The records whose aliases lead to the name that is asked for instead.
-    aliases: Option<Arc<Records>>,
-}
-
-impl Asked {
-    fn look<'a>(&self, policy: &'a Policy) -> Look<'a> {
-        Look {
-            policy,
-            is_public: self.route.is_none(),
-            generation: self.generation,
-        }
-    }
-
-    /// Which failures from before count.
-    fn since(&self, pool: &Pool) -> Since {
-        Since {
-            roads: pool.recoveries(),
-            rules: self.rules(),
-        }
-    }
-
-    /// By which rules another name is asked for; 0 for the name itself, which is the same question whatever the rules.
-    fn rules(&self) -> u64 {
-        self.aliases.as_ref().map_or(0, |_| self.generation)
-    }
-
-    /// What others wait for too.
-    fn flight(&self) -> (QuestionKey, u64) {
-        (self.key.clone(), self.rules())
-    }
-}
-
 /// What the cache holds of a pending question.
 #[derive(Debug)]
 enum Held {
@@ -149,8 +114,23 @@ impl Resolver {
     /// The road to the public, and those that the policy's routes lead to, by number.
     pub fn with_routes(policy: Policy, public: Road, routes: Vec<Road>) -> Self {
         Self {
-            parts: Arc::new(Parts { policy, public, routes }),
+            parts: Arc::new(Parts {
+                policy,
+                public,
+                routes,
+                portal: Portal::default(),
+            }),
         }
+    }
+
+    /// The same with what is done for a sign-in page. Before it has clones.
+    #[must_use]
+    pub fn with_portal(mut self, portal: Portal) -> Self {
+        if let Some(parts) = Arc::get_mut(&mut self.parts) {
+            parts.policy = parts.policy.clone().with_portal(portal.gate());
+            parts.portal = portal;
+        }
+        self
     }
 
     /// Answers without waiting where that can be done: no heap, no await, no lock held across I/O on a hit.
@@ -184,16 +164,28 @@ impl Resolver {
 
     /// What the rules make of a question; the length of the response if they answer it.
     fn decide(&self, key: QuestionKey, generation: u64, query: &Query<'_>, out: &mut [u8]) -> Result<Asked, usize> {
-        let (route, aliases) = match self.parts.policy.verdict(&key) {
+        let (by, aliases) = match self.parts.policy.verdict(&key) {
             Verdict::Synthesize(synthesis) => return Err(write(synthesis, query, &[], out)),
             Verdict::Own(own) => return Err(write_own(&own, &key, query, out)),
-            Verdict::Ask => (None, None),
-            Verdict::Route(number) => (Some(number), None),
-            Verdict::Behind(records, route) => (route, Some(records)),
+            Verdict::Ask => (By::Public, None),
+            Verdict::Route(number) => (By::Route(number), None),
+            Verdict::Window => match self.parts.portal.road() {
+                Some(road) => (By::Window(road), None),
+                // Closed between the two looks.
+                None => {
+                    return Err(synth::write_error(
+                        query,
+                        Rcode::SERVFAIL,
+                        Some(Ede::NETWORK_ERROR),
+                        out,
+                    ));
+                }
+            },
+            Verdict::Behind(records, route) => (By::route(route), Some(records)),
         };
         Ok(Asked {
             key,
-            route,
+            by,
             generation,
             aliases,
         })
@@ -213,7 +205,7 @@ impl Resolver {
             Ok(asked) => asked,
             Err(len) => return Now::Ready(len, Outcome::Synthesized),
         };
-        let Road { cache, pool, .. } = self.parts.road(asked.route);
+        let Road { cache, pool, .. } = self.parts.road(&asked.by);
         let look = asked.look(&self.parts.policy);
         let found = cache.get(&asked.key, now, asked.since(pool));
         let found = match found {
@@ -270,7 +262,8 @@ impl Resolver {
     ) -> impl Future<Output = Settled> + Send + use<> {
         let now = tokio::time::Instant::now();
         let shed = Settled::Failure(Failure::Shed);
-        let road = self.parts.road(pending.asked.route);
+        let road = self.parts.road(&pending.asked.by);
+        let cache = Arc::clone(&road.cache);
         let joined = road.inflight.join(&pending.asked.flight(), now, shed);
         let (landing, begun) = match joined {
             Joined::Follower(landing, begun) => (landing, begun),
@@ -279,7 +272,6 @@ impl Resolver {
                 (landing, now)
             }
         };
-        let cache = Arc::clone(&road.cache);
         let stale = match pending.held {
             // Who joins late waits no longer than the first.
             Held::Stale(entry, due) => Some((entry, due.min(begun + STALE_AFTER), cache)),
@@ -314,7 +306,7 @@ impl Resolver {
     /// SERVFAIL. Nobody is asked.
     pub fn answer_shed(&self, pending: &Pending, query: &Query<'_>, out: &mut [u8]) -> usize {
         match &pending.held {
-            Held::Stale(entry, _) => write_old(&self.parts.road(pending.asked.route).cache, entry, query, out),
+            Held::Stale(entry, _) => write_old(&self.parts.road(&pending.asked.by).cache, entry, query, out),
             Held::Nothing | Held::Ending => synth::write_error(query, Rcode::SERVFAIL, Some(Ede::OTHER), out),
         }
     }
@@ -322,7 +314,7 @@ impl Resolver {
     /// Asks the upstream at once, for the cache and nobody else; the question ends by `deadline`. Does nothing if the same
     /// question is under way, or if so many are that somebody would have to give way. Needs a tokio runtime around it.
     pub fn refresh(&self, pending: Pending, deadline: tokio::time::Instant) {
-        let road = self.parts.road(pending.asked.route);
+        let road = self.parts.road(&pending.asked.by);
         let Some(ticket) = road
             .inflight
             .start(&pending.asked.flight(), tokio::time::Instant::now())
@@ -384,16 +376,16 @@ impl Resolver {
     ) {
         let question_ends = deadline.checked_sub(LANDING_TIME).unwrap_or(deadline);
         let parts = Arc::clone(&self.parts);
-        let (flight, number, route) = (asked.flight(), ticket.number(), asked.route);
+        let (flight, number, by) = (asked.flight(), ticket.number(), asked.by.clone());
         let task = tokio::spawn(async move {
             let settled = parts
-                .road(asked.route)
+                .road(&asked.by)
                 .ask(&parts.policy, &asked, question_ends, purpose)
                 .await;
             ticket.land(settled);
         });
         self.parts
-            .road(route)
+            .road(&by)
             .inflight
             .runs_in(&flight, number, task.abort_handle());
     }
@@ -410,8 +402,12 @@ enum Purpose {
 
 impl Parts {
     /// `number` comes from the policy, which has as many routes.
-    fn road(&self, number: Option<usize>) -> &Road {
-        number.map_or(&self.public, |number| &self.routes[number])
+    fn road<'a>(&'a self, by: &'a By) -> &'a Road {
+        match by {
+            By::Public => &self.public,
+            By::Route(number) => &self.routes[*number],
+            By::Window(road) => road,
+        }
     }
 
     fn roads(&self) -> impl Iterator<Item = &Road> {
@@ -439,6 +435,7 @@ fn write(synthesis: Synthesis, query: &Query<'_>, aliases: &[Alias<'_>], out: &m
         Synthesis::Any => synth::write_any(query, out),
         Synthesis::Error(rcode, ede) => synth::write_error(query, rcode, Some(ede), out),
         Synthesis::Negative(rcode, zone_at) => about.write_negative(rcode, zone_at, out),
+        Synthesis::Brief(rtype, rdata) => about.write_brief(rtype, rdata, out),
         Synthesis::Record(rtype, rdata) => about.write_record(rtype, rdata, out),
         Synthesis::Probe(rtype @ RecordType::A, address) => about.write_record(rtype, &address[..4], out),
         Synthesis::Probe(rtype @ RecordType::AAAA, address) => about.write_record(rtype, &address, out),

@@ -1,5 +1,5 @@
 //! Encrypted roads to a resolver: DoT and DoH. Takes addresses only; nothing here can resolve a name, and nothing falls back to less
-//! than a checked certificate. The one that sends classic DNS, [`plain`], asks nothing but the names of a route's own zones.
+//! than a checked certificate. The one that sends classic DNS, [`plain`], asks nothing but the names of a route's own zones, or those of an open window.
 
 mod addresses;
 mod dial;

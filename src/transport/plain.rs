@@ -1,7 +1,8 @@
-//! Classic DNS, in clear text, to the server of a route: UDP, with TCP for what does not fit, or TCP alone.
+//! Classic DNS, in clear text, to the server of a route or of a sign-in page's network: UDP, with TCP for what does not fit, or TCP alone.
 //!
-//! The one exception to promise 1, and only for names that the user said belong to a network of his own (a VPN's, mostly): there is no
-//! [`Plain`] without a [`RouteOnly`], which carries the route's zones, and every question is held against them before a socket is opened.
+//! The one exception to promise 1: there is no [`Plain`] without a [`Leave`], and every question is held against it before a socket is opened.
+//! A [`RouteOnly`] carries the zones that the user said belong to a network of his own (a VPN's, mostly); a [`WindowOnly`] the few names that
+//! he consented to for some minutes, and it ends.
 //!
 //! Who is on the path can read and forge all of this. Against those who are not (T-POI-4): each question has a fresh socket, connected, on a
 //! random port, and a random ID; a response must carry ID and question, or the wait goes on; one question for a name is in flight; after
@@ -9,6 +10,7 @@
 //! there is no second way.
 
 mod deaf;
+mod leave;
 mod names;
 mod only;
 mod reply;
@@ -32,6 +34,7 @@ use deaf::Deaf;
 use names::Names;
 use udp::Told;
 
+pub use leave::{Leave, WindowOnly};
 pub use only::{RouteOnly, RouteOnlyError};
 
 /// One classic server.
@@ -43,8 +46,8 @@ pub struct PlainTarget {
     pub server: SocketAddr,
     /// By which way questions may leave.
     pub exit: Exit,
-    /// The names it may be asked.
-    pub only: RouteOnly,
+    /// The names it may be asked, and how long.
+    pub leave: Leave,
     /// Counts with all others what leaves in clear text.
     pub meter: Arc<Counter>,
 }
@@ -77,7 +80,7 @@ impl From<Protocol> for Transport {
     }
 }
 
-/// Classic DNS to one server, for the names of a route. Keeps no connection.
+/// Classic DNS to one server, for the names of its leave. Keeps no connection.
 pub struct Plain {
     target: PlainTarget,
     names: Names,
@@ -106,9 +109,9 @@ impl Plain {
     async fn ask(&self, query: &[u8], deadline: Instant) -> Result<Response, ExchangeError> {
         let question = read_question(query).map_err(|_| ExchangeError::network("the query cannot be sent"))?;
         let name = question[..question.len() - 4].to_ascii_lowercase();
-        if !self.target.only.covers(&name) {
+        if !self.target.leave.covers(&name) {
             return Err(ExchangeError::network(
-                "a name outside the zones of its route is never asked in clear text",
+                "a name for which there is no leave is never asked in clear text",
             ));
         }
         // Before the wait for a place: what cannot be asked at all fails at once.
@@ -132,8 +135,9 @@ impl Plain {
     /// By which way questions over this protocol leave now.
     ///
     /// # Errors
-    /// `Network` at once if that is not where they may leave: no other way takes its place.
+    /// `Network` at once if that is not where they may leave, or not any more: no other way takes its place.
     fn way(&self, protocol: Protocol) -> Result<Way, ExchangeError> {
+        self.target.leave.holds(Instant::now())?;
         self.target.exit.look(self.target.server, protocol)
     }
 
@@ -145,6 +149,7 @@ impl Plain {
                 // The sender is our own, and we are still here.
                 std::future::pending::<()>().await;
             }
+            self.target.leave.holds(Instant::now())?;
             if way.has_moved()? {
                 return Ok(());
             }
@@ -161,10 +166,15 @@ impl Plain {
     }
 
     /// A question in clear text is on its way.
-    fn count_sent(&self, is_first: bool) {
+    fn count_sent(&self, query: &[u8], is_first: bool) {
         self.stats.queries.increment();
         self.stats.clear_packets.increment();
         self.target.meter.increment();
+        if let Ok(question) = read_question(query) {
+            self.target
+                .leave
+                .count(&question[..question.len() - 4].to_ascii_lowercase());
+        }
         if !is_first {
             self.stats.resent.increment();
         }

@@ -17,7 +17,7 @@ use crate::transport::tls::{Alpn, RootsError, Tls, Trust};
 use crate::transport::{self, Addresses, Exchange, Target};
 use crate::wire::question::Keepalive;
 
-pub use crate::transport::plain::{RouteOnly, RouteOnlyError};
+pub use crate::transport::plain::{Leave, RouteOnly, RouteOnlyError, WindowOnly};
 pub use crate::transport::{Exit, Gateway, GatewayError, Interface, InterfaceError};
 
 /// One upstream as its user wants it.
@@ -77,7 +77,7 @@ pub fn connect(settings: Settings) -> Result<Upstream, ConnectError> {
     })
 }
 
-/// A route's server of classic DNS, as its user wants it.
+/// A server of classic DNS, as its user wants it.
 #[derive(Clone, Debug)]
 pub struct PlainSettings {
     /// Its name in stats and logs.
@@ -86,13 +86,13 @@ pub struct PlainSettings {
     pub endpoint: PlainEndpoint,
     /// By which way it may be asked.
     pub exit: Exit,
-    /// The names it may be asked: those of its route.
-    pub only: RouteOnly,
+    /// The names it may be asked: those of its route, or of a window while that is open.
+    pub leave: Leave,
     /// Counts with all others what leaves in clear text.
     pub meter: Arc<Counter>,
 }
 
-/// Builds the upstream of a route that is asked in clear text. In whatever pool it stands: it asks for the names of `settings.only` and fails
+/// Builds an upstream that is asked in clear text. In whatever pool it stands: it asks for the names of `settings.leave` and fails
 /// for every other one (promise 1).
 pub fn connect_plain(settings: PlainSettings) -> Upstream {
     let road = Arc::<transport::Stats>::default();
@@ -101,7 +101,7 @@ pub fn connect_plain(settings: PlainSettings) -> Upstream {
         protocol,
         server,
         exit: settings.exit,
-        only: settings.only,
+        leave: settings.leave,
         meter: settings.meter,
     };
     let exchange = Arc::new(Plain::new(target, Arc::clone(&road)));
@@ -189,7 +189,7 @@ mod tests {
                 server,
             },
             exit: Exit::default(),
-            only: RouteOnly::for_zones(["corp.example"]).unwrap(),
+            leave: Leave::Route(RouteOnly::for_zones(["corp.example"]).unwrap()),
             meter: Arc::clone(&meter),
         });
         assert_eq!((upstream.transport(), upstream.addresses()), ("udp", vec![server.ip()]));

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::health::{PROBE_TIME, Standing};
@@ -45,6 +46,10 @@ pub struct Pool {
     begin: Instant,
     /// When the last one came, in milliseconds since `begin`; [`NEVER`] before the first.
     last_asked: AtomicU64,
+    /// Questions that brought an answer.
+    answers: AtomicU64,
+    answered: Notify,
+    failed: Notify,
 }
 
 const NEVER: u64 = u64::MAX;
@@ -60,6 +65,9 @@ impl Pool {
             asked: AtomicU64::new(0),
             begin: Instant::now(),
             last_asked: AtomicU64::new(NEVER),
+            answers: AtomicU64::new(0),
+            answered: Notify::new(),
+            failed: Notify::new(),
         }
     }
 
@@ -71,6 +79,26 @@ impl Pool {
     /// Counts how often an upstream came back from being down, or may have because the network changed; failures that were cached before are void (RFC 9520).
     pub fn recoveries(&self) -> u64 {
         self.recoveries.load(Ordering::Relaxed)
+    }
+
+    /// Whether every upstream counts as down.
+    pub fn is_down(&self) -> bool {
+        !self.upstreams.iter().any(|upstream| upstream.is_up())
+    }
+
+    /// Counts the questions that brought an answer.
+    pub fn answers(&self) -> u64 {
+        self.answers.load(Ordering::Relaxed)
+    }
+
+    /// Ends when an answer has come since the last time. For one who waits. Cancel-safe.
+    pub async fn has_answered(&self) {
+        self.answered.notified().await;
+    }
+
+    /// Ends when no upstream had an answer to a question since the last time. For one who waits. Cancel-safe.
+    pub async fn has_failed(&self) {
+        self.failed.notified().await;
     }
 
     /// The network may have changed: tells every upstream. If one was down, failures that were cached before are void
@@ -103,6 +131,17 @@ impl Pool {
     /// # Errors
     /// The most telling failure of those that were met.
     pub async fn ask(&self, key: &QuestionKey, deadline: Instant) -> Result<Answered, AskError> {
+        let asked = self.ask_each(key, deadline).await;
+        if asked.is_ok() {
+            self.answers.fetch_add(1, Ordering::Relaxed);
+            self.answered.notify_one();
+        } else {
+            self.failed.notify_one();
+        }
+        asked
+    }
+
+    async fn ask_each(&self, key: &QuestionKey, deadline: Instant) -> Result<Answered, AskError> {
         let now = Instant::now();
         let since = u64::try_from((now - self.begin).as_millis()).unwrap_or(NEVER - 1);
         self.last_asked.store(since, Ordering::Relaxed);

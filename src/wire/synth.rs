@@ -128,6 +128,9 @@ const BLOCKED: Reason = Reason {
     ede: Ede::BLOCKED,
 };
 
+/// True for this moment only.
+const BRIEF: Reason = Reason { ttl: 1, ..OURS };
+
 /// What is said of the last alias's target, of QNAME if there is none. Each writes a response, the aliases first, and returns its
 /// length. What does not fit `out` is cut: whole records that fit, then TC=1, as [`super::answer::Answer::write`] does.
 impl<'a> About<'a> {
@@ -167,6 +170,14 @@ impl<'a> About<'a> {
     /// One record.
     pub fn write_record(self, rtype: RecordType, rdata: &[u8], out: &mut [u8]) -> usize {
         self.positive(rtype, rdata, OURS, out)
+    }
+
+    /// One record, or NODATA without one, that a client keeps for a second.
+    pub fn write_brief(self, rtype: RecordType, rdata: Option<&[u8]>, out: &mut [u8]) -> usize {
+        match rdata {
+            Some(rdata) => self.positive(rtype, rdata, BRIEF, out),
+            None => self.negative(Rcode::NOERROR, 0, BRIEF, out),
+        }
     }
 
     /// Itself as its name server.

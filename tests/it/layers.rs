@@ -25,7 +25,7 @@ const FLOORS: [(&str, u8); 16] = [
 ];
 
 /// What may stand only in some files: (text, file prefixes, why).
-const PLACES: [(&str, &[&str], &str); 16] = [
+const PLACES: [(&str, &[&str], &str); 17] = [
     ("unsafe ", &["os/"], "unsafe only at the edge of the OS"),
     ("cfg(target_os", &["os/"], "no OS leaks upward"),
     (
@@ -59,22 +59,27 @@ const PLACES: [(&str, &[&str], &str); 16] = [
     (
         "UdpSocket",
         &["os/", "transport/plain/", "cli/demo/", "cli/query/ask.rs"],
-        "promise 1: no datagram but to a client or to a route's server",
+        "promise 1: no datagram but to a client, or with a leave",
     ),
     (
         "datagrams_to",
         &["os/socket/", "transport/plain/udp.rs"],
-        "promise 1: only a route's server is sent datagrams",
+        "promise 1: nobody is sent datagrams without a leave",
     ),
     (
         "transport::plain",
         &["transport/plain", "upstream/connect.rs", "upstream/route_endpoint.rs"],
-        "promise 1: classic DNS is for routes alone",
+        "promise 1: classic DNS is for routes and windows alone",
     ),
     (
         "RouteOnly",
         &["transport/plain", "upstream/connect.rs", "config/", "app/"],
         "promise 1: only what reads a `[[route]]` gives leave for classic DNS",
+    ),
+    (
+        "WindowOnly",
+        &["transport/plain", "upstream/connect.rs", "app/portal"],
+        "promise 1: only what reads a consent of root's gives leave for a window",
     ),
     ("std::time::Instant::now", &[], "time is a value"),
     ("tokio::net::lookup_host", &[], "promise 1"),
@@ -306,9 +311,14 @@ fn the_places_are_enforced() {
     check(
         "upstream/bootstrap.rs",
         "use crate::transport::plain::Plain;",
-        Some("for routes alone"),
+        Some("for routes and windows alone"),
     );
     check("transport/dot.rs", "use super::plain::RouteOnly;", Some("gives leave"));
+    check(
+        "resolve/mod.rs",
+        "    WindowOnly::until(end, names)",
+        Some("gives leave"),
+    );
     check("transport/plain/udp.rs", "use tokio::net::UdpSocket;", None);
     check("config/route.rs", "    RouteOnly::for_zones(zones)", None);
     check(

@@ -85,7 +85,7 @@ impl Plain {
         let mut frame = Vec::new();
         write_frame(&message, &mut frame).ok_or_else(|| ExchangeError::network("the query cannot be sent"))?;
         stream.write_all(&frame).await.map_err(early)?;
-        self.count_sent(is_first);
+        self.count_sent(query, is_first);
         for _ in 0..MAX_MISMATCHES {
             let mut message = read_message(stream).await.map_err(early)?;
             if response_to(query, id, &message).is_some() {

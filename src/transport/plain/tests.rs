@@ -64,7 +64,7 @@ fn plain_by(protocol: Protocol, server: SocketAddr, exit: Exit) -> (Arc<Plain>, 
         protocol,
         server,
         exit,
-        only: RouteOnly::for_zones(["corp.example"]).unwrap(),
+        leave: Leave::Route(RouteOnly::for_zones(["corp.example"]).unwrap()),
         meter: Arc::default(),
     };
     (Arc::new(Plain::new(target, Arc::clone(&stats))), stats)

@@ -70,7 +70,7 @@ impl Plain {
             Ok(sent) => drop(sent.map_err(failed)?),
             Err(_) => return Err(ExchangeError::network("no room to send in time")),
         }
-        self.count_sent(is_first);
+        self.count_sent(query, is_first);
         Ok(Sent {
             socket: Some(socket),
             id,

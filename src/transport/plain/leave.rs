@@ -1,0 +1,153 @@
+//! By whose leave a server is asked in clear text.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::time::Instant;
+
+use super::RouteOnly;
+use crate::stats::Counter;
+use crate::transport::ExchangeError;
+
+/// The only two there are (promise 1).
+#[derive(Clone, Debug)]
+pub enum Leave {
+    /// A route's, for its zones, as long as the configuration has it.
+    Route(RouteOnly),
+    /// A person's, for a sign-in page: for some names, for a time.
+    Window(WindowOnly),
+}
+
+/// Leave to send classic DNS for these names and not even for those below them, until a moment or until it is taken back. Only what reads a
+/// consent of root's makes one: a test of the house reads the source for it. Clones share it.
+#[derive(Clone)]
+pub struct WindowOnly(Arc<Shared>);
+
+struct Shared {
+    names: Vec<Name>,
+    until: Instant,
+    is_taken_back: AtomicBool,
+}
+
+/// A canonical name in wire form, and how often it was sent.
+struct Name {
+    octets: Box<[u8]>,
+    sent: Counter,
+}
+
+impl Leave {
+    /// Whether this canonical name may be asked.
+    pub(super) fn covers(&self, qname: &[u8]) -> bool {
+        match self {
+            Self::Route(only) => only.covers(qname),
+            Self::Window(only) => only.find(qname).is_some(),
+        }
+    }
+
+    /// To be looked at before each packet.
+    ///
+    /// # Errors
+    /// `Network` once the leave has ended.
+    pub(super) fn holds(&self, now: Instant) -> Result<(), ExchangeError> {
+        match self {
+            Self::Window(only) if !only.is_open(now) => Err(ExchangeError::network("the leave to ask here has ended")),
+            _ => Ok(()),
+        }
+    }
+
+    /// A question for this name is on its way.
+    pub(super) fn count(&self, qname: &[u8]) {
+        if let Self::Window(only) = self
+            && let Some(name) = only.find(qname)
+        {
+            name.sent.increment();
+        }
+    }
+}
+
+impl WindowOnly {
+    /// Leave for these names, canonical and in wire form.
+    pub fn until(until: Instant, names: impl IntoIterator<Item = Box<[u8]>>) -> Self {
+        let name = |octets| Name {
+            octets,
+            sent: Counter::default(),
+        };
+        Self(Arc::new(Shared {
+            names: names.into_iter().map(name).collect(),
+            until,
+            is_taken_back: AtomicBool::new(false),
+        }))
+    }
+
+    /// Whether it has not ended.
+    pub fn is_open(&self, now: Instant) -> bool {
+        now < self.0.until && !self.0.is_taken_back.load(Ordering::Acquire)
+    }
+
+    /// When it ends.
+    pub fn ends(&self) -> Instant {
+        self.0.until
+    }
+
+    /// It ends now.
+    pub fn take_back(&self) {
+        self.0.is_taken_back.store(true, Ordering::Release);
+    }
+
+    /// How often each was sent, in the order in which they were given: datagrams, and questions over TCP.
+    pub fn sent(&self) -> Vec<u64> {
+        self.0.names.iter().map(|name| name.sent.value()).collect()
+    }
+
+    fn find(&self, qname: &[u8]) -> Option<&Name> {
+        self.0.names.iter().find(|name| *name.octets == *qname)
+    }
+}
+
+/// Its names are query names, and debug output ends up in logs.
+impl fmt::Debug for WindowOnly {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WindowOnly")
+            .field("names", &self.0.names.len())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::advance;
+
+    use super::*;
+    use crate::wire::testkit::name;
+
+    #[tokio::test(start_paused = true)]
+    async fn p1_a_window_is_for_its_names_alone_and_for_its_time() {
+        let only = WindowOnly::until(
+            Instant::now() + Duration::from_secs(60),
+            [name("login.hotel.example").into(), name("cdn.example").into()],
+        );
+        let leave = Leave::Window(only.clone());
+        assert!(leave.covers(&name("login.hotel.example")));
+        for other in ["www.login.hotel.example", "hotel.example", "xcdn.example", ""] {
+            assert!(!leave.covers(&name(other)), "{other}");
+        }
+        leave.count(&name("cdn.example"));
+        leave.count(&name("other.example"));
+        assert_eq!(only.sent(), [0, 1]);
+        assert_eq!(leave.holds(Instant::now()), Ok(()));
+        advance(Duration::from_secs(60)).await;
+        assert!(leave.holds(Instant::now()).is_err());
+        assert!(!format!("{leave:?}").contains("hotel"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn p1_a_window_that_is_taken_back_is_over_for_all() {
+        let only = WindowOnly::until(Instant::now() + Duration::from_secs(60), [name("cdn.example").into()]);
+        let leave = Leave::Window(only.clone());
+        only.take_back();
+        assert!(leave.holds(Instant::now()).is_err() && !only.is_open(Instant::now()));
+    }
+}
