@@ -22,6 +22,7 @@ impl Draft {
         self.check_cache(problems);
         self.policy.check(problems);
         self.guard.check(problems);
+        self.portal.check(problems);
         route::check(&self.routes, &self.policy.let_out.value, problems);
         if self.time_servers.value.len() > MAX_TIME_SERVERS {
             let help = "a name stands for all names below it";
@@ -189,6 +190,7 @@ impl Draft {
                 prefetch: self.prefetch.value,
             },
             guard: self.guard.to_config(),
+            portal: self.portal.to_config(),
             stats: self.stats.value,
         }
     }

@@ -12,6 +12,7 @@ use super::file::{CacheSpec, FileSpec, Quantity, UpstreamSpec};
 use super::guard::DraftGuard;
 use super::load::Flags;
 use super::policy::DraftPolicy;
+use super::portal::DraftPortal;
 use super::problem::{Place, Problem, Source, Sourced};
 use super::route::DraftRoute;
 use super::units::{ByteSize, TimeSpan, UnitError};
@@ -43,6 +44,7 @@ pub(super) struct Draft {
     pub(super) serve_stale: Sourced<Duration>,
     pub(super) prefetch: Sourced<bool>,
     pub(super) guard: DraftGuard,
+    pub(super) portal: DraftPortal,
     pub(super) stats: Sourced<Option<SocketAddr>>,
 }
 
@@ -79,6 +81,7 @@ impl Default for Draft {
             serve_stale: Sourced::default_value(DAY),
             prefetch: Sourced::default_value(true),
             guard: DraftGuard::default(),
+            portal: DraftPortal::default(),
             stats: Sourced::default_value(Some(SocketAddr::from(([127, 0, 0, 1], 8053)))),
         }
     }
@@ -152,6 +155,7 @@ impl Draft {
         self.policy.lay(spec.policy, &mut reader);
         self.lay_cache(spec.cache, &mut reader);
         self.guard.lay(spec.guard, &mut reader);
+        self.portal.lay(spec.portal, &mut reader);
         reader.set(&mut self.stats, spec.stats.listen, |_, text| parse_stats(text));
     }
 

@@ -28,6 +28,8 @@ pub(super) struct FileSpec {
     #[serde(default)]
     pub(super) guard: GuardSpec,
     #[serde(default)]
+    pub(super) portal: PortalSpec,
+    #[serde(default)]
     pub(super) stats: StatsSpec,
 }
 
@@ -77,6 +79,14 @@ pub(super) struct GuardSpec {
     pub(super) mode: Option<Spanned<String>>,
     pub(super) exempt: Option<Spanned<Vec<Spanned<String>>>>,
     pub(super) multicast_dns: Option<Spanned<bool>>,
+}
+
+/// `[portal]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) struct PortalSpec {
+    pub(super) detect: Option<Spanned<bool>>,
+    pub(super) probe: Option<Spanned<Vec<Spanned<String>>>>,
 }
 
 /// `[cache]`.
@@ -166,19 +176,13 @@ impl<'de> Deserialize<'de> for QuantityOrFalse {
 /// # Errors
 /// The first thing whose shape is wrong: TOML itself, an unknown key, a number where a text belongs.
 pub(super) fn parse(source: &Arc<Source>) -> Result<FileSpec, Problem> {
-    toml::from_str(&source.text).map_err(|error| {
-        let message = plain_words(error.message());
-        let help = LATER
-            .iter()
-            .find(|key| message.starts_with(&format!("unknown key `{key}`")));
-        Problem {
-            place: Place::At {
-                source: Arc::clone(source),
-                span: error.span().unwrap_or(0..0),
-            },
-            help: help.map(|key| format!("`{key}` comes with a later version of tacenda")),
-            message,
-        }
+    toml::from_str(&source.text).map_err(|error| Problem {
+        place: Place::At {
+            source: Arc::clone(source),
+            span: error.span().unwrap_or(0..0),
+        },
+        message: plain_words(error.message()),
+        help: None,
     })
 }
 
@@ -200,15 +204,13 @@ fn plain_words(message: &str) -> String {
         .replace("expected struct CacheSpec", "expected the table [cache]")
         .replace("expected struct GuardSpec", "expected the table [guard]")
         .replace("expected struct PolicySpec", "expected the table [policy]")
+        .replace("expected struct PortalSpec", "expected the table [portal]")
         .replace("expected struct StatsSpec", "expected the table [stats]")
         .replace("expected struct UpstreamSpec", "expected a table with at least `url`")
         .replace("expected i64", "expected a whole number")
         .trim_end()
         .to_owned()
 }
-
-/// Keys of later versions. Accepting them would be a lie.
-const LATER: &[&str] = &["portal"];
 
 #[cfg(test)]
 mod tests {
@@ -248,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_of_a_later_version_is_refused_and_says_so() {
-        assert!(error("[portal]\nopen = true\n").contains("`portal` comes with a later version"));
+    fn consent_is_no_configuration() {
+        assert!(error("[portal]\nopen = true\n").contains("unknown key `open`"));
     }
 }

@@ -9,6 +9,7 @@ mod file;
 mod guard;
 mod load;
 mod policy;
+pub mod portal;
 pub mod problem;
 pub mod records;
 mod route;
@@ -31,6 +32,7 @@ pub use crate::os::guard::ruleset::{Exempt, Mode as GuardMode, Protocol};
 pub use crate::policy::blocking::BlockAnswer;
 pub use crate::transport::tls::{Pin, Roots};
 pub use load::{DEFAULT_PATH, Flags, Loaded, UpstreamFlag, folders, load, upstream_from_flags};
+use portal::Probe;
 use problem::Problem;
 
 /// A configuration that can be run.
@@ -56,6 +58,8 @@ pub struct Config {
     pub cache: CacheConfig,
     /// The packet rules that keep questions in clear text on this host.
     pub guard: GuardConfig,
+    /// How a sign-in page is found out about.
+    pub portal: PortalConfig,
     /// Where the stats endpoint listens: a loopback address, or nowhere.
     pub stats: Option<SocketAddr>,
 }
@@ -173,6 +177,15 @@ pub struct GuardConfig {
     pub exempt: Vec<Exempt>,
     /// Whether multicast DNS is let out.
     pub multicast_dns: bool,
+}
+
+/// How a sign-in page (captive portal) is found out about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PortalConfig {
+    /// Whether one is looked for when no upstream works.
+    pub detect: bool,
+    /// By whose answers.
+    pub probes: Vec<Probe>,
 }
 
 /// Bounds of the cache.

@@ -36,6 +36,7 @@ impl fmt::Display for Loaded {
         draft.policy.show(&mut lines);
         lines.cache(draft);
         draft.guard.show(&mut lines);
+        draft.portal.show(&mut lines);
         lines.table("[stats]");
         let stats = draft
             .stats

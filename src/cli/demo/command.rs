@@ -8,7 +8,7 @@ use crate::app::App;
 use crate::app::doors::Doors;
 use crate::cli::output::Output;
 use crate::cli::{Exit, Failure};
-use crate::config::{AddressesFrom, ChosenBy, Config, Listen, Roots, UpstreamConfig};
+use crate::config::{AddressesFrom, ChosenBy, Config, Listen, PortalConfig, Roots, UpstreamConfig};
 use crate::os::socket::Inherited;
 use crate::upstream::endpoint::Endpoint;
 
@@ -44,6 +44,10 @@ async fn start_stub(settings: StubSettings) -> Result<RunningStub, String> {
         listen,
         upstreams: vec![upstream],
         stats: None,
+        portal: PortalConfig {
+            detect: false,
+            probes: Vec::new(),
+        },
         ..Config::default()
     };
     let doors = Doors::open(&config, &Inherited::default(), None).map_err(|error| error.to_string())?;
