@@ -4,7 +4,9 @@
 
 use std::fmt::Write;
 
-use super::snapshot::{ClearPackets, GuardFigures, Latency, Outcomes, Snapshot, UpstreamFigures, UpstreamState};
+use super::snapshot::{
+    ClearPackets, GuardFigures, Latency, Outcomes, PORTAL_STATES, Snapshot, UpstreamFigures, UpstreamState,
+};
 
 /// A text format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,8 +122,15 @@ fn write_program(out: &mut Exposition, snapshot: &Snapshot) {
         None,
         "Questions sent in clear text, by what allowed it.",
     );
-    let ClearPackets { route } = snapshot.clear_packets;
-    out.sample(name, &[("cause", "route")], route);
+    let ClearPackets { route, portal } = snapshot.clear_packets;
+    for (cause, count) in [("route", route), ("portal", portal)] {
+        out.sample(name, &[("cause", cause)], count);
+    }
+    let name = "tacenda_portal_state";
+    out.family(name, Kind::Gauge, None, "1 for what is known of a sign-in page now.");
+    for state in PORTAL_STATES {
+        out.sample(name, &[("state", state)], u64::from(state == snapshot.portal.state));
+    }
 }
 
 /// All zero and `unknown` while nobody keeps it.

@@ -37,6 +37,8 @@ pub struct Snapshot {
     pub config: ConfigFigures,
     /// The leak guard; none if nobody keeps it.
     pub guard: Option<GuardFigures>,
+    /// Sign-in pages (captive portals).
+    pub portal: PortalFigures,
 }
 
 /// The packet rules that keep questions in clear text on this host, as their keeper says.
@@ -56,6 +58,48 @@ pub struct GuardFigures {
     pub problem: Option<String>,
 }
 
+/// What is known of a sign-in page, and of the window that a person opened for it.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct PortalFigures {
+    /// One of [`PORTAL_STATES`].
+    pub state: &'static str,
+    /// What was found at the last look: `open`, `page` or `silent`; none since an upstream works or the network changed.
+    pub probe: Option<&'static str>,
+    /// What the page calls itself: a host name or an address. No name that was asked here.
+    pub host: Option<String>,
+    /// The last window since the start.
+    pub window: Option<WindowFigures>,
+}
+
+/// A window, without the names that it is for: root has those.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct WindowFigures {
+    /// When it was to end, in seconds after the machine's start: by this root's list is known to be the same one's.
+    pub until: u64,
+    /// Where its questions leave.
+    pub interface: String,
+    /// 0 once it is closed.
+    pub seconds_left: u64,
+    /// How often each of its names was sent in clear text, in the order of root's list.
+    pub sent: Vec<u64>,
+    /// Why it was closed: `time`, `taken-back`, `link` or `upstream-works`; none while it is open.
+    pub closed: Option<&'static str>,
+}
+
+/// Nothing is wrong; no upstream works; and a sign-in page was found; a window is open.
+pub const PORTAL_STATES: [&str; 4] = ["ok", "suspect", "portal", "window"];
+
+impl Default for PortalFigures {
+    fn default() -> Self {
+        Self {
+            state: PORTAL_STATES[0],
+            probe: None,
+            host: None,
+            window: None,
+        }
+    }
+}
+
 /// What became of changes of the configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct ConfigFigures {
@@ -72,6 +116,8 @@ pub struct ConfigFigures {
 pub struct ClearPackets {
     /// A `[[route]]`, for names of its own zones.
     pub route: u64,
+    /// A window for a sign-in page, for its names.
+    pub portal: u64,
 }
 
 /// Questions that came in, by transport and outcome.

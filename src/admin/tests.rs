@@ -4,8 +4,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::Instant;
 
 use super::snapshot::{
-    CacheFigures, ClearPackets, ConfigFigures, GuardFigures, Handshakes, Latency, LatencyFigures, Outcomes, Queries,
-    UpstreamFigures, UpstreamState, hit_ratio, zeroed_responses,
+    CacheFigures, ClearPackets, ConfigFigures, GuardFigures, Handshakes, Latency, LatencyFigures, Outcomes,
+    PortalFigures, Queries, UpstreamFigures, UpstreamState, hit_ratio, zeroed_responses,
 };
 use super::*;
 use crate::stats::Histogram;
@@ -30,6 +30,7 @@ pub(super) fn fresh() -> Snapshot {
         upstreams: vec![upstream("quad9", UpstreamState::Unknown)],
         config: ConfigFigures::default(),
         guard: None,
+        portal: PortalFigures::default(),
     }
 }
 
@@ -58,7 +59,7 @@ pub(super) fn snapshot() -> Snapshot {
         panics: 1,
         network_changes: 4,
         clock: "before-release",
-        clear_packets: ClearPackets { route: 11 },
+        clear_packets: ClearPackets { route: 11, portal: 5 },
         queries: Queries::new(Outcomes::new(1, 2, 3, 4), Outcomes::new(5, 6, 7, 8), 2),
         responses,
         latency: LatencyFigures {
@@ -84,6 +85,10 @@ pub(super) fn snapshot() -> Snapshot {
             repaired: 2,
             ..GuardFigures::default()
         }),
+        portal: PortalFigures {
+            state: "portal",
+            ..fresh.portal
+        },
         version: fresh.version,
     }
 }

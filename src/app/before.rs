@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::portal::PortalWatch;
 use crate::cache::{self, Cache};
 use crate::config::{Config, RouteConfig, UpstreamConfig};
 use crate::policy::blocking::Blocking;
@@ -19,6 +20,8 @@ pub(super) struct Before {
     pub(super) epoch: u32,
     /// Questions in clear text under all of them.
     pub(super) meter: Arc<Counter>,
+    /// What is known of sign-in pages.
+    pub(super) portal: Arc<PortalWatch>,
 }
 
 impl Before {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::state::State;
 use crate::config::{AddressesFrom, Config, Roots, Strategy};
 use crate::os::file;
-use crate::os::guard::report;
+use crate::os::guard::{report, window};
 use crate::os::sandbox::{Needs, read_again};
 use crate::upstream::route_endpoint::RouteEndpoint;
 
@@ -16,6 +16,7 @@ pub(super) fn needs(config: &Config, folders: &[PathBuf]) -> Needs {
     let folders = folders.iter().filter(|folder| folder.is_dir());
     let mut read: BTreeSet<PathBuf> = folders.flat_map(|folder| read_again(folder)).collect();
     read.extend(config.paths().flat_map(read_again));
+    // With root's consents below it.
     read.insert(report::FOLDER.into());
     if config.roots().any(|roots| *roots == Roots::System) {
         read.extend(system_roots());
@@ -31,12 +32,14 @@ pub(super) fn needs(config: &Config, folders: &[PathBuf]) -> Needs {
     }
 }
 
-/// Makes the state folder, if something may have to be remembered: the sandbox can only give what is there.
+/// Makes the folder of root's consents, and the state folder if something may have to be remembered: the sandbox can only give what is there.
 pub(super) fn make_ready(config: &Config) {
     let is_looked_up = config
         .upstreams
         .iter()
         .any(|upstream| upstream.addresses_from != AddressesFrom::User);
+    // Root alone can; for the service its unit does.
+    let _ = window::Store::of_this_host().make_folder();
     let is_spread = config.strategy == Strategy::Spread && config.upstreams.len() > 1;
     if is_looked_up || is_spread {
         // Whoever has no right to it remembers nothing, and is told when there is something.
@@ -44,7 +47,7 @@ pub(super) fn make_ready(config: &Config) {
     }
 }
 
-/// Those of the configuration, and the two of DoH and DoT: a new resolver at one of these needs no restart.
+/// Those of the configuration, of the probes for a sign-in page, and the two of DoH and DoT: a new resolver at one of these needs no restart.
 fn ports(config: &Config) -> BTreeSet<u16> {
     let upstreams = config.upstreams.iter().map(|upstream| upstream.endpoint.port);
     let routes = config
@@ -55,7 +58,9 @@ fn ports(config: &Config) -> BTreeSet<u16> {
             RouteEndpoint::Encrypted(endpoint) => endpoint.port,
             RouteEndpoint::Plain(endpoint) => endpoint.server.port(),
         });
-    upstreams.chain(routes).chain([443, 853]).collect()
+    let probes = config.portal.probes.iter().filter(|_| config.portal.detect);
+    let probes = probes.map(|probe| probe.address.port());
+    upstreams.chain(routes).chain(probes).chain([443, 853]).collect()
 }
 
 /// Where distributions keep theirs, and where those link to; or where the environment says (rustls-native-certs reads it).
@@ -99,15 +104,17 @@ mod tests {
     }
 
     #[test]
-    fn the_default_needs_its_folder_two_ports_and_no_right() {
+    fn the_default_needs_its_folder_three_ports_and_no_right() {
         let folder = tempfile::tempdir().unwrap();
         let needs = needs_of("", folder.path());
         assert!(reads(&needs, &folder.path().join("config.d/x.toml")));
         for other in ["/etc/passwd", "/etc/ssl/certs/ca.pem", "/none", "/"] {
             assert!(!reads(&needs, Path::new(other)), "{other}");
         }
-        assert_eq!(needs.connect, BTreeSet::from([443, 853]));
+        assert_eq!(needs.connect, BTreeSet::from([80, 443, 853]));
         assert!(!needs.silences);
+        let needs = needs_of("[portal]\ndetect = false\n", folder.path());
+        assert_eq!(needs.connect, BTreeSet::from([443, 853]));
     }
 
     #[test]
@@ -128,7 +135,7 @@ mod tests {
             assert!(reads(&needs, &real), "{name}: {needs:?}");
         }
         assert!(reads(&needs, Path::new("/etc/ssl/certs/x")) && !reads(&needs, &folder.path().join("other")));
-        assert_eq!(needs.connect, BTreeSet::from([443, 853, 5353, 8853]));
+        assert_eq!(needs.connect, BTreeSet::from([80, 443, 853, 5353, 8853]));
         assert!(needs.silences);
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::portal::PortalWatch;
 use crate::admin::snapshot::{
     CacheFigures, ClearPackets, ConfigFigures, GuardFigures, Handshakes, Latency, LatencyFigures, Outcomes, Queries,
     Snapshot, UpstreamFigures, UpstreamState, hit_ratio, zeroed_responses,
@@ -29,6 +30,7 @@ pub(super) struct Figures {
     /// Panics of resolvers that others have taken the place of.
     past_panics: Counter,
     clear_packets: Arc<Counter>,
+    portal: Arc<PortalWatch>,
     reloads: Reloads,
     serve: Arc<serve::Stats>,
     shutdown: Shutdown,
@@ -49,6 +51,7 @@ impl Figures {
     pub(super) fn new(
         resolver: watch::Receiver<Arc<Resolver>>,
         clear_packets: Arc<Counter>,
+        portal: Arc<PortalWatch>,
         serve: Arc<serve::Stats>,
         shutdown: Shutdown,
     ) -> Self {
@@ -56,6 +59,7 @@ impl Figures {
             resolver,
             past_panics: Counter::default(),
             clear_packets,
+            portal,
             reloads: Reloads::default(),
             serve,
             shutdown,
@@ -102,9 +106,10 @@ impl Figures {
             },
             cache: cache(resolver.cache(), &queries),
             queries,
-            // What sends in clear text is a route's: there is no other leave for it.
+            // What sends in clear text is a route's or a window's: there is no other leave for it.
             clear_packets: ClearPackets {
                 route: self.clear_packets.value(),
+                portal: self.portal.clear_packets(),
             },
             upstreams: resolver.upstreams().map(|one| upstream(one)).collect(),
             config: ConfigFigures {
@@ -113,6 +118,7 @@ impl Figures {
                 problem: self.problem().clone(),
             },
             guard: guard(),
+            portal: self.portal.figures(),
         }
     }
 

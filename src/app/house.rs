@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::StartError;
 use super::before::Before;
 use super::lists;
+use super::portal::PortalWatch;
 use super::records::Kept;
 use super::remembered::Remembered;
 use super::state::State;
@@ -62,6 +63,10 @@ impl House {
         let undated = undated(config, &built, &strategy, ttls);
         let kept = Kept::read(&config.policy).map_err(StartError::Records)?;
         let meter = before.map_or_else(Arc::default, |before| Arc::clone(&before.meter));
+        let portal = before.map_or_else(
+            || Arc::new(PortalWatch::of_this_host()),
+            |before| Arc::clone(&before.portal),
+        );
         let routes = roads(&config.routes, ttls, before, &meter)?;
         let pool = Pool::new(built, &strategy, ttls);
         let public = Road::new(public_cache(config, ttls, before), pool).with_time_servers(undated);
@@ -76,15 +81,18 @@ impl House {
             .with_routes(zones(&config.routes))
             .with_blocking(blocking.clone());
         followers.extend(kept.keep().map(|keeper| Box::pin(keeper) as Follower));
-        let resolver = Resolver::with_routes(policy, public, routes);
+        let resolver = Arc::new(Resolver::with_routes(policy, public, routes).with_portal(portal.portal()));
+        let tend = Arc::clone(&portal).tend(Arc::clone(&resolver), config.portal.clone());
+        followers.push(Box::pin(tend));
         Ok(Self {
             followers,
             known: Before {
                 config: config.clone(),
-                resolver: Arc::new(resolver),
+                resolver,
                 blocking,
                 epoch,
                 meter,
+                portal,
             },
         })
     }

@@ -9,6 +9,7 @@ mod house;
 mod life;
 mod lists;
 mod network;
+mod portal;
 mod records;
 mod remembered;
 mod state;
@@ -88,6 +89,7 @@ impl App {
         let figures = Arc::new(Figures::new(
             published.clone(),
             Arc::clone(&known.meter),
+            Arc::clone(&known.portal),
             bound.stats(),
             shutdown.clone(),
         ));

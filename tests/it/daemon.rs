@@ -135,9 +135,15 @@ impl Config {
             environment: _,
             flags: _,
         } = self;
+        // Whoever has no upstream that works would else look at strangers' web servers.
+        let portal = if tables.contains("[portal]") {
+            ""
+        } else {
+            "[portal]\ndetect = false\n"
+        };
         let also = also.map_or_else(String::new, |also| format!(", \"{also}\""));
         format!(
-            "version = 1\nlisten = [\"{dns}\"{also}]\n{lines}\n{upstreams}\n{tables}\n[stats]\nlisten = \"{stats}\"\n"
+            "version = 1\nlisten = [\"{dns}\"{also}]\n{lines}\n{upstreams}\n{tables}\n{portal}\n[stats]\nlisten = \"{stats}\"\n"
         )
     }
 

@@ -152,6 +152,9 @@ fn both_formats_are_sound_and_say_the_same() {
     assert_eq!(value("tacenda_responses_total", &[("rcode", "SERVFAIL")]), 0.0);
     assert_eq!(value("tacenda_cache_lookups_total", &[("result", "hit")]), 3.0);
     assert_eq!(value("tacenda_clear_packets_total", &[("cause", "route")]), 11.0);
+    assert_eq!(value("tacenda_clear_packets_total", &[("cause", "portal")]), 5.0);
+    assert_eq!(value("tacenda_portal_state", &[("state", "portal")]), 1.0);
+    assert_eq!(value("tacenda_portal_state", &[("state", "ok")]), 0.0);
     assert_eq!(value("tacenda_guard_state", &[("state", "reject")]), 1.0);
     assert_eq!(value("tacenda_guard_state", &[("state", "unknown")]), 0.0);
     assert_eq!(value("tacenda_guard_packets_total", &[("verdict", "rejected")]), 7.0);
