@@ -136,6 +136,8 @@ struct Keeper {
     /// The window whose ways are open. Whoever kept the guard before may have left some.
     window: Option<Window>,
     knows_ways: bool,
+    /// The window that was shut last: it stays so, be its network back or not, as in the daemon.
+    shut: Option<Window>,
 }
 
 impl Keeper {
@@ -153,6 +155,7 @@ impl Keeper {
             windows,
             window: None,
             knows_ways: false,
+            shut: None,
         })
     }
 
@@ -241,7 +244,7 @@ impl Keeper {
             let rules = ruleset(&gathered.facts);
             let is_taken_away = self.mark.is_some() && standing != self.mark;
             if standing.as_ref() != Some(&rules.mark) || !self.guard.stands() {
-                let window = ways::window(&self.windows);
+                let window = self.consent();
                 let ways = ways::ways(window.as_ref());
                 self.guard.put(&rules, &ways).map_err(|error| error.to_string())?;
                 (self.window, self.knows_ways) = (window, true);
@@ -256,20 +259,30 @@ impl Keeper {
         problem.map_or(Ok(()), Err)
     }
 
+    fn consent(&mut self) -> Option<Window> {
+        let window = ways::window(&self.windows).filter(|window| self.shut.as_ref() != Some(window));
+        if self.window.is_some() && window != self.window {
+            self.shut.clone_from(&self.window);
+        }
+        window
+    }
+
     /// Has the kernel let out what a window allows, and nothing once it is over.
     fn open_or_close(&mut self) -> Result<(), String> {
-        let window = ways::window(&self.windows);
+        let window = self.consent();
         if self.knows_ways && self.window == window {
             return Ok(());
         }
         let ways = ways::ways(window.as_ref());
         self.guard.open(&ways).map_err(|error| error.to_string())?;
-        if window.is_some() || self.window.is_some() {
-            let seconds = ways.left.as_secs();
-            tracing::warn!(
+        let seconds = ways.left.as_secs();
+        match (&window, &self.window) {
+            (None, None) => {}
+            (None, Some(_)) => tracing::info!("the window for a sign-in page is shut"),
+            (Some(_), _) => tracing::warn!(
                 seconds,
                 "a window for a sign-in page: tacenda may ask the network's resolver"
-            );
+            ),
         }
         (self.window, self.knows_ways) = (window, true);
         Ok(())
