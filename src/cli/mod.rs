@@ -12,6 +12,8 @@ mod guard;
 mod logging;
 mod man;
 mod output;
+#[cfg(unix)]
+mod portal;
 mod query;
 mod run;
 mod service;
@@ -65,6 +67,10 @@ enum Command {
     #[cfg(unix)]
     #[command(subcommand)]
     Guard(guard::GuardCommand),
+    /// A hotel's sign-in page: whether there is one, and a window to reach it through
+    #[cfg(unix)]
+    #[command(subcommand)]
+    Portal(portal::PortalCommand),
     /// Print the configuration
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -109,6 +115,8 @@ pub fn main() -> ExitCode {
         Command::System(command) => system::run(&command, Output::stdout()),
         #[cfg(unix)]
         Command::Guard(command) => guard::run(&command, Output::stdout()),
+        #[cfg(unix)]
+        Command::Portal(command) => portal::run(&command, Output::stdout()),
         Command::Config(command) => config::run(&command, Output::stdout()),
         Command::Completions(args) => completions::run(&args, &mut definition(), Output::stdout()),
         Command::Man(args) => man::run(&args, definition(), Output::stdout()),

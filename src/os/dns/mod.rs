@@ -11,6 +11,7 @@ mod bus;
 mod content;
 pub mod drift;
 mod fault;
+pub mod handed_out;
 pub mod host;
 pub mod journal;
 pub mod object;

@@ -198,6 +198,7 @@ roots = "{self.certs}/ca.pem"
         """As a user of its own, as the unit does."""
         os.makedirs("/var/lib/tacenda", exist_ok=True)
         os.chown("/var/lib/tacenda", 990, 990)
+        os.makedirs("/run/tacenda-guard/portal", exist_ok=True)
         caps = "+net_bind_service,+net_raw"
         self.stub = self.spawn(None, [self.tacenda, "run"], log=self.work + "/stub.log",
                                prefix=["setpriv", "--reuid=990", "--regid=990", "--clear-groups", f"--inh-caps={caps}", f"--ambient-caps={caps}"])

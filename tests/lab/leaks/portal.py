@@ -1,0 +1,162 @@
+"""A hotel that lets nobody through before he has signed in: who asks for a web page is led to its own, and everything else is dropped."""
+import json, os, signal, socket, subprocess, time
+import canary
+from scenarios import none, scenario
+from world import GUARDED, HOTEL, TRUSTED, Failed, sh, until
+
+LOGIN = "login.hotel.example"
+PAGE = """
+import http.server
+class Page(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(302)
+        self.send_header("Location", "http://login.hotel.example/?from=" + self.headers["Host"])
+        self.end_headers()
+http.server.HTTPServer(("192.168.77.1", 8080), Page).serve_forever()
+"""
+RULES = """table inet portal {
+  chain lead {
+    type nat hook prerouting priority -100
+    iifname r0 tcp dport 80 dnat ip to 192.168.77.1:8080
+  }
+  chain stop {
+    type filter hook forward priority 0
+    udp dport 9 accept comment "by which the captures are known to be live"
+    iifname r0 drop
+  }
+}"""
+
+def hotel_nft(text):
+    sh(["ip", "netns", "exec", "hotel", "nft", "-f", "-"], input=text)
+
+def status(w):
+    return json.loads(w.run("portal", "status", "--json", check=False).stdout or "{}")
+
+def window(w):
+    return status(w).get("window") or {}
+
+def is_login(packet):
+    """A question to the hotel's resolver for the one name that is allowed."""
+    return packet.dport == 53 and packet.dst == socket.inet_aton("192.168.77.1") and canary.wire(LOGIN) in packet.octets.lower()
+
+def elements():
+    """The pairs that the kernel lets out now."""
+    return [sh(["nft", "list", "set", "inet", "tacenda", f"portal{version}"]).stdout for version in (4, 6)]
+
+def is_shut():
+    return not any("timeout" in text.split("elements", 1)[1] for text in elements() if "elements" in text)
+
+def as_stub(w, name=LOGIN):
+    """As the user whom tacenda runs as, straight to the hotel's resolver."""
+    return w.dig("192.168.77.1", name, "+noedns", user=990, time=1)
+
+def phase(w, label, tag, asked):
+    """Ends the captures and begins new ones: only the allowed name was asked of the hotel, or not even that."""
+    packets = w.seen()
+    for who, seen in packets.items():
+        named = canary.found(label, seen)
+        asks = [p for p in seen if p.dport in GUARDED and p.dport != 853]
+        if named or any(not is_login(p) for p in asks):
+            raise Failed(f"{tag}: the {who} sees {len(named)} names, and {[str(p) for p in asks if not is_login(p)][:3]}")
+        if who == "isp" and asks:
+            raise Failed(f"{tag}: the ISP sees the page's name")
+    logins = sum(is_login(p) for p in packets["hotel"])
+    if bool(logins) != asked:
+        raise Failed(f"{tag}: {logins} questions for the page's name")
+    w.capture(f"17{tag}")
+    return logins
+
+def opened(w, time_left, *more):
+    said = w.run("portal", "open", "--yes", "--for", time_left, *more).stdout
+    if "window: open" not in said:
+        raise Failed(f"`portal open`: {said}")
+
+def only_login(w, label, tag):
+    """In a window: its name is answered by the hotel, no other name by anybody."""
+    if HOTEL not in w.dig("127.0.0.1", LOGIN):
+        raise Failed(f"{tag}: the page's name has no address: {w.dig('127.0.0.1', LOGIN)[-300:]}")
+    for name in (f"w.{label}.example", f"{label}.{LOGIN}"):
+        none(w, w.dig("127.0.0.1", name, time=6), name)
+        none(w, w.dig("192.168.77.1", name, time=6), name)
+    none(w, w.libc(f"l.{label}.example"), "libc")
+
+@scenario(17, "a sign-in page: before consent, in its window, after it, its keeper killed, and paid")
+def portal(w, label):
+    if not w.guarded:
+        return w.dig("192.168.77.1", f"p.{label}.example")
+    page = w.spawn("hotel", ["python3", "-c", PAGE])
+    hotel_nft(RULES)
+    try:
+        closed(w, label)
+    finally:
+        w.end(page)
+        sh(["ip", "netns", "exec", "hotel", "nft", "delete", "table", "inet", "portal"], check=False)
+
+def closed(w, label):
+    w.expected = is_login
+    # Before consent: found by itself, and nothing is asked of the hotel.
+    def is_found():
+        none(w, w.dig("127.0.0.1", f"b.{label}.example", time=6), "before consent")
+        return status(w).get("state") == "portal"
+    until("the page is found", is_found, 40)
+    if status(w)["host"] != LOGIN or "17.253.109.201" not in w.dig("127.0.0.1", "captive.apple.com"):
+        raise Failed(f"the page is not shown: {status(w)}")
+    none(w, w.dig("127.0.0.1", LOGIN, time=6) + as_stub(w), "before consent")
+    refused = w.run("portal", "open", check=False)
+    if refused.returncode != 1 or "no terminal" not in refused.stderr or not is_shut():
+        raise Failed(f"without a person: {refused}")
+    phase(w, label, "before", asked=False)
+    # In the window, and after it. The stub's own user is let out by the kernel, and no more when the time is over.
+    opened(w, "25s")
+    if HOTEL not in as_stub(w):
+        raise Failed("the kernel does not let the stub out in its window")
+    only_login(w, label, "window")
+    if not window(w)["names"][0]["sent"]:
+        raise Failed(f"what was sent is not told: {window(w)}")
+    until("the window is over", lambda: not window(w)["open"], 30)
+    until("the kernel has closed it", is_shut, 3)
+    phase(w, label, "window", asked=True)
+    none(w, w.dig("127.0.0.1", LOGIN, time=6) + as_stub(w) + as_stub(w, f"late.{label}.example"), "after its time")
+    phase(w, label, "after", asked=False)
+    # Whoever keeps the guard is dead: the kernel closes it, and the rules stand.
+    opened(w, "6s")
+    w.end(w.keeper, signal.SIGKILL)
+    w.stub.send_signal(signal.SIGSTOP)
+    if HOTEL not in as_stub(w):
+        raise Failed("with a dead keeper: not open in its time")
+    until("the kernel has closed it by itself", is_shut, 10)
+    phase(w, label, "killed", asked=True)
+    none(w, as_stub(w) + as_stub(w, f"dead.{label}.example"), "with a dead keeper, after its time")
+    w.stub.send_signal(signal.SIGCONT)
+    phase(w, label, "dead", asked=False)
+    w.keeper = w.spawn(None, [w.tacenda, "guard", "watch"], log=w.work + "/guard.log")
+    until("the guard is kept", lambda: "nobody keeps" not in w.run("guard", "status", check=False).stdout)
+    # Taken back by hand: at once.
+    opened(w, "5m", "--name", "cdn.hotel.example")
+    only_login(w, label, "again")
+    said = w.run("portal", "close").stdout
+    if f"{LOGIN}: sent" not in said or "cdn.hotel.example: not sent" not in said:
+        raise Failed(f"`portal close`: {said}")
+    until("closed by hand", is_shut, 2)
+    phase(w, label, "closed", asked=True)
+    # The network is another one.
+    opened(w, "5m")
+    sh("ip addr del 192.168.77.50/24 dev h0")
+    until("closed with its network", lambda: window(w)["closed"] == "link" and is_shut(), 5)
+    sh("ip addr add 192.168.77.50/24 dev h0")
+    sh("ip route add default via 192.168.77.1")
+    none(w, w.dig("127.0.0.1", LOGIN, time=6) + as_stub(w), "on another network")
+    if not is_shut():
+        raise Failed("a window opens again by itself")
+    phase(w, label, "moved", asked=False)
+    # Paid: the upstream works, and the window is of no use any more.
+    opened(w, "4m")
+    only_login(w, label, "at last")
+    sh(["ip", "netns", "exec", "hotel", "nft", "delete", "table", "inet", "portal"])
+    until("the upstream works", lambda: TRUSTED in w.dig("127.0.0.1", f"paid.{label}.example", time=6), 40)
+    until("closed by the upstream", lambda: window(w)["closed"] == "upstream-works" and status(w)["state"] == "ok", 5)
+    phase(w, label, "paid", asked=True)
+    if TRUSTED not in w.dig("127.0.0.1", LOGIN):
+        raise Failed("the page's name is not asked of the upstream again")
+    w.run("portal", "close")
+    w.expected = None
