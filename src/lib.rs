@@ -10,7 +10,7 @@
 //!  serve::rate             allows                not for loopback; a network that asks too much over UDP is sent to TCP
 //!  resolve::answer_now     cache::fresh          decided on under these very rules: copied and patched. A HIT ENDS HERE
 //!                          policy::verdict       the user's own record, a name that stays home or is blocked: synthesized here; or it
-//!                                                has a route
+//!                                                has a route, or a window is open for it
 //!                          cache::get            fresh, but of a route or of older rules: looked at, then given
 //!                                                ending: the same, sent, and then asked again behind it
 //!                                                past its end: given if no upstream works, or as below
@@ -63,11 +63,25 @@
 //! os::dns::undo (restore)   backwards; only what is still ours; as often as it takes
 //! ```
 //!
+//! # `tacenda portal`: a hotel's sign-in page
+//! ```text
+//! app::portal::detect       no upstream works: web servers whose answers are known, at fixed addresses; who else answers is the page. No name
+//!                           is asked for it
+//! policy::portal            meanwhile the names by which systems look for a page are answered from a table, for a second each
+//! cli::portal (open)        a person consents: names, resolver, interface, minutes; os::dns::handed_out says what DHCP said
+//! os::guard::window         root's file in /run, the one thing that the daemon and the guard's keeper both read
+//! app::portal::opened       a road to that resolver by a leave that ends; its cache goes with it
+//! os::guard (portal4/6)     (interface, resolver) pairs with a timeout: the kernel closes them though everything is dead
+//! ```
+//! It closes with its time, its network, the consent, or the first answer of an upstream. The names are in root's file alone; the daemon counts
+//! by their places in it, so that `portal status` can say what was sent and nothing that the daemon tells or writes holds a name.
+//!
 //! # Invariants, each with a test
-//! - No code path outside a route can send classic DNS: the transport takes addresses only, and name look-ups are
-//!   `disallowed-methods`. [`transport::plain`] alone sends it: there is no `Plain` without a [`transport::plain::RouteOnly`], which only
-//!   what reads a `[[route]]` makes, and which holds its zones. A name outside them is refused before a socket is opened, in
-//!   whatever pool the upstream stands; and each question in clear text is counted.
+//! - No code path outside a route and an open window can send classic DNS: the transport takes addresses only, and name look-ups are
+//!   `disallowed-methods`. [`transport::plain`] alone sends it: there is no `Plain` without a [`transport::plain::Leave`]. A `RouteOnly` is
+//!   made by what reads a `[[route]]`, and holds its zones; a `WindowOnly` by what reads root's consent, and holds some names and an end. A
+//!   name outside them is refused before a socket is opened, in whatever pool the upstream stands; and each question in clear text is counted.
+//! - What a hotel says in a window is given for that window's names only, while it is open; no configuration opens one.
 //! - A question that is bound to an interface leaves by that one or fails at once, in clear text and over TLS, and no late answer to it
 //!   is refused by the kernel, which would quote it by another way. No connection outlives the way on which it was opened. The same holds
 //!   for a route's router (`via`), but for the moment between the look at the kernel's route and the packet: one whose router it is no
@@ -121,6 +135,12 @@
 //!   threads that begin afterwards.
 //! - The watchdog is fed by threads that come round, not by a query to ourselves ([`serve::Pulse`] says why).
 //! - A new configuration that needs a port or a folder which nobody named at the start is refused: it counts after a restart.
+//! - `portal.json` is `portal/window.json`: the report beside it changes with every look of the guard's keeper, who watches this one's folder.
+//!   Both units make sure that the folder is there before the daemon confines itself, and that it stays.
+//! - A window's names are exact: there is no `--all`. A private browser for the page is not started, and no network is remembered.
+//! - RFC 8910 is read where it costs nothing (systemd-networkd's lease); the API of RFC 8908 is not asked: it is one more stranger, and the
+//!   probes find the same page.
+//! - Loopback addresses that a hotel gives are withheld: its page could else speak to what listens on this host.
 //! - A failed road is remembered for a flat second, only what a resolver said grows (RFC 9520): roads come back.
 
 pub mod admin;

@@ -45,6 +45,15 @@ pub fn is_private(address: IpAddr) -> bool {
     }
 }
 
+/// Whether packets to an address may stay on the host that sends them.
+pub fn is_this_host(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => v4.is_loopback() || v4.octets()[0] == 0,
+        // ::, ::1, and whatever IPv4 address stands in an IPv6 one.
+        IpAddr::V6(v6) => v6.to_ipv4().is_some(),
+    }
+}
+
 fn is_private_v4(address: Ipv4Addr) -> bool {
     let [a, b, ..] = address.octets();
     // 0.0.0.0/8 is this host (RFC 1122), 100.64.0.0/10 shared (RFC 6598).

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::road::{Look, Road};
+use super::road::{Belief, Look, Road};
 use crate::cache::Since;
 use crate::policy::Policy;
 use crate::policy::records::Records;
@@ -40,7 +40,11 @@ impl Asked {
     pub(super) fn look<'a>(&self, policy: &'a Policy) -> Look<'a> {
         Look {
             policy,
-            is_public: matches!(self.by, By::Public),
+            belief: match self.by {
+                By::Public => Belief::Public,
+                By::Route(_) => Belief::Route,
+                By::Window(_) => Belief::Window,
+            },
             generation: self.generation,
         }
     }

@@ -126,8 +126,10 @@ impl Resolver {
     /// The same with what is done for a sign-in page. Before it has clones.
     #[must_use]
     pub fn with_portal(mut self, portal: Portal) -> Self {
-        if let Some(parts) = Arc::get_mut(&mut self.parts) {
-            parts.policy = parts.policy.clone().with_portal(portal.gate());
+        let parts = Arc::get_mut(&mut self.parts);
+        debug_assert!(parts.is_some(), "it has clones");
+        if let Some(parts) = parts {
+            parts.policy = std::mem::take(&mut parts.policy).with_portal(portal.gate());
             parts.portal = portal;
         }
         self

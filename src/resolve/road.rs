@@ -8,6 +8,7 @@ use super::inflight::{Inflight, MAX_FLIGHTS};
 use super::{Asked, Failure, Purpose, Settled};
 use crate::cache::{Cache, Entry, Found};
 use crate::policy::Policy;
+use crate::policy::rebind::is_this_host;
 use crate::upstream::pool::Pool;
 use crate::upstream::undated::Undated;
 use crate::upstream::{Answered, AskError, Upstream};
@@ -31,10 +32,20 @@ pub struct Road {
 #[derive(Clone, Copy)]
 pub(super) struct Look<'a> {
     pub(super) policy: &'a Policy,
-    /// What comes from the public is inspected. A route's resolver is trusted with its own names.
-    pub(super) is_public: bool,
+    pub(super) belief: Belief,
     /// Of the rules by which the question was decided on.
     pub(super) generation: u64,
+}
+
+/// How far an answer is believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Belief {
+    /// The public's is inspected.
+    Public,
+    /// A route's resolver is trusted with its own names.
+    Route,
+    /// A hotel's leads to the hotel, but never to this host: a page of its own could else speak to what listens here.
+    Window,
 }
 
 impl Look<'_> {
@@ -64,7 +75,11 @@ impl Look<'_> {
     }
 
     fn allows_new(self, key: &QuestionKey, answer: &Answer) -> bool {
-        !self.is_public || self.policy.allows(key, answer)
+        match self.belief {
+            Belief::Public => self.policy.allows(key, answer),
+            Belief::Route => true,
+            Belief::Window => !answer.addresses().any(is_this_host),
+        }
     }
 }
 

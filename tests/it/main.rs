@@ -32,6 +32,7 @@ mod message;
 mod network;
 mod ordeal;
 mod peers;
+mod portal;
 mod privacy;
 mod rate;
 mod raw;

@@ -14,7 +14,8 @@ use crate::os::socket::stream_to;
 /// Asks all probes at once. Cancel-safe.
 pub(super) async fn detect(probes: &[Probe]) -> Found {
     let mut asking = JoinSet::new();
-    for probe in probes.iter().cloned() {
+    for probe in probes {
+        let probe = probe.clone();
         asking.spawn(async move {
             let mut heard = Vec::new();
             // What was heard in time counts, be it whole or not.

@@ -98,7 +98,7 @@ impl PortalWatch {
             if events.next(pool, waits, wakes).await == Event::Network {
                 self.network_changed();
                 // Changes come in a row.
-                due = last.map_or(Instant::now(), |last: Instant| last + LEAST_INTERVAL);
+                due = last.map_or_else(Instant::now, |last: Instant| last + LEAST_INTERVAL);
             }
             sleep(BREATH).await;
         }
@@ -307,5 +307,5 @@ const NET: Duration = Duration::from_secs(60);
 /// After each event: many come together, and a window may open so much later.
 const BREATH: Duration = Duration::from_millis(100);
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
 mod tests;

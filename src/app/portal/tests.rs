@@ -49,7 +49,7 @@ async fn inn(behaviour: Behaviour) -> Inn {
     }
 }
 
-/// Says 192.168.77.1 to everything.
+/// Says 192.168.77.1 to everything, and that what is called evil is this host.
 async fn hotel() -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
     let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let (server, heard) = (socket.local_addr().unwrap(), Arc::new(Mutex::new(Vec::new())));
@@ -64,7 +64,12 @@ async fn hotel() -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
                 .map(|c| if c.is_ascii_graphic() { *c } else { '.' })
                 .collect();
             let dotted = dotted.trim_matches('.').to_owned();
-            let answer = testkit::record(&dotted, 1, 600, &[192, 168, 77, 1]);
+            let address = if dotted.starts_with("evil.") {
+                [127, 0, 0, 1]
+            } else {
+                [192, 168, 77, 1]
+            };
+            let answer = testkit::record(&dotted, 1, 600, &address);
             let mut reply = testkit::response(&dotted, 1, 0, &[answer], &[]);
             reply[..2].copy_from_slice(&buffer[..2]);
             hears.lock().unwrap().push(dotted);
@@ -84,7 +89,8 @@ impl Inn {
         };
         let now = Moment::now().unwrap();
         let time = Duration::from_secs(seconds);
-        Window::new(link, vec![self.hotel], vec![LOGIN.into()], &now, time)
+        let names = vec![LOGIN.into(), "evil.example".into()];
+        Window::new(link, vec![self.hotel], names, &now, time)
     }
 
     fn open(&self, window: &Window) {
@@ -146,7 +152,7 @@ async fn p1_in_a_window_its_names_go_to_the_hotel_and_no_other_name_does() {
         (1, 1),
         "from the window's own cache"
     );
-    assert_eq!(inn.watch.figures().window.unwrap().sent, [1]);
+    assert_eq!(inn.watch.figures().window.unwrap().sent, [1, 0]);
     inn.watch.store.remove().unwrap();
     inn.look();
     assert_eq!(
@@ -155,7 +161,7 @@ async fn p1_in_a_window_its_names_go_to_the_hotel_and_no_other_name_does() {
     );
     assert_eq!(inn.ask(LOGIN).await, None, "what the hotel said is forgotten");
     assert_eq!(inn.heard().len(), 1);
-    assert_eq!(inn.watch.figures().window.unwrap().sent, [1], "still told");
+    assert_eq!(inn.watch.figures().window.unwrap().sent, [1, 0], "still told");
 }
 
 #[tokio::test]
@@ -168,6 +174,14 @@ async fn what_the_public_says_of_a_name_is_not_given_in_a_window_nor_the_other_w
     inn.look();
     assert_eq!(inn.ask(LOGIN).await.unwrap().1, [192, 0, 2, 1]);
     assert_eq!(inn.public.queries().len(), 1, "its answer was kept");
+}
+
+#[tokio::test]
+async fn t_reb_a_hotel_does_not_lead_to_this_host() {
+    let inn = inn(Behaviour::Broken).await;
+    inn.open(&inn.consent(300));
+    assert_eq!(inn.ask("evil.example").await, None);
+    assert_eq!(inn.heard(), ["evil.example"]);
 }
 
 #[tokio::test]

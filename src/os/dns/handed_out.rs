@@ -187,7 +187,7 @@ fn texts(folder: &Path) -> Vec<String> {
         return Vec::new();
     }
     let mut files = files_of(folder);
-    files.retain(|path| !path.extension().is_some_and(|extension| extension == "conf"));
+    files.retain(|path| path.extension().is_none_or(|extension| extension != "conf"));
     files.sort_by_key(|path| std::cmp::Reverse(fs::metadata(path).and_then(|data| data.modified()).ok()));
     files.iter().take(MAX_FILES).filter_map(|path| text(path)).collect()
 }

@@ -188,10 +188,10 @@ mod tests {
         let link = Link {
             interface: "h0".into(),
             index: 7,
-            addresses: vec!["192.168.77.50".parse().unwrap()],
+            addresses: vec![[192, 168, 77, 50].into()],
         };
-        let now = Moment::now().unwrap();
-        let server = "192.168.77.1:53".parse().unwrap();
+        let now = Moment::now().expect("this system tells");
+        let server = ([192, 168, 77, 1], 53).into();
         Window::new(link, vec![server], vec!["login.hotel.example".into()], &now, time)
     }
 

@@ -1,5 +1,5 @@
 """A hotel that lets nobody through before he has signed in: who asks for a web page is led to its own, and everything else is dropped."""
-import json, os, signal, socket, subprocess, time
+import json, os, pty, signal, socket, subprocess
 import canary
 from scenarios import none, scenario
 from world import GUARDED, HOTEL, TRUSTED, Failed, sh, until
@@ -66,6 +66,17 @@ def phase(w, label, tag, asked):
     w.capture(f"17{tag}")
     return logins
 
+def consented(w, answer, *words):
+    """What `portal open` says on a terminal where a person answers so."""
+    ours, its = pty.openpty()
+    process = subprocess.Popen([w.tacenda, "portal", "open", *words], stdin=its, stderr=its, stdout=subprocess.PIPE, text=True)
+    os.close(its)
+    os.write(ours, answer.encode() + b"\n")
+    out, _ = process.communicate(timeout=20)
+    said = os.read(ours, 8192).decode()
+    os.close(ours)
+    return process.returncode, said, out
+
 def opened(w, time_left, *more):
     said = w.run("portal", "open", "--yes", "--for", time_left, *more).stdout
     if "window: open" not in said:
@@ -105,9 +116,14 @@ def closed(w, label):
     refused = w.run("portal", "open", check=False)
     if refused.returncode != 1 or "no terminal" not in refused.stderr or not is_shut():
         raise Failed(f"without a person: {refused}")
+    code, said, _ = consented(w, "n")
+    if code != 1 or f"sign in at {LOGIN}" not in said or "through 192.168.77.1 (h0) for 5m?" not in said or not is_shut():
+        raise Failed(f"a person says no: {code} {said}")
     phase(w, label, "before", asked=False)
     # In the window, and after it. The stub's own user is let out by the kernel, and no more when the time is over.
-    opened(w, "25s")
+    code, said, out = consented(w, "y", "--for", "25s")
+    if code or "window: open" not in out:
+        raise Failed(f"a person says yes: {code} {said} {out}")
     if HOTEL not in as_stub(w):
         raise Failed("the kernel does not let the stub out in its window")
     only_login(w, label, "window")
