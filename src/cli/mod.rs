@@ -134,6 +134,7 @@ Examples:
   sudo tacenda run                                    with the built-in defaults: Quad9, Mullvad, Cloudflare
   tacenda run --listen 127.0.0.1:5300                 without root, on another port
   sudo tacenda system set                             this host's programs ask it; `system restore` gives back
+  sudo tacenda portal open                            a hotel's sign-in page, with your consent
   tacenda query example.com AAAA                      through the running tacenda
   tacenda query example.com --via tls://dns.quad9.net straight to an upstream
   tacenda check && sudo systemctl restart tacenda     after a change in /etc/tacenda/tacenda.toml

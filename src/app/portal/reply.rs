@@ -160,6 +160,7 @@ const MAX_LINES: usize = 128;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::{any, prop_assert, proptest};
 
     fn probe(expected: Expected) -> Probe {
         Probe {
@@ -283,6 +284,23 @@ mod tests {
             of("HTTP/1.1 302 Found\r\nLocation: http://login.example/x"),
             Reply::Another(Some("login.example".into()))
         );
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_comes_is_read_and_only_a_host_is_shown(
+            head in "(HTTP/1\\.[01] [0-9]{3} ?)?[ -~\\r\\n]{0,40}",
+            location in "\\PC{0,40}|https?://[a-zA-Z0-9.:@\\[\\]%-]{0,40}",
+            rest in proptest::collection::vec(any::<u8>(), 0..40),
+        ) {
+            let octets = [format!("{head}\r\nLocation: {location}\r\n").as_bytes(), &rest].concat();
+            for expected in [Expected::Empty, Expected::Word("ok".into())] {
+                if let Reply::Another(Some(host)) = judge(&probe(expected), &octets) {
+                    let is_address = host.parse::<std::net::IpAddr>().is_ok();
+                    prop_assert!(is_address || is_host_name(&host) && host.len() < 254, "{host}");
+                }
+            }
+        }
     }
 
     #[test]
