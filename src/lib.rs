@@ -140,6 +140,7 @@
 //! - A window's names are exact: there is no `--all`. A private browser for the page is not started, and no network is remembered.
 //! - RFC 8910 is read where it costs nothing (systemd-networkd's lease); the API of RFC 8908 is not asked: it is one more stranger, and the
 //!   probes find the same page.
+//! - In a window a sandboxed tacenda asks over UDP alone: port 53 is not among the TCP ports that it may ever connect to.
 //! - Loopback addresses that a hotel gives are withheld: its page could else speak to what listens on this host.
 //! - A failed road is remembered for a flat second, only what a resolver said grows (RFC 9520): roads come back.
 

@@ -48,6 +48,7 @@ pub(super) fn make_ready(config: &Config) {
 }
 
 /// Those of the configuration, of the probes for a sign-in page, and the two of DoH and DoT: a new resolver at one of these needs no restart.
+/// Not 53 for a window: an answer about a sign-in page fits a datagram, and this holds all the time when none is open.
 fn ports(config: &Config) -> BTreeSet<u16> {
     let upstreams = config.upstreams.iter().map(|upstream| upstream.endpoint.port);
     let routes = config

@@ -110,24 +110,28 @@ impl Inn {
         self.watch.figures().window.unwrap().closed
     }
 
-    /// The address that is answered, if any is, and for how many seconds.
     async fn ask(&self, qname: &str) -> Option<(u32, Vec<u8>)> {
-        let octets = testkit::query(qname, 1, None);
-        let query = Query::parse(&octets).unwrap();
-        let (now, mut out) = (Instant::now(), vec![0; 512]);
-        let len = match self.resolver.answer_now(&query, now.into_std(), &mut out) {
-            Now::Ready(len, _) | Now::ReadyThenRefresh(len, ..) => len,
-            Now::Wait(pending) => {
-                let settled: Settled = self.resolver.answer_later(pending, now + Duration::from_secs(4)).await;
-                settled.write(&query, Instant::now().into_std(), &mut out)
-            }
-        };
-        let reply = &out[..len];
-        // The record of an answer with one ends the message, as there is no OPT.
-        let is_one = reply[3] & 15 == 0 && reply[6..8] == [0, 1];
-        let ttl = |at: usize| u32::from_be_bytes(reply[at..at + 4].try_into().unwrap());
-        is_one.then(|| (ttl(len - 10), reply[len - 4..].to_vec()))
+        ask(&self.resolver, qname).await
     }
+}
+
+/// The address that is answered, if any is, and for how many seconds.
+async fn ask(resolver: &Resolver, qname: &str) -> Option<(u32, Vec<u8>)> {
+    let octets = testkit::query(qname, 1, None);
+    let query = Query::parse(&octets).unwrap();
+    let (now, mut out) = (Instant::now(), vec![0; 512]);
+    let len = match resolver.answer_now(&query, now.into_std(), &mut out) {
+        Now::Ready(len, _) | Now::ReadyThenRefresh(len, ..) => len,
+        Now::Wait(pending) => {
+            let settled: Settled = resolver.answer_later(pending, now + Duration::from_secs(4)).await;
+            settled.write(&query, Instant::now().into_std(), &mut out)
+        }
+    };
+    let reply = &out[..len];
+    // The record of an answer with one ends the message, as there is no OPT.
+    let is_one = reply[3] & 15 == 0 && reply[6..8] == [0, 1];
+    let ttl = |at: usize| u32::from_be_bytes(reply[at..at + 4].try_into().unwrap());
+    is_one.then(|| (ttl(len - 10), reply[len - 4..].to_vec()))
 }
 
 #[tokio::test]
@@ -153,6 +157,13 @@ async fn p1_in_a_window_its_names_go_to_the_hotel_and_no_other_name_does() {
         "from the window's own cache"
     );
     assert_eq!(inn.watch.figures().window.unwrap().sent, [1, 0]);
+    let settings = cache::Settings::default();
+    let upstreams = inn.resolver.public().pool().upstreams().to_vec();
+    let pool = Pool::new(upstreams, &Strategy::InOrder, settings.ttls);
+    let reloaded = Resolver::new(Policy::default(), Arc::new(Cache::new(settings)), pool);
+    let reloaded = reloaded.with_portal(inn.watch.portal());
+    let answer = ask(&reloaded, LOGIN).await.unwrap().1;
+    assert_eq!(answer, [192, 168, 77, 1], "under another configuration too");
     inn.watch.store.remove().unwrap();
     inn.look();
     assert_eq!(
