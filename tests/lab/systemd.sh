@@ -99,8 +99,21 @@ until_true 50 inside sh -c 'tacenda guard status | grep -q "^kept"' || fail "its
 inside tacenda guard off --for 1s > /dev/null || fail "guard off"
 until_true 50 inside nft list table inet tacenda || fail "it is not on again after its time"
 inside systemctl restart tacenda.service
-inside bash -c 'exec 3<>/dev/tcp/127.0.0.1/8053; printf "GET /stats HTTP/1.0\r\nHost: 127.0.0.1:8053\r\n\r\n" >&3; cat <&3' | grep -q '"mode": *"redirect"' || fail "the guard is not in /stats"
+in_stats() { inside bash -c 'exec 3<>/dev/tcp/127.0.0.1/8053; printf "GET /stats HTTP/1.0\r\nHost: 127.0.0.1:8053\r\n\r\n" >&3; cat <&3' | grep -q '"mode": *"redirect"'; }
+until_true 50 in_stats || fail "the guard is not in /stats"
 proves "the leak guard is kept by its unit, is not flushed, outlives a SIGKILL, comes back after its time, and is in /stats"
+inside tacenda query a.example --server 127.0.0.1:53 > /dev/null 2>&1 || true
+suspects() { inside tacenda portal status --json | tr -d ' \n' | grep -q '"state":"suspect"'; }
+until_true 50 suspects || fail "that nothing can be reached is not noticed"
+inside tacenda portal open --yes --name login.hotel.example --server 192.0.2.53 --interface lo | grep -q '^window: open' || fail "a consent does not reach the daemon"
+until_true 20 inside sh -c "nft list set inet tacenda portal4 | grep -q '192.0.2.53 timeout'" || fail "the kernel lets nothing out"
+inside systemctl restart tacenda-guard.service
+until_true 50 inside sh -c "nft list set inet tacenda portal4 | grep -q '192.0.2.53 timeout'" || fail "the guard's restart shuts the window"
+until_true 50 in_stats || fail "after the guard's restart the daemon cannot read of it any more"
+inside tacenda portal status | grep -q '^window: open' || fail "the guard's restart takes the consent back"
+inside tacenda portal close | grep -q '^closed; asked of 192.0.2.53 (lo)' || fail "portal close"
+until_true 20 inside sh -c "! nft list set inet tacenda portal4 | grep -q timeout.*expires" || fail "closed, the kernel still lets it out"
+proves "a consent for a sign-in page reaches the confined daemon, outlives a restart of the guard's keeper, and is taken back"
 inside systemctl stop tacenda.service || fail stop
 inside systemctl show -P Result tacenda.service | grep -qx success || fail "its stop is no success"
 inside tacenda service uninstall || fail uninstall
