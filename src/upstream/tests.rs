@@ -56,6 +56,27 @@ async fn in_order_only_the_first_sees_names_while_it_works() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_waits_is_told_of_answers_and_of_questions_that_nobody_answered() {
+    let (pool, fakes) = pool(&[Behaviour::Broken]);
+    let is_told = async |news: &mut (dyn Future<Output = ()> + Unpin)| {
+        let told = tokio::time::timeout(Duration::from_millis(1), news).await;
+        told.is_ok()
+    };
+    assert!(!pool.is_down(), "nobody was asked yet");
+    assert!(!is_told(&mut Box::pin(pool.has_failed())).await);
+    ask(&pool).await.unwrap_err();
+    assert_eq!((pool.is_down(), pool.answers()), (true, 0));
+    // What happened before the wait is told once.
+    assert!(is_told(&mut Box::pin(pool.has_failed())).await && !is_told(&mut Box::pin(pool.has_failed())).await);
+    fakes[0].behave(Behaviour::Answer);
+    pool.network_changed();
+    ask(&pool).await.unwrap();
+    assert_eq!((pool.is_down(), pool.answers()), (false, 1));
+    assert!(is_told(&mut Box::pin(pool.has_answered())).await);
+    assert!(!is_told(&mut Box::pin(pool.has_failed())).await);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_broken_upstream_is_passed_over_at_once_and_taken_back_after_a_trial() {
     let (pool, fakes) = pool(&[Behaviour::Broken, Behaviour::Answer]);
     ask(&pool).await.unwrap();
