@@ -7,16 +7,14 @@ mod watch;
 
 use std::io::IsTerminal;
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::Path;
 
 use clap::{Args, Subcommand};
 
 use super::output::Output;
 use super::{Exit, Failure};
-use crate::os::dns::host::Host;
 use crate::os::dns::journal::Phase;
-use crate::os::dns::plan::{Plan, plan};
-use crate::os::dns::{Error, Machine};
+use crate::os::dns::system::{Outline, Picture};
+use crate::os::dns::{Error, here};
 use crate::os::process::is_root;
 use verify::Asking;
 
@@ -112,22 +110,18 @@ pub(super) fn run(command: &SystemCommand, output: Output<'_>) -> Result<Exit, F
     match command {
         SystemCommand::Set(args) => set(args, output),
         SystemCommand::Restore(RestoreArgs {}) => restore(output),
-        SystemCommand::Status(args) => status::run(args.json, args.explain, &machine()?, output),
+        SystemCommand::Status(args) => status::run(args.json, args.explain, &here()?, output),
         SystemCommand::Watch(WatchArgs {}) => {
             need_root("watch")?;
-            watch::run(&machine()?)
+            watch::run(&here()?)
         }
         SystemCommand::AskLibc(args) => verify::ask_libc(&args.name, output),
     }
 }
 
-fn machine() -> Result<Machine<Host>, Failure> {
-    Ok(Machine::at(Path::new("/"), Host::new()?))
-}
-
 fn set(args: &SetArgs, mut output: Output<'_>) -> Result<Exit, Failure> {
     need_root("set")?;
-    let (machine, asking) = (machine()?, Asking::new()?);
+    let (machine, asking) = (here()?, Asking::new()?);
     if args.if_set {
         match machine.journal().map_err(Failure::from)?.map(|journal| journal.phase) {
             Some(Phase::Applied) => {}
@@ -137,7 +131,7 @@ fn set(args: &SetArgs, mut output: Output<'_>) -> Result<Exit, Failure> {
         }
     }
     let facts = machine.facts();
-    let plan = plan(&facts, args.listen_at).map_err(|refusal| Failure::from(Error::Refused(refusal)))?;
+    let plan = machine.plan(&facts, args.listen_at)?;
     asking.is_tacenda(args.listen_at).map_err(no_stub)?;
     if !args.offline {
         asking.reaches_upstream(args.listen_at).map_err(no_upstream)?;
@@ -166,10 +160,11 @@ fn restore(mut output: Output<'_>) -> Result<Exit, Failure> {
 /// For whoever takes tacenda away: puts back what was set, and says so.
 pub(super) fn give_back(output: &mut Output<'_>) -> Result<(), Failure> {
     put_back(output)?;
-    if machine()?.facts().resolv_conf.is_ours {
+    let facts = here()?.facts();
+    if facts.named().is_some() {
         return Err(Failure::new(
             Exit::Failed,
-            "/etc/resolv.conf still names tacenda alone: nothing is taken away",
+            format!("{} still names tacenda alone: nothing is taken away", facts.place()),
         )
         .with_help("write your network's server into it, then try again"));
     }
@@ -178,7 +173,7 @@ pub(super) fn give_back(output: &mut Output<'_>) -> Result<(), Failure> {
 
 /// Whether there was something to put back.
 fn put_back(output: &mut Output<'_>) -> Result<bool, Failure> {
-    match machine()?.restore()? {
+    match here()?.restore()? {
         None => Ok(false),
         Some(done) => {
             output.write(match done.back_end {
@@ -207,13 +202,13 @@ fn need_root(verb: &str) -> Result<(), Failure> {
 
 /// Asks on the terminal, if there is one.
 #[expect(clippy::print_stderr, reason = "this is where the program talks to its user")]
-fn confirmed(plan: &Plan) -> Result<bool, Failure> {
+fn confirmed<P: std::fmt::Display>(plan: &Outline<P>) -> Result<bool, Failure> {
     if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
         return Ok(true);
     }
     eprintln!("This will");
     for step in &plan.steps {
-        eprintln!("  - {}", step.words());
+        eprintln!("  - {step}");
     }
     for note in &plan.notes {
         eprintln!("Note: {note}");
@@ -248,7 +243,7 @@ impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         let message = error.to_string();
         match error {
-            Error::Refused(refusal) => Self::new(Exit::Failed, format!("nothing was changed: {message}")).with_help(refusal.help()),
+            Error::Refused(refused) => Self::new(Exit::Failed, format!("nothing was changed: {message}")).with_help(refused.help),
             Error::Journal { error, .. } if error.kind() == std::io::ErrorKind::InvalidData => {
                 Self::new(Exit::Io, message).with_help(BROKEN_JOURNAL)
             }

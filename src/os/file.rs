@@ -90,6 +90,38 @@ pub fn others_may_read(path: &Path) -> bool {
     }
 }
 
+/// Whether a user other than this one owns this, or may write to it. On Windows the folders above decide, and the question is answered with no.
+///
+/// # Errors
+/// The system's own.
+pub fn others_may_write(path: &Path) -> io::Result<bool> {
+    let data = fs::metadata(path)?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        Ok(data.uid() != super::process::user() || data.mode() & 0o022 != 0)
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = data;
+        Ok(false)
+    }
+}
+
+/// Has what was renamed and removed in a folder be so on the disk. Windows opens no folders, and sees to it itself.
+///
+/// # Errors
+/// The system's own.
+pub fn sync_folder(path: &Path) -> io::Result<()> {
+    #[cfg(unix)]
+    return File::open(path)?.sync_all();
+    #[cfg(not(unix))]
+    {
+        let _ = path;
+        Ok(())
+    }
+}
+
 /// Puts `octets` in the place of the file, readable by this user alone: written beside it, synced, renamed, the folder synced.
 ///
 /// # Errors

@@ -25,8 +25,14 @@ pub fn forbid_core_dumps() {}
 /// Whether this process may change what belongs to the system.
 #[cfg(unix)]
 pub fn is_root() -> bool {
+    user() == 0
+}
+
+/// The number of the user that this process acts as.
+#[cfg(unix)]
+pub(super) fn user() -> u32 {
     // SAFETY: takes nothing and always succeeds.
-    unsafe { libc::geteuid() == 0 }
+    unsafe { libc::geteuid() }
 }
 
 /// Whether this process may change what belongs to the system. Elsewhere the system says so when it is tried.

@@ -44,7 +44,7 @@ const PLACES: [(&str, &[&str], &str); 16] = [
         &["transport/", "cli/demo/"],
         "cryptography belongs to the transport",
     ),
-    ("zbus::", &["os/dns/bus.rs"], "D-Bus is spoken in one file"),
+    ("zbus::", &["os/dns/linux/bus.rs"], "D-Bus is spoken in one file"),
     (
         "os::dns",
         &["cli/"],

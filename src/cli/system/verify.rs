@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 use super::{Exit, Failure, Output};
 use crate::cli::query::ask::exchange;
-use crate::os::dns::facts::{Facts, Program};
+use crate::os::dns::system::Picture;
 use crate::policy::probe::ZONE;
 use crate::upstream::records::{Question, Reply};
 
@@ -74,7 +74,7 @@ impl Asking {
     }
 
     /// Whether every way leads to the tacenda there.
-    pub(super) fn verify(&self, listen: IpAddr, facts: &Facts) -> Result<(), String> {
+    pub(super) fn verify(&self, listen: IpAddr, facts: &impl Picture) -> Result<(), String> {
         let mut why = None;
         for _ in 0..MAX_ATTEMPTS {
             let ways = self.ways(listen, facts);
@@ -88,7 +88,7 @@ impl Asking {
     }
 
     /// Every way, tried once.
-    pub(super) fn ways(&self, listen: IpAddr, facts: &Facts) -> Vec<Way> {
+    pub(super) fn ways(&self, listen: IpAddr, facts: &impl Picture) -> Vec<Way> {
         let name = nonce();
         self.runtime.block_on(async {
             let known = known(listen, &name).await;
@@ -101,14 +101,13 @@ impl Asking {
             let arrives = if facts.stays_here() {
                 same(&known, through_libc(&name).await)
             } else {
-                let servers = facts.resolv_conf.servers.join(", ");
-                Err(format!("/etc/resolv.conf names {servers} (so it was not tried)"))
+                Err(format!("{} (so it was not tried)", facts.elsewhere()))
             };
             ways.push(Way {
                 name: "through libc",
                 arrives,
             });
-            if facts.runs(Program::Resolved)
+            if facts.has_resolved()
                 && let Some(found) = through_resolved(&name).await
             {
                 ways.push(Way {

@@ -8,13 +8,10 @@ use tokio::time::{Instant, sleep_until};
 use super::fight::{Fight, Move};
 use super::{Exit, Failure};
 use crate::os::dns::Machine;
-use crate::os::dns::services::Services;
+use crate::os::dns::system::System;
 use crate::os::signal::{Request, Signals};
 use crate::os::watch::FolderWatcher;
 use crate::os::watch::writers::{Writer, Writers};
-
-/// Even if nobody tells of a change: links of systemd-resolved get their servers without a file being written.
-const LOOK_INTERVAL: Duration = Duration::from_secs(15);
 
 /// Between two looks at what stands as it was set: others have business in `/etc` too.
 const BREATH: Duration = Duration::from_millis(100);
@@ -23,7 +20,7 @@ const BREATH: Duration = Duration::from_millis(100);
 const LONG_BREATH: Duration = Duration::from_secs(5);
 
 /// Watches until it is asked to stop. What is set then stays: programs go on asking tacenda, or nobody.
-pub(super) fn run<S: Services>(machine: &Machine<S>) -> Result<Exit, Failure> {
+pub(super) fn run<S: System>(machine: &Machine<S>) -> Result<Exit, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut signals = {
         let _handlers_belong_there = runtime.enter();
@@ -63,7 +60,7 @@ struct Watch<'a, S> {
     said: Option<String>,
 }
 
-impl<'a, S: Services> Watch<'a, S> {
+impl<'a, S: System> Watch<'a, S> {
     fn new(machine: &'a Machine<S>) -> Self {
         Self {
             machine,
@@ -85,8 +82,8 @@ impl<'a, S: Services> Watch<'a, S> {
     async fn wait(&mut self) {
         let changed = async {
             match &mut self.folders {
-                Some(folders) => folders.changed_at_all(LOOK_INTERVAL).await,
-                None => tokio::time::sleep(LOOK_INTERVAL).await,
+                Some(folders) => folders.changed_at_all(S::LOOK_INTERVAL).await,
+                None => tokio::time::sleep(S::LOOK_INTERVAL).await,
             }
         };
         // What changes meanwhile is told after it.

@@ -8,7 +8,9 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::process::Command;
 
 use super::*;
-use crate::os::dns::services::Link;
+use crate::os::dns::linux::services::Link;
+use crate::os::dns::system::BackEnd;
+use crate::os::dns::{Done, Error, Machine};
 
 mod crash;
 mod others;
@@ -151,20 +153,20 @@ impl Host {
         self
     }
 
-    fn machine(&self, fault: Fault) -> Machine<Programs> {
+    fn machine(&self, fault: Fault) -> Machine<Linux<Programs>> {
         let root = self.folder.path().to_owned();
         let world = RefCell::new(self.world.clone());
         Machine {
             fault,
-            ..Machine::at(&root.clone(), Programs { root, world })
+            ..Machine::of(Linux::at(&root.clone(), Programs { root, world }))
         }
     }
 
     /// Does something with the machine; its programs remember it.
-    fn with<T>(&mut self, fault: Fault, work: impl FnOnce(&Machine<Programs>) -> T) -> T {
+    fn with<T>(&mut self, fault: Fault, work: impl FnOnce(&Machine<Linux<Programs>>) -> T) -> T {
         let machine = self.machine(fault);
         let done = work(&machine);
-        self.world = machine.services.world.into_inner();
+        self.world = machine.system.services.world.into_inner();
         done
     }
 
@@ -230,7 +232,7 @@ fn patiently<T>(mut work: impl FnMut() -> Result<T, Error>) -> Result<T, Error> 
 fn collect(root: &Path, below: &Path, found: &mut BTreeMap<PathBuf, (u32, u32, u32, Option<Object>)>) {
     for entry in fs::read_dir(root.join(below)).unwrap() {
         let path = below.join(entry.unwrap().file_name());
-        if path == Path::new(journal::FOLDER) {
+        if path == Path::new(FOLDER) {
             continue;
         }
         let data = fs::symlink_metadata(root.join(&path)).unwrap();

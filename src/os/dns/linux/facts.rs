@@ -29,15 +29,13 @@ pub struct Facts {
     pub hooks: Vec<Hook>,
     /// Where NetworkManager's own files say something about DNS.
     pub manager_dns: ManagerDns,
-    /// Which start of the machine this is.
-    pub boot_id: String,
     /// Whether there is a journal: something is set, or was begun. Also if we may not look.
     pub is_set: bool,
 }
 
 impl Facts {
     /// Whether `/etc/resolv.conf` sends questions to this host alone. Without a server libc asks 127.0.0.1.
-    pub fn stays_here(&self) -> bool {
+    pub(super) fn asks_this_host(&self) -> bool {
         let is_here = |server: &String| server.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
         self.resolv_conf.servers.iter().all(is_here)
     }
@@ -185,9 +183,13 @@ pub fn gather(root: &Path) -> Facts {
         resolvconf: resolvconf(root),
         hooks: hooks(root),
         manager_dns: manager_dns(root),
-        boot_id: read(root, "proc/sys/kernel/random/boot_id").map_or_else(String::new, |id| id.trim().to_owned()),
         is_set: false,
     }
+}
+
+/// Which start of the machine this is.
+pub(super) fn boot_id(root: &Path) -> String {
+    read(root, "proc/sys/kernel/random/boot_id").map_or_else(String::new, |id| id.trim().to_owned())
 }
 
 fn resolv_conf(root: &Path, mounts: &str) -> ResolvConf {

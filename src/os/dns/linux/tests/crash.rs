@@ -1,12 +1,17 @@
 //! Cut off after every single thing that reaches the disk or a program.
 
 use super::*;
+use crate::os::dns::journal::{Mark, Phase};
 
 /// More points than any set or restore has.
 const MAX_POINTS: u32 = 200;
 
 /// A host for each point at which `work` can be cut off, cut off there. Says how many there were.
-fn cut(host: impl Fn() -> Host, work: fn(&Machine<Programs>) -> Result<(), Error>, check: impl Fn(Host, u32)) -> u32 {
+fn cut(
+    host: impl Fn() -> Host,
+    work: fn(&Machine<Linux<Programs>>) -> Result<(), Error>,
+    check: impl Fn(Host, u32),
+) -> u32 {
     for point in 0..MAX_POINTS {
         let mut host = host();
         let ended = host.with(Fault::after(point), work);
@@ -18,11 +23,11 @@ fn cut(host: impl Fn() -> Host, work: fn(&Machine<Programs>) -> Result<(), Error
     panic!("it does not end");
 }
 
-fn set(machine: &Machine<Programs>) -> Result<(), Error> {
+fn set(machine: &Machine<Linux<Programs>>) -> Result<(), Error> {
     patiently(|| machine.set(LISTEN, |_| Ok(()))).map(drop)
 }
 
-fn restore(machine: &Machine<Programs>) -> Result<(), Error> {
+fn restore(machine: &Machine<Linux<Programs>>) -> Result<(), Error> {
     patiently(|| machine.restore()).map(drop)
 }
 
@@ -48,7 +53,7 @@ fn assert_given_back(what: &str, host: &Host, number: usize) {
     let before = fresh(number);
     assert_eq!(host.tree(), before.tree(), "{what}");
     assert_eq!(host.world, before.world, "{what}");
-    let left: Vec<_> = fs::read_dir(host.path(journal::FOLDER))
+    let left: Vec<_> = fs::read_dir(host.path(FOLDER))
         .into_iter()
         .flatten()
         .map(|entry| entry.unwrap().file_name())

@@ -1,7 +1,7 @@
 use std::net::Ipv4Addr;
 
 use super::*;
-use crate::os::dns::facts::ResolvConf;
+use crate::os::dns::linux::facts::ResolvConf;
 
 /// A Linux host with a file that somebody wrote, changed by `change`.
 fn host(change: impl FnOnce(&mut Facts)) -> Facts {

@@ -2,33 +2,29 @@
 
 use std::path::Path;
 
-use super::facts::{Program, inside};
-use super::object::{Object, Octets, own_group, own_number};
-use super::services::{Service, Services};
-use super::{Done, Error, Machine, PATHS, RESOLV_CONF, content, explained, undo};
+use super::object::{Octets, own_group, own_number};
+use super::{Linux, Object, PATHS, Program, RESOLV_CONF, Service, Services, content, explained, inside, undo};
+use crate::os::dns::fault::Fault;
+use crate::os::dns::system::System;
 
 /// What most hosts with systemd-resolved have.
 const TO_RESOLVED: &str = "../run/systemd/resolve/stub-resolv.conf";
 const RESOLVED_STUB: &str = "/run/systemd/resolve/stub-resolv.conf";
 
-impl<S: Services> Machine<S> {
+impl<S: Services> Linux<S> {
     /// Takes away every file of ours. `/etc/resolv.conf` gets systemd-resolved's again, where that is; else it stays, and what to do is said.
-    pub(super) fn salvage(&self) -> Result<Done, Error> {
-        let mut remarks = vec![format!(
-            "{}: cannot be read, and is put aside",
-            self.store.path().display()
-        )];
-        let mut failed = Vec::new();
+    pub(super) fn take_all_away(&self, fault: &Fault) -> Result<Vec<String>, Vec<String>> {
+        let (mut remarks, mut failed) = (Vec::new(), Vec::new());
         for (path, _) in PATHS {
-            match self.take_away(path) {
+            match self.take_away(path, fault) {
                 Ok(remark) => remarks.extend(remark),
                 Err(error) => failed.push(format!("{path}: {}", explained(&error))),
             }
         }
         if !failed.is_empty() {
-            return Err(Error::NotUndone(failed));
+            return Err(failed);
         }
-        let facts = self.facts();
+        let facts = self.facts(true);
         for (program, service) in [
             (Program::Resolved, Service::Resolved),
             (Program::NetworkManager, Service::NetworkManager),
@@ -45,14 +41,10 @@ impl<S: Services> Machine<S> {
         if facts.runs(Program::Resolved) {
             remarks.push("which servers the links of systemd-resolved had is not known: connect them anew".to_owned());
         }
-        self.store.put_aside().map_err(|error| self.journal_error(error))?;
-        Ok(Done {
-            back_end: None,
-            remarks,
-        })
+        Ok(remarks)
     }
 
-    fn take_away(&self, path: &str) -> std::io::Result<Option<String>> {
+    fn take_away(&self, path: &str, fault: &Fault) -> std::io::Result<Option<String>> {
         let there_at = inside(&self.root, Path::new(path));
         let there = Object::at(&there_at)?;
         if !there.octets().is_some_and(content::is_ours) {
@@ -60,7 +52,7 @@ impl<S: Services> Machine<S> {
         }
         if path != RESOLV_CONF {
             let left = undo::without_ours(Path::new(path), &there).unwrap_or(Object::Nothing);
-            left.put(&there_at, &self.fault)?;
+            left.put(&there_at, fault)?;
             return Ok(None);
         }
         if !inside(&self.root, Path::new(RESOLVED_STUB)).exists() {
@@ -73,7 +65,7 @@ impl<S: Services> Machine<S> {
             owner: own_number(),
             group: own_group(),
         };
-        link.put(&there_at, &self.fault)?;
+        link.put(&there_at, fault)?;
         Ok(Some(
             "/etc/resolv.conf is a link to systemd-resolved's file now: what it was before is not known".to_owned(),
         ))

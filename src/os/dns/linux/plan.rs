@@ -3,32 +3,8 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use serde::{Deserialize, Serialize};
-
 use super::facts::{Access, Facts, Hook, ManagerDns, OPENRESOLV, Place, Program, Resolvconf, Wsl};
-
-/// Who is told that programs ask tacenda.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum BackEnd {
-    /// systemd-resolved, which programs go on to ask, and which asks tacenda alone.
-    Resolved,
-    /// openresolv, which writes `/etc/resolv.conf`.
-    Openresolv,
-    /// Nobody: `/etc/resolv.conf` itself.
-    File,
-}
-
-impl BackEnd {
-    /// Its name for people.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Resolved => "systemd-resolved",
-            Self::Openresolv => "openresolv",
-            Self::File => "/etc/resolv.conf",
-        }
-    }
-}
+use crate::os::dns::system::BackEnd;
 
 /// What is done, in this order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,6 +58,12 @@ impl Planned {
     }
 }
 
+impl fmt::Display for Planned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.words())
+    }
+}
+
 /// What the user should know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Note {
@@ -128,7 +110,7 @@ pub enum Refusal {
     Manager(Program),
     /// `/etc/resolv.conf` is something that we cannot put back.
     Odd,
-    /// Another system than Linux.
+    /// Another system that has such a file.
     System,
     /// It names tacenda already, and nobody knows what it said before.
     NothingBefore,
@@ -138,7 +120,7 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Container(engine) => write!(f, "this is a container, and {engine} decides whom it asks"),
-            Self::System => f.write_str("this tacenda can be set as system DNS on Linux only"),
+            Self::System => f.write_str("this tacenda can be set as system DNS on Linux, macOS and Windows only"),
             Self::Wsl => f.write_str("Windows writes /etc/resolv.conf at each start"),
             Self::ReadOnly => f.write_str("/etc is on a read-only file system"),
             Self::Manager(program) => write!(f, "{} decides about DNS here, and this tacenda does not speak to it", program.name()),
@@ -298,7 +280,7 @@ fn notes(facts: &Facts, steps: &[Planned]) -> Vec<Note> {
         .into_iter()
         .any(|one| facts.runs(one));
     let is_file = facts.resolv_conf.place == Place::File && !facts.resolv_conf.is_ours;
-    let is_written_through = does(Planned::Resolved) && !writes && !facts.stays_here();
+    let is_written_through = does(Planned::Resolved) && !writes && !facts.asks_this_host();
     let all = [
         (is_written_through && from_dhcp, Note::WrittenThrough),
         (writes && facts.runs(Program::Udhcpc), Note::Udhcpc),

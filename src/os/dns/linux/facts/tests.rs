@@ -200,6 +200,6 @@ fn what_stays_on_this_host() {
         ("nameserver\n", false),
     ] {
         let tree = tree(&[("etc/resolv.conf", text)]);
-        assert_eq!(gather(tree.path()).stays_here(), expected, "{text}");
+        assert_eq!(gather(tree.path()).asks_this_host(), expected, "{text}");
     }
 }

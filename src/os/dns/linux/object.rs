@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::fault::Fault;
+use crate::os::dns::fault::Fault;
 
 /// The longest file that is kept to be put back. Real ones have a few hundred octets; a hook or a `resolv.conf` with long comments a few
 /// thousand.
@@ -268,10 +268,8 @@ fn sync_folder(path: &Path) -> io::Result<()> {
     }
 }
 
-#[allow(unsafe_code, reason = "std does not tell who we are")]
 pub(super) fn own_number() -> u32 {
-    // SAFETY: takes nothing and always succeeds.
-    unsafe { libc::geteuid() }
+    crate::os::process::user()
 }
 
 #[allow(unsafe_code, reason = "std does not tell who we are")]
