@@ -41,6 +41,22 @@ pub fn is_root() -> bool {
     true
 }
 
+/// How a command is typed by somebody who may change what belongs to the system.
+pub fn as_root(command: &str) -> String {
+    if cfg!(windows) {
+        format!("{command} (in a terminal that runs as administrator)")
+    } else {
+        format!("sudo {command}")
+    }
+}
+
+/// The variables without which no program starts, whatever else is kept from it: Windows finds its sockets by one.
+pub fn needed_variables() -> Vec<(&'static str, std::ffi::OsString)> {
+    let needed: &[&str] = if cfg!(windows) { &["SystemRoot"] } else { &[] };
+    let known = needed.iter().map(|name| (*name, std::env::var_os(name)));
+    known.filter_map(|(name, value)| Some((name, value?))).collect()
+}
+
 /// Takes variables out of the environment that were meant for this process and nobody after it. Only while it has a single thread: another
 /// one may be reading (setenv(3)). Says whether it was done; it matters to whoever is started by us, and we start nobody.
 pub fn forget_variables(names: &[&str]) -> bool {

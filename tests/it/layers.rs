@@ -47,7 +47,7 @@ const PLACES: [(&str, &[&str], &str); 16] = [
     ("zbus::", &["os/dns/linux/bus.rs"], "D-Bus is spoken in one file"),
     (
         "os::dns",
-        &["cli/"],
+        &["cli/", "os/dns/"],
         "whom the host asks is changed by the user's command alone",
     ),
     ("os::link", &["app/"], "one watcher of the network, in the app"),

@@ -14,6 +14,7 @@ use tokio::time::timeout;
 use super::{Exit, Failure, Output};
 use crate::cli::query::ask::exchange;
 use crate::os::dns::system::Picture;
+use crate::os::process::needed_variables;
 use crate::policy::probe::ZONE;
 use crate::upstream::records::{Question, Reply};
 
@@ -160,6 +161,7 @@ async fn through_libc(name: &str) -> Result<Vec<IpAddr>, String> {
         .args(["system", "ask-libc", name])
         // What the user set for himself (RES_OPTIONS, HOSTALIASES) is not the host's.
         .env_clear()
+        .envs(needed_variables())
         .stdin(Stdio::null())
         .stderr(Stdio::piped())
         .kill_on_drop(true)

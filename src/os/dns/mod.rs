@@ -13,12 +13,18 @@ pub mod fault;
 pub mod journal;
 #[cfg(all(unix, not(target_os = "macos")))]
 pub mod linux;
+pub mod macos;
 pub mod system;
+pub mod table;
 
+mod command;
+#[cfg(test)]
+mod testing;
 mod undo;
 
 use std::io;
 use std::net::IpAddr;
+use std::path::Path;
 
 pub use error::Error;
 use fault::Fault;
@@ -43,6 +49,9 @@ pub struct Done {
 }
 
 /// The system that this program runs on.
+#[cfg(target_os = "macos")]
+pub type Here = macos::Mac<macos::scutil::Tool>;
+/// The system that this program runs on.
 #[cfg(all(unix, not(target_os = "macos")))]
 pub type Here = linux::Linux<linux::host::Host>;
 
@@ -50,10 +59,12 @@ pub type Here = linux::Linux<linux::host::Host>;
 ///
 /// # Errors
 /// When the system gives no event queue.
-#[cfg(all(unix, not(target_os = "macos")))]
 pub fn here() -> io::Result<Machine<Here>> {
-    let host = linux::host::Host::new()?;
-    Ok(Machine::of(linux::Linux::at(std::path::Path::new("/"), host)))
+    #[cfg(target_os = "macos")]
+    let here = macos::Mac::at(Path::new("/"), macos::scutil::Tool::new()?);
+    #[cfg(all(unix, not(target_os = "macos")))]
+    let here = linux::Linux::at(Path::new("/"), linux::host::Host::new()?);
+    Ok(Machine::of(here))
 }
 
 impl<S: System> Machine<S> {

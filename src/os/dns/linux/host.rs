@@ -1,26 +1,12 @@
-//! The programs of this host: commands with a fixed search path and a limit of time, and the system's bus.
+//! The programs of this host: commands, and the system's bus.
 
-use std::future::Future;
 use std::io;
-use std::process::Stdio;
-use std::time::Duration;
 
-use tokio::io::AsyncWriteExt;
-use tokio::process::Command;
 use tokio::runtime::Runtime;
-use tokio::time::timeout;
 
 use super::bus::Bus;
 use super::services::{Link, Service, Services};
-
-/// Where the system's own programs are. Not the user's `PATH`: they run as root.
-const SEARCH_PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
-
-/// A restart of systemd-resolved takes a second on a slow machine; systemd itself gives up after 90.
-const PATIENCE: Duration = Duration::from_secs(30);
-
-/// What is shown of a failed command's words.
-const MAX_WORDS: usize = 300;
+use crate::os::dns::command::run;
 
 /// The name under which openresolv knows us. It sorts `lo` first in any case.
 const OPENRESOLV_NAME: &str = "lo.tacenda";
@@ -49,7 +35,7 @@ impl Host {
     }
 
     fn run(&self, words: &[&str], input: &[u8]) -> Result<(), String> {
-        self.runtime.block_on(run(words, input))
+        self.runtime.block_on(run(words, input)).map(drop)
     }
 }
 
@@ -79,56 +65,5 @@ impl Services for Host {
 
     fn put_back_link(&self, link: &Link) -> Result<(), String> {
         self.on_bus(async |bus| bus.put_back(link).await)
-    }
-}
-
-/// Runs a command to its end, which is a failure unless it says 0.
-async fn run(words: &[&str], input: &[u8]) -> Result<(), String> {
-    let shown = words.join(" ");
-    let mut child = Command::new(words.first().copied().unwrap_or_default())
-        .args(words.get(1..).unwrap_or_default())
-        .env_clear()
-        .env("PATH", SEARCH_PATH)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .map_err(|error| format!("cannot run `{shown}`: {error}"))?;
-    if let Some(mut stdin) = child.stdin.take() {
-        // It may not want it and be gone; its exit code says what is to be known.
-        let _ = stdin.write_all(input).await;
-    }
-    let ended = in_time(child.wait_with_output()).await;
-    let output = ended.map_err(|error| format!("`{shown}`: {error}"))?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let words = String::from_utf8_lossy(&output.stderr);
-    let words: String = words.trim().chars().take(MAX_WORDS).collect();
-    Err(format!("`{shown}` failed ({}): {words}", output.status))
-}
-
-async fn in_time<T>(work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
-    timeout(PATIENCE, work).await.unwrap_or_else(|_| {
-        Err(io::Error::new(
-            io::ErrorKind::TimedOut,
-            format!("not done within {} s", PATIENCE.as_secs()),
-        ))
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn commands_say_why_they_failed() {
-        let host = Host::new().unwrap();
-        assert_eq!(host.run(&["sh", "-c", "read x && [ \"$x\" = y ]"], b"y\n"), Ok(()));
-        let failed = host.run(&["sh", "-c", "echo no way >&2; exit 3"], &[]).unwrap_err();
-        assert!(failed.contains("no way") && failed.contains('3'), "{failed}");
-        let absent = host.run(&["tacenda-is-not-installed-here"], &[]).unwrap_err();
-        assert!(absent.starts_with("cannot run `tacenda-is-not"), "{absent}");
     }
 }

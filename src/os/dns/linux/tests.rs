@@ -10,6 +10,7 @@ use std::process::Command;
 use super::*;
 use crate::os::dns::linux::services::Link;
 use crate::os::dns::system::BackEnd;
+use crate::os::dns::testing::{patiently, quick_folder};
 use crate::os::dns::{Done, Error, Machine};
 
 mod crash;
@@ -208,24 +209,6 @@ impl Host {
         fs::create_dir(host.path("run")).unwrap();
         host.write("proc/sys/kernel/random/boot_id", "second\n");
         host
-    }
-}
-
-/// In memory where there is such a place: thousands of syncs cost a minute on a disk.
-fn quick_folder() -> tempfile::TempDir {
-    let memory = Path::new("/dev/shm");
-    let made = memory.is_dir().then(|| tempfile::tempdir_in(memory));
-    made.and_then(Result::ok)
-        .unwrap_or_else(|| tempfile::tempdir().unwrap())
-}
-
-/// Another test that forks at this moment holds our lock until its child runs its program.
-fn patiently<T>(mut work: impl FnMut() -> Result<T, Error>) -> Result<T, Error> {
-    loop {
-        match work() {
-            Err(Error::Busy) => std::thread::yield_now(),
-            done => return done,
-        }
     }
 }
 

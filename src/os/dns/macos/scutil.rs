@@ -1,0 +1,57 @@
+//! `scutil`, Apple's own tool for the dynamic store.
+
+use std::io;
+
+use tokio::runtime::Runtime;
+
+use crate::os::dns::command::run;
+
+/// What we ask of it. Every call ends within seconds.
+pub trait Scutil {
+    /// Runs it with these arguments and hands it commands. That one of them did not work is no failure of its own.
+    ///
+    /// # Errors
+    /// In words.
+    fn run(&self, arguments: &[&str], commands: &str) -> Result<String, String>;
+
+    /// Which start of the machine this is.
+    fn boot_id(&self) -> String;
+
+    /// Has programs forget what they were told before. Best effort.
+    fn flush(&self);
+}
+
+/// The real one.
+#[derive(Debug)]
+pub struct Tool {
+    runtime: Runtime,
+}
+
+impl Tool {
+    /// Starts nothing.
+    ///
+    /// # Errors
+    /// When the system gives no event queue.
+    pub fn new() -> io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        Ok(Self { runtime })
+    }
+}
+
+impl Scutil for Tool {
+    fn run(&self, arguments: &[&str], commands: &str) -> Result<String, String> {
+        let words = [&["scutil"], arguments].concat();
+        self.runtime.block_on(run(&words, commands.as_bytes()))
+    }
+
+    fn boot_id(&self) -> String {
+        let said = self
+            .runtime
+            .block_on(run(&["sysctl", "-n", "kern.bootsessionuuid"], &[]));
+        said.unwrap_or_default().trim().to_owned()
+    }
+
+    fn flush(&self) {
+        let _ = self.runtime.block_on(run(&["dscacheutil", "-flushcache"], &[]));
+    }
+}
