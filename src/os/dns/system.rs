@@ -102,11 +102,11 @@ pub trait Picture {
 #[derive(Clone, Copy, Debug)]
 pub struct Cut {
     /// The step.
-    pub(super) mark: Mark,
+    pub mark: Mark,
     /// The journal.
-    pub(super) phase: Phase,
+    pub phase: Phase,
     /// Whether the machine was not started anew since.
-    pub(super) same_start: bool,
+    pub same_start: bool,
 }
 
 /// A system, as far as its DNS is set. Errors are words for the user.
