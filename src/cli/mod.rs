@@ -13,7 +13,6 @@ mod output;
 mod query;
 mod run;
 mod service;
-#[cfg(unix)]
 mod system;
 
 use std::process::ExitCode;
@@ -55,7 +54,6 @@ enum Command {
     #[command(subcommand)]
     Service(service::ServiceCommand),
     /// Have this host's programs ask tacenda, and give everything back
-    #[cfg(unix)]
     #[command(subcommand)]
     System(system::SystemCommand),
     /// Print the configuration
@@ -98,7 +96,6 @@ pub fn main() -> ExitCode {
         Command::Check(args) => check::run(&args, Output::stdout()),
         Command::Query(args) => query::run(&args, Output::stdout()),
         Command::Service(command) => service::run(&command, Output::stdout()),
-        #[cfg(unix)]
         Command::System(command) => system::run(&command, Output::stdout()),
         Command::Config(command) => config::run(&command, Output::stdout()),
         Command::Completions(args) => completions::run(&args, &mut definition(), Output::stdout()),

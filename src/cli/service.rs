@@ -190,7 +190,7 @@ fn uninstall(args: &PlaceArgs, mut output: Output<'_>) -> Result<Exit, Failure> 
             place.systemctl(&["stop", WATCH], &mut output)?;
         }
         // First of all: nobody may be left asking a tacenda that is gone.
-        give_back(&mut output)?;
+        super::system::give_back(&mut output)?;
     }
     // The socket with the service, in one call: the one would start the other again.
     place.systemctl(&[&["disable", "--now"], &ours[..]].concat(), &mut output)?;
@@ -202,17 +202,6 @@ fn uninstall(args: &PlaceArgs, mut output: Output<'_>) -> Result<Exit, Failure> 
     place.systemctl(&["daemon-reload"], &mut output)?;
     output.write("configuration and state (/etc/tacenda, /var/lib/tacenda) stay\n")?;
     Ok(Exit::Done)
-}
-
-/// The system's DNS, if it was set.
-#[cfg(unix)]
-fn give_back(output: &mut Output<'_>) -> Result<(), Failure> {
-    super::system::give_back(output)
-}
-
-#[cfg(not(unix))]
-fn give_back(_output: &mut Output<'_>) -> Result<(), Failure> {
-    Ok(())
 }
 
 fn status(args: &StatusArgs, mut output: Output<'_>) -> Result<Exit, Failure> {

@@ -1,6 +1,5 @@
 //! What differs between operating systems: the only place of `unsafe` and `cfg(target_os)`.
 
-#[cfg(unix)]
 pub mod dns;
 pub mod file;
 pub mod host;

@@ -35,10 +35,24 @@ pub(super) fn user() -> u32 {
     unsafe { libc::geteuid() }
 }
 
-/// Whether this process may change what belongs to the system. Elsewhere the system says so when it is tried.
-#[cfg(not(unix))]
+/// Whether this process may change what belongs to the system: whether it runs with an administrator's full rights.
+#[cfg(windows)]
 pub fn is_root() -> bool {
-    true
+    use windows_sys::Win32::Foundation::CloseHandle;
+    use windows_sys::Win32::Security::{GetTokenInformation, TOKEN_ELEVATION, TOKEN_QUERY, TokenElevation};
+    use windows_sys::Win32::System::Threading::{GetCurrentProcess, OpenProcessToken};
+    let (mut token, mut elevation, mut len) = (std::ptr::null_mut(), TOKEN_ELEVATION::default(), 0);
+    // SAFETY: all places live until the calls return, the struct has the size that is said, and the token is closed once, if there is one.
+    unsafe {
+        if OpenProcessToken(GetCurrentProcess(), TOKEN_QUERY, &raw mut token) == 0 {
+            return false;
+        }
+        let size = size_of::<TOKEN_ELEVATION>() as u32;
+        let place = (&raw mut elevation).cast();
+        let is_told = GetTokenInformation(token, TokenElevation, place, size, &raw mut len) != 0;
+        CloseHandle(token);
+        is_told && elevation.TokenIsElevated != 0
+    }
 }
 
 /// How a command is typed by somebody who may change what belongs to the system.

@@ -16,6 +16,7 @@ pub mod linux;
 pub mod macos;
 pub mod system;
 pub mod table;
+pub mod windows;
 
 mod command;
 #[cfg(test)]
@@ -24,6 +25,7 @@ mod undo;
 
 use std::io;
 use std::net::IpAddr;
+#[cfg(unix)]
 use std::path::Path;
 
 pub use error::Error;
@@ -49,6 +51,9 @@ pub struct Done {
 }
 
 /// The system that this program runs on.
+#[cfg(windows)]
+pub type Here = windows::Windows<windows::imp::LocalMachine>;
+/// The system that this program runs on.
 #[cfg(target_os = "macos")]
 pub type Here = macos::Mac<macos::scutil::Tool>;
 /// The system that this program runs on.
@@ -60,6 +65,8 @@ pub type Here = linux::Linux<linux::host::Host>;
 /// # Errors
 /// When the system gives no event queue.
 pub fn here() -> io::Result<Machine<Here>> {
+    #[cfg(windows)]
+    let here = windows::Windows::of(windows::imp::LocalMachine);
     #[cfg(target_os = "macos")]
     let here = macos::Mac::at(Path::new("/"), macos::scutil::Tool::new()?);
     #[cfg(all(unix, not(target_os = "macos")))]

@@ -191,7 +191,8 @@ impl<T: Table> System for T {
                 Some(row) => row.see::<T>(there, ours),
                 None => {
                     add(&mut change.made, self.missing(&key));
-                    let before = there.filter(|there| !T::leads_to_us(there, &ours));
+                    let is_others = |there: &T::Value| !T::is_our_own(&key) && !T::leads_to_us(there, &ours);
+                    let before = there.filter(is_others);
                     change.rows.push(Row { key, before, ours });
                 }
             }
@@ -282,8 +283,8 @@ impl<T: Table> RowWork for T {}
 
 impl<K, V: PartialEq> Row<K, V> {
     /// What stands there now, and what is to be written. Ours says nothing of what others want; what is gone does.
-    fn see<T: Table<Value = V>>(&mut self, there: Option<V>, ours: V) {
-        let is_ours = |there: &V| *there == self.ours || T::leads_to_us(there, &ours);
+    fn see<T: Table<Key = K, Value = V>>(&mut self, there: Option<V>, ours: V) {
+        let is_ours = |there: &V| *there == self.ours || T::is_our_own(&self.key) || T::leads_to_us(there, &ours);
         if !there.as_ref().is_some_and(is_ours) {
             self.before = there;
         }
