@@ -15,7 +15,7 @@ use super::{Exit, Failure};
 use crate::os::dns::journal::Phase;
 use crate::os::dns::system::{Outline, Picture};
 use crate::os::dns::{Error, here};
-use crate::os::process::is_root;
+use crate::os::process::{as_root, is_root};
 use verify::Asking;
 
 #[derive(Debug, Subcommand)]
@@ -37,9 +37,9 @@ pub(super) enum SystemCommand {
 #[command(after_help = "\
 Set is refused unless tacenda answers there over UDP and TCP and reaches an upstream. Afterwards it
 tries whether names asked through libc, and through 127.0.0.53, arrive at this tacenda; if they do
-not, everything is put back by itself. What stood there before is written down first, in
-/var/lib/tacenda-system/journal.json: whatever happens, `tacenda system restore` puts it back. Set
-it again whenever `status` says that something else changed it.
+not, everything is put back by itself. What stood there before is written down first, where only
+root may write (Linux: /var/lib/tacenda-system/journal.json): whatever happens, `tacenda system
+restore` puts it back. Set it again whenever `status` says that something else changed it.
 
 Examples:
   sudo tacenda system set
@@ -93,8 +93,8 @@ pub(super) struct StatusArgs {
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Does nothing until `tacenda system set` has set something. A program that changes it again and again
-is named in the log, and kept from it by a read-only mount over /etc/resolv.conf, which `set` and
-`restore` take away. When this ends, what is set stays set.
+is named in the log, and on Linux kept from it by a read-only mount over /etc/resolv.conf, which
+`set` and `restore` take away. When this ends, what is set stays set.
 
 Examples:
   sudo tacenda system watch")]
@@ -141,9 +141,10 @@ fn set(args: &SetArgs, mut output: Output<'_>) -> Result<Exit, Failure> {
     }
     let done = machine.set(args.listen_at, |facts| asking.verify(args.listen_at, facts))?;
     output.write(format!(
-        "set: programs on this host ask tacenda at {}, by {}; `sudo tacenda system restore` gives everything back\n",
+        "set: programs on this host ask tacenda at {}, by {}; {} gives everything back\n",
         args.listen_at,
-        plan.back_end.name()
+        plan.back_end.name(),
+        as_root("tacenda system restore")
     ))?;
     output.write(notes(&done.remarks))?;
     Ok(Exit::Done)
@@ -196,7 +197,7 @@ fn need_root(verb: &str) -> Result<(), Failure> {
     }
     Err(
         Failure::new(Exit::Permission, "only root can change whom this host asks")
-            .with_help(format!("sudo tacenda system {verb}")),
+            .with_help(as_root(&format!("tacenda system {verb}"))),
     )
 }
 
@@ -220,8 +221,10 @@ fn confirmed<P: std::fmt::Display>(plan: &Outline<P>) -> Result<bool, Failure> {
 }
 
 fn no_stub(why: String) -> Failure {
-    Failure::new(Exit::Unavailable, format!("nothing was changed: {why}"))
-        .with_help("start it first (`sudo tacenda run`, or the service), on port 53; --listen-at says where")
+    Failure::new(Exit::Unavailable, format!("nothing was changed: {why}")).with_help(format!(
+        "start it first ({}, or the service), on port 53; --listen-at says where",
+        as_root("tacenda run")
+    ))
 }
 
 fn no_upstream(why: String) -> Failure {
@@ -243,21 +246,25 @@ impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         let message = error.to_string();
         match error {
-            Error::Refused(refused) => Self::new(Exit::Failed, format!("nothing was changed: {message}")).with_help(refused.help),
+            Error::Refused(refused) => {
+                Self::new(Exit::Failed, format!("nothing was changed: {message}")).with_help(refused.help)
+            }
             Error::Journal { error, .. } if error.kind() == std::io::ErrorKind::InvalidData => {
-                Self::new(Exit::Io, message).with_help(BROKEN_JOURNAL)
+                Self::new(Exit::Io, message).with_help(format!(
+                    "{} takes away what it can without it, and says what is left to do",
+                    as_root("tacenda system restore")
+                ))
             }
             Error::Journal { error, .. } if error.kind() == std::io::ErrorKind::PermissionDenied => {
                 Self::new(Exit::Permission, message)
             }
             Error::Undone { remarks, .. } => Self::new(Exit::Failed, [vec![message], remarks].concat().join("\n  ")),
-            Error::NotUndone(_) => Self::new(Exit::Io, message)
-                .with_help("put right what is named there and run `sudo tacenda system restore` again: it goes on where it stopped"),
+            Error::NotUndone(_) => Self::new(Exit::Io, message).with_help(format!(
+                "put right what is named there and run {} again: it goes on where it stopped",
+                as_root("tacenda system restore")
+            )),
             Error::Journal { .. } => Self::new(Exit::Io, message),
             Error::Busy | Error::Failed(_) => Self::new(Exit::Failed, message),
         }
     }
 }
-
-const BROKEN_JOURNAL: &str =
-    "`sudo tacenda system restore` takes away what it can without it, and says what is left to do";

@@ -42,12 +42,12 @@ pub fn is_root() -> bool {
     use windows_sys::Win32::Security::{GetTokenInformation, TOKEN_ELEVATION, TOKEN_QUERY, TokenElevation};
     use windows_sys::Win32::System::Threading::{GetCurrentProcess, OpenProcessToken};
     let (mut token, mut elevation, mut len) = (std::ptr::null_mut(), TOKEN_ELEVATION::default(), 0);
+    let size = u32::try_from(size_of::<TOKEN_ELEVATION>()).unwrap_or_default();
     // SAFETY: all places live until the calls return, the struct has the size that is said, and the token is closed once, if there is one.
     unsafe {
         if OpenProcessToken(GetCurrentProcess(), TOKEN_QUERY, &raw mut token) == 0 {
             return false;
         }
-        let size = size_of::<TOKEN_ELEVATION>() as u32;
         let place = (&raw mut elevation).cast();
         let is_told = GetTokenInformation(token, TokenElevation, place, size, &raw mut len) != 0;
         CloseHandle(token);
@@ -55,12 +55,12 @@ pub fn is_root() -> bool {
     }
 }
 
-/// How a command is typed by somebody who may change what belongs to the system.
+/// How a command is typed by whoever may change what belongs to the system, for a sentence.
 pub fn as_root(command: &str) -> String {
     if cfg!(windows) {
-        format!("{command} (in a terminal that runs as administrator)")
+        format!("`{command}` as administrator")
     } else {
-        format!("sudo {command}")
+        format!("`sudo {command}`")
     }
 }
 

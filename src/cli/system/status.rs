@@ -10,6 +10,7 @@ use super::{Exit, Failure, Output};
 use crate::os::dns::Machine;
 use crate::os::dns::journal::{Journal, Phase};
 use crate::os::dns::system::{Outline, Picture, Refused, System};
+use crate::os::process::as_root;
 
 /// Everything that is printed.
 struct Status<S: System> {
@@ -84,11 +85,15 @@ impl<S: System> Status<S> {
     fn headline(&self) -> String {
         match self.known() {
             Some(journal) if journal.phase != Phase::Applied => {
-                "begun and cut off: `sudo tacenda system restore` puts everything back".to_owned()
+                format!(
+                    "begun and cut off: {} puts everything back",
+                    as_root("tacenda system restore")
+                )
             }
             Some(journal) if !self.stands => format!(
-                "set by {}, and changed by somebody since: `sudo tacenda system set` sets it again",
-                journal.back_end.name()
+                "set by {}, and changed by somebody since: {} sets it again",
+                journal.back_end.name(),
+                as_root("tacenda system set")
             ),
             Some(journal) => format!("set by {}", journal.back_end.name()),
             None if self.is_set() => format!("set, by {} at least; root is told more", self.facts.place()),

@@ -38,7 +38,7 @@ impl Drop for Open {
 }
 
 /// The longest name of a key (Registry Element Size Limits), with its end.
-const MAX_NAME_LEN: usize = 256;
+const MAX_NAME_LEN: u32 = 256;
 
 /// More than any value of DNS.
 const MAX_VALUE_LEN: u32 = 64 * 1024;
@@ -134,8 +134,8 @@ fn delete(key: &Open, name: &str) -> io::Result<()> {
 
 /// The name of the key at this place; none at the end.
 fn name_at(key: &Open, at: u32) -> io::Result<Option<String>> {
-    let mut name = [0_u16; MAX_NAME_LEN];
-    let mut len = MAX_NAME_LEN as u32;
+    let mut name = [0_u16; MAX_NAME_LEN as usize];
+    let mut len = MAX_NAME_LEN;
     // SAFETY: at most `len` units are written, which the buffer has; what is not wanted may be null.
     let code = unsafe {
         RegEnumKeyExW(
@@ -283,9 +283,9 @@ fn tell_resolver() {
 
 /// Answers that are kept from before. By the system's own program at its own place: the call behind it is not documented.
 fn flush_answers() {
-    let mut folder = [0_u16; MAX_NAME_LEN];
+    let mut folder = [0_u16; MAX_NAME_LEN as usize];
     // SAFETY: at most as many units are written as the buffer has.
-    let len = unsafe { GetSystemDirectoryW(folder.as_mut_ptr(), MAX_NAME_LEN as u32) } as usize;
+    let len = unsafe { GetSystemDirectoryW(folder.as_mut_ptr(), MAX_NAME_LEN) } as usize;
     let Some(folder) = folder.get(..len).filter(|folder| !folder.is_empty()) else {
         return;
     };
