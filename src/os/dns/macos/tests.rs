@@ -293,7 +293,9 @@ fn a_service_that_is_gone_is_not_made_again() {
     let host = host();
     host.set().unwrap();
     host.world.borrow_mut().entries.remove(&facts::key("State", VPN));
+    give(&host, "State", WIFI, &["203.0.113.1"]);
     host.set_again();
+    assert!(!host.world().entries.contains_key(&facts::key("State", VPN)));
     host.restore().unwrap();
     assert!(!host.world().entries.contains_key(&facts::key("State", VPN)));
 }

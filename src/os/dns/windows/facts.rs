@@ -1,5 +1,6 @@
 //! What Windows says about who answers its programs: by reading the registry only.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
 
@@ -93,6 +94,13 @@ pub struct Rule {
     pub names: Vec<String>,
     /// Whom they are asked at.
     pub servers: String,
+}
+
+impl Rule {
+    /// Whether it is for all names.
+    pub fn is_for_all(&self) -> bool {
+        self.names.iter().any(|name| name == ".")
+    }
 }
 
 impl fmt::Display for Rule {
@@ -199,7 +207,7 @@ impl Facts {
             Origin::Local
         };
         let mut ours = self.rules.iter().filter(|rule| rule.is_ours);
-        ours.find(|rule| rule.origin == wanted && is_for_all(rule))
+        ours.find(|rule| rule.origin == wanted && rule.is_for_all())
     }
 
     fn leaving(&self) -> impl Iterator<Item = &Adapter> {
@@ -209,22 +217,20 @@ impl Facts {
     }
 }
 
-fn is_for_all(rule: &Rule) -> bool {
-    rule.names.iter().any(|name| name == ".")
-}
-
 impl Picture for Facts {
     /// A rule for all names goes before what adapters name.
     fn stays_here(&self) -> bool {
-        let is_alone = !self.others().any(is_for_all);
+        let is_alone = !self.others().any(Rule::is_for_all);
         is_alone && (self.ours().is_some() || self.leaving().next().is_none())
     }
 
     fn elsewhere(&self) -> String {
-        if let Some(rule) = self.others().find(|rule| is_for_all(rule)) {
+        if let Some(rule) = self.others().find(|rule| rule.is_for_all()) {
             return format!("a rule of others asks {rule}");
         }
-        let servers: Vec<_> = self.leaving().flat_map(|one| one.in_force().to_vec()).collect();
+        let all = self.leaving().flat_map(|adapter| adapter.in_force().to_vec());
+        let servers: BTreeSet<_> = all.collect();
+        let servers: Vec<_> = servers.into_iter().collect();
         format!("network adapters name {}", servers.join(", "))
     }
 
@@ -237,7 +243,7 @@ impl Picture for Facts {
     }
 
     fn headline(&self) -> String {
-        let all = self.rules.iter().find(|rule| is_for_all(rule));
+        let all = self.rules.iter().find(|rule| rule.is_for_all());
         all.map_or_else(
             || match self.leaving().count() {
                 0 => "no rule for all names, and no adapter names a server elsewhere".to_owned(),

@@ -61,9 +61,7 @@ pub fn plan(facts: &Facts) -> Result<Outline<Planned>, Refused> {
                 .to_owned(),
         });
     }
-    let all = ["."];
-    let is_for_all = |names: &[String]| names.iter().any(|name| all.contains(&name.as_str()));
-    if let Some(rule) = facts.others().find(|rule| is_for_all(&rule.names)) {
+    if let Some(rule) = facts.others().find(|rule| rule.is_for_all()) {
         return Err(Refused {
             why: format!("a rule of another program has all names asked at {}", rule.servers),
             help: "end that program (a VPN, most likely), or take its rule away: Get-DnsClientNrptRule shows it"

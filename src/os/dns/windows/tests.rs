@@ -287,6 +287,33 @@ fn what_somebody_set_since_stays_and_a_server_beside_ours_does_not() {
     }
 }
 
+#[test]
+fn our_rule_goes_whole_whoever_wrote_into_it() {
+    let host = host();
+    host.set().unwrap();
+    for name in ["Comment", "GenericDNSServers"] {
+        host.world.borrow_mut().put(&our_rule(RULES), name, text("203.0.113.1"));
+    }
+    assert_eq!(host.drift().as_deref(), Some("the rule for all names"));
+    host.restore().unwrap();
+    assert_eq!(host.world(), hive());
+}
+
+#[test]
+fn an_adapter_that_was_taken_out_is_not_made_again() {
+    let host = host();
+    host.set().unwrap();
+    let is_wifis = |path: &str| path.contains(WIFI);
+    host.world.borrow_mut().values.retain(|key, _| !is_wifis(&key.path));
+    host.world.borrow_mut().keys.retain(|path| !is_wifis(path));
+    host.world
+        .borrow_mut()
+        .put(&path_of(Family::V4, ETHERNET), SERVERS, text("203.0.113.1"));
+    host.set_again();
+    host.restore().unwrap();
+    assert!(!host.world().keys.iter().any(|path| is_wifis(path)));
+}
+
 /// As after a lost journal: the rule and the servers are ours, and are not to come back.
 #[test]
 fn what_is_left_of_an_older_set_is_never_kept() {
