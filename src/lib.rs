@@ -55,9 +55,10 @@
 //!
 //! # `tacenda system`: whom the host asks
 //! ```text
-//! os::dns::facts            what files, /proc and mounts say; changes nothing
-//! os::dns::plan             pure: which steps, or why it cannot be done
-//! os::dns (set)             each step is in the journal, with what stood there, before it is done
+//! os::dns (Machine)         the same on every system: each step is in the journal, with what stood there, before it is done
+//!  linux, macos, windows    facts: what files, scutil or the registry say; changes nothing
+//!                           plan: pure: which steps, or why it cannot be done
+//!  table                    macos and windows: a step is some rows of a table, written and taken back whole
 //! cli::system::verify       one fresh name, directly, through libc in a process of its own, through 127.0.0.53: policy::probe's
 //!                           address each time, or everything is undone
 //! os::dns::undo (restore)   backwards; only what is still ours; as often as it takes
@@ -80,7 +81,7 @@
 //! - Time is a value below floor 3; shells read [`tokio::time::Instant`] only; no test sleeps.
 //! - Names that stay home never reach a transport.
 //! - Query names and client addresses are in no log above `trace`, no metric, no file; `Debug` of what holds a name hides it.
-//! - Wherever `system set` or `system restore` is cut off, `restore` brings back octets, mode, owner and link of every file, and links as they
+//! - Wherever `system set` or `system restore` is cut off, `restore` brings back octets, mode, owner and link of every file, links and the rows of tables as they
 //!   were; what others wrote since stays. A backup never holds our own address, and `/etc/resolv.conf` never two servers of which one is ours.
 //! - Once it serves, the daemon reads its own folders, writes its state folder, connects to the ports of its resolvers and to 443 and 853, and
 //!   starts no program ([`os::sandbox`]), as far as the kernel knows how.
@@ -114,6 +115,9 @@
 //!   link brought goes with it. Records that change have it asked anew (generations, as with lists).
 //! - The undo journal is not in the daemon's state but in `/var/lib/tacenda-system`: root puts back what it says, and systemd gives the state
 //!   to the daemon's user. It holds our own octets and no hash: half a file written in place is known as ours too, and `ring` stays away.
+//! - On macOS and Windows it is `scutil` and the registry, without `networksetup` and `SetInterfaceDnsSettings`: one way each, whose every write
+//!   is one value that can be put back. What is set by hand in macOS' store is overwritten too, since it wins over what DHCP brings. On Windows the
+//!   journal is below Program Files: in ProgramData every user may make folders.
 //! - The names to verify by are below `test.`, not `invalid.`: systemd-resolved answers that one itself and asks nobody.
 //! - Drop-ins are named `zz-tacenda`, not `90-`: dhclient's hook for systemd-resolved writes `isc-dhcp-...`, which would come after and add its
 //!   servers. NetworkManager reads `/etc` after `/run`: where its own files there speak of DNS, ours is there too.
