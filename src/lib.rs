@@ -81,8 +81,8 @@
 //! - Time is a value below floor 3; shells read [`tokio::time::Instant`] only; no test sleeps.
 //! - Names that stay home never reach a transport.
 //! - Query names and client addresses are in no log above `trace`, no metric, no file; `Debug` of what holds a name hides it.
-//! - Wherever `system set` or `system restore` is cut off, `restore` brings back octets, mode, owner and link of every file, links and the rows of tables as they
-//!   were; what others wrote since stays. A backup never holds our own address, and `/etc/resolv.conf` never two servers of which one is ours.
+//! - Wherever `system set` or `system restore` is cut off, `restore` brings back octets, mode, owner and link of every file, links and rows of
+//!   tables as they were; what others wrote since stays. A backup never holds our own address, and `/etc/resolv.conf` never two servers of which one is ours.
 //! - Once it serves, the daemon reads its own folders, writes its state folder, connects to the ports of its resolvers and to 443 and 853, and
 //!   starts no program ([`os::sandbox`]), as far as the kernel knows how.
 //! - Every table, queue, buffer and loop has a named limit with its reason beside it.
