@@ -27,6 +27,9 @@ const LIBC_PATIENCE: Duration = Duration::from_secs(21);
 /// A manager that was just told may still be reading; a name that arrives at last has arrived.
 const MAX_ATTEMPTS: u32 = 3;
 
+/// Between them. Windows reads its settings anew within a second, and tells nobody.
+const BREATH: Duration = Duration::from_millis(500);
+
 const A: u16 = 1;
 const AAAA: u16 = 28;
 /// RFC 6895 section 3.1: types for private use. One at random of the root is in no cache, and no name.
@@ -77,7 +80,10 @@ impl Asking {
     /// Whether every way leads to the tacenda there.
     pub(super) fn verify(&self, listen: IpAddr, facts: &impl Picture) -> Result<(), String> {
         let mut why = None;
-        for _ in 0..MAX_ATTEMPTS {
+        for attempt in 0..MAX_ATTEMPTS {
+            if attempt > 0 {
+                self.runtime.block_on(tokio::time::sleep(BREATH));
+            }
             let ways = self.ways(listen, facts);
             let wrong = ways.into_iter().find_map(|way| Some((way.name, way.arrives.err()?)));
             let Some((name, reason)) = wrong else { return Ok(()) };

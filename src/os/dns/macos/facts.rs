@@ -37,13 +37,12 @@ pub struct Service {
 
 impl Service {
     /// The servers in force.
-    pub fn servers(&self) -> &[String] {
-        let of = |dictionary: &'_ Option<Dictionary>| dictionary.is_some();
-        let by_hand = self.setup.as_ref().map(text::servers).unwrap_or_default();
-        if by_hand.is_empty() && of(&self.state) {
-            return self.state.as_ref().map(text::servers).unwrap_or_default();
+    pub fn servers<'a>(&'a self) -> &'a [String] {
+        let of = |dictionary: &'a Option<Dictionary>| dictionary.as_ref().map(text::servers).unwrap_or_default();
+        match of(&self.setup) {
+            [] => of(&self.state),
+            by_hand => by_hand,
         }
-        by_hand
     }
 }
 
@@ -111,6 +110,13 @@ impl Facts {
     fn for_all(&self) -> impl Iterator<Item = &Resolver> {
         let all = self.resolvers.iter();
         all.filter(|resolver| resolver.domain.is_empty() && !resolver.is_scoped)
+    }
+
+    /// Whether those that are asked are those that services name: what was written has been taken in.
+    pub fn is_settled(&self) -> bool {
+        let named = |server: &String| self.services.iter().any(|service| service.servers().contains(server));
+        let mut asked = self.for_all().filter(|resolver| !resolver.is_multicast);
+        asked.all(|resolver| resolver.servers.iter().all(named))
     }
 
     /// Every service that has servers, with them.

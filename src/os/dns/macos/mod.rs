@@ -100,7 +100,14 @@ impl<S: Scutil> Table for Mac<S> {
         Err(format!("macOS did not take {key}: {}", said.trim()))
     }
 
+    /// What is written counts a moment later. A configuration profile's servers would never be those of a service: it goes on then too.
     fn announce(&self) {
+        for _ in 0..MAX_PAUSES {
+            if facts::gather(&self.scutil, &self.root).is_settled() {
+                break;
+            }
+            self.scutil.pause();
+        }
         self.scutil.flush();
     }
 
@@ -111,6 +118,9 @@ impl<S: Scutil> Table for Mac<S> {
         ])
     }
 }
+
+/// Two seconds, many times what it takes.
+const MAX_PAUSES: u32 = 20;
 
 /// Where root keeps the journal.
 const FOLDER: &str = "Library/Application Support/tacenda-system";

@@ -1,6 +1,7 @@
 //! `scutil`, Apple's own tool for the dynamic store.
 
 use std::io;
+use std::time::Duration;
 
 use tokio::runtime::Runtime;
 
@@ -19,7 +20,13 @@ pub trait Scutil {
 
     /// Has programs forget what they were told before. Best effort.
     fn flush(&self);
+
+    /// Waits for a tenth of a second: macOS does not tell a program like us when it has taken a change in.
+    fn pause(&self);
 }
+
+/// See [`Scutil::pause`].
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// The real one.
 #[derive(Debug)]
@@ -53,5 +60,9 @@ impl Scutil for Tool {
 
     fn flush(&self) {
         let _ = self.runtime.block_on(run(&["dscacheutil", "-flushcache"], &[]));
+    }
+
+    fn pause(&self) {
+        self.runtime.block_on(tokio::time::sleep(PAUSE));
     }
 }

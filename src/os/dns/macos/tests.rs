@@ -23,6 +23,8 @@ struct Store {
     entries: BTreeMap<String, Dictionary>,
     boot: u32,
     is_locked: bool,
+    /// Who is asked: macOS takes changes in a moment later.
+    asked: Vec<String>,
 }
 
 impl World for Store {
@@ -63,6 +65,11 @@ impl Scutil for Model {
     }
 
     fn flush(&self) {}
+
+    fn pause(&self) {
+        let servers = self.0.borrow().in_force();
+        self.0.borrow_mut().asked = servers;
+    }
 }
 
 impl Store {
@@ -94,22 +101,21 @@ impl Store {
     }
 
     /// What network services make together: the first one's servers, those set by hand before those of its network.
-    fn asked(&self) -> String {
+    fn in_force(&self) -> Vec<String> {
         let of = |place: &str| {
-            self.entries
-                .get(&facts::key(place, WIFI))
-                .map(text::servers)
-                .unwrap_or_default()
+            let entry = self.entries.get(&facts::key(place, WIFI));
+            entry.map(text::servers).unwrap_or_default().to_vec()
         };
-        let servers = if of("Setup").is_empty() {
+        if of("Setup").is_empty() {
             of("State")
         } else {
             of("Setup")
-        };
-        let lines = servers
-            .iter()
-            .enumerate()
-            .map(|(at, one)| format!("  nameserver[{at}] : {one}\n"));
+        }
+    }
+
+    fn asked(&self) -> String {
+        let asked = self.asked.iter().enumerate();
+        let lines = asked.map(|(at, one)| format!("  nameserver[{at}] : {one}\n"));
         format!("DNS configuration\n\nresolver #1\n{}", lines.collect::<String>())
     }
 }
@@ -186,6 +192,7 @@ fn store() -> Store {
         entries: entries.into(),
         boot: 1,
         is_locked: false,
+        asked: vec!["fd00::1".to_owned(), "192.168.178.1".to_owned()],
     }
 }
 
@@ -247,6 +254,15 @@ fn every_service_names_tacenda_alone() {
         "nothing was there, nothing is made"
     );
     assert_eq!(host.drift(), None);
+}
+
+#[test]
+fn set_and_restore_end_when_macos_has_taken_it_in() {
+    let host = host();
+    host.set().unwrap();
+    assert_eq!(host.world().asked, ["127.0.0.1"]);
+    host.restore().unwrap();
+    assert_eq!(host.world().asked, store().asked);
 }
 
 #[test]
