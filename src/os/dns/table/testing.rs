@@ -172,11 +172,9 @@ pub(in crate::os::dns) fn every_power_cut_is_undone<T: Table, W: World>(fresh: i
     check("nothing was cut off", ready());
     // Kept set over the start instead, and given back then.
     let host = ready();
-    let after = host.world();
     host.restart();
     host.set_again();
     assert_eq!((host.drift(), host.world().names_two()), (None, false));
-    drop(after);
     host.restore().unwrap();
     host.assert_given_back("kept set over a start", &expected);
 }
