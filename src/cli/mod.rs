@@ -9,6 +9,9 @@ pub mod demo;
 mod exit;
 #[cfg(unix)]
 mod guard;
+pub mod leak;
+#[cfg(unix)]
+mod leaktest;
 mod logging;
 mod man;
 mod output;
@@ -65,6 +68,9 @@ enum Command {
     #[cfg(unix)]
     #[command(subcommand)]
     Guard(guard::GuardCommand),
+    /// Send canary names by every way a program could take, and say who on a link could read one
+    #[cfg(unix)]
+    Leaktest(leaktest::LeaktestArgs),
     /// Print the configuration
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -109,6 +115,8 @@ pub fn main() -> ExitCode {
         Command::System(command) => system::run(&command, Output::stdout()),
         #[cfg(unix)]
         Command::Guard(command) => guard::run(&command, Output::stdout()),
+        #[cfg(unix)]
+        Command::Leaktest(args) => leaktest::run(&args, Output::stdout()),
         Command::Config(command) => config::run(&command, Output::stdout()),
         Command::Completions(args) => completions::run(&args, &mut definition(), Output::stdout()),
         Command::Man(args) => man::run(&args, definition(), Output::stdout()),

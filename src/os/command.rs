@@ -13,7 +13,7 @@ use tokio::time::timeout;
 ///
 /// # Errors
 /// In words: it cannot be run, takes longer than 30 s, or does not end with 0.
-pub(in crate::os) async fn run(words: &[&str], input: &[u8]) -> Result<Vec<u8>, String> {
+pub async fn run(words: &[&str], input: &[u8]) -> Result<Vec<u8>, String> {
     let shown = words.join(" ");
     let mut child = Command::new(words.first().copied().unwrap_or_default())
         .args(words.get(1..).unwrap_or_default())

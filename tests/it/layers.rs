@@ -58,12 +58,18 @@ const PLACES: [(&str, &[&str], &str); 16] = [
     ("h2::", &["transport/", "cli/demo/"], "HTTP/2 belongs to the transport"),
     (
         "UdpSocket",
-        &["os/", "transport/plain/", "cli/demo/", "cli/query/ask.rs"],
-        "promise 1: no datagram but to a client or to a route's server",
+        &[
+            "os/",
+            "transport/plain/",
+            "cli/demo/",
+            "cli/query/ask.rs",
+            "cli/leaktest/",
+        ],
+        "promise 1: no datagram but to a client or to a route's server; the leak test sends canaries",
     ),
     (
         "datagrams_to",
-        &["os/socket/", "transport/plain/udp.rs"],
+        &["os/socket/", "transport/plain/udp.rs", "cli/leaktest/"],
         "promise 1: only a route's server is sent datagrams",
     ),
     (

@@ -11,6 +11,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::facts;
 use super::fault::Fault;
 use super::object::{MAX_LEN, Object, Octets};
 use super::plan::BackEnd;
@@ -144,6 +145,39 @@ impl Journal {
             listen,
             phase: Phase::Intent,
             steps: changes.into_iter().map(step).collect(),
+        }
+    }
+}
+
+impl Journal {
+    /// The servers that stood where ours do now, as networks or users had put them there. None twice.
+    pub fn servers_of_others(&self) -> Vec<IpAddr> {
+        let mut found: Vec<IpAddr> = self
+            .steps
+            .iter()
+            .flat_map(|step| step.change.servers_before())
+            .collect();
+        found.retain(|server| !server.is_loopback());
+        found.sort();
+        found.dedup();
+        found
+    }
+}
+
+impl Change {
+    fn servers_before(&self) -> Vec<IpAddr> {
+        let of_file = |object: &Object| {
+            let text = String::from_utf8_lossy(object.octets().unwrap_or_default()).into_owned();
+            let servers = facts::servers(&text).into_iter();
+            servers.filter_map(|server| server.parse().ok()).collect::<Vec<_>>()
+        };
+        match self {
+            Self::File(change) => std::iter::once(&change.before)
+                .chain(&change.latest)
+                .flat_map(of_file)
+                .collect(),
+            Self::Links { before } => before.iter().flat_map(Link::addresses).collect(),
+            Self::Openresolv { before, .. } => of_file(before),
         }
     }
 }

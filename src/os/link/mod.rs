@@ -9,6 +9,7 @@ mod linux;
 #[cfg(target_os = "linux")]
 mod netlink;
 mod portable;
+mod routers;
 #[cfg(test)]
 mod tests;
 
@@ -18,7 +19,8 @@ use linux as system;
 use portable as system;
 
 #[cfg(unix)]
-pub use addresses::addresses;
+pub use addresses::{addresses, index_of, name_of};
+pub use routers::routers;
 
 use std::io;
 use std::pin::Pin;

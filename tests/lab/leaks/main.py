@@ -1,5 +1,5 @@
 """Runs the scenarios and prints the table."""
-import os, sys, tempfile, time, traceback
+import json, os, sys, tempfile, time, traceback
 import canary
 from scenarios import ALL
 from world import GUARDED, Failed, World, sh, until
@@ -48,6 +48,7 @@ def main():
         w.config()
         # Without protection: every detector must fire.
         w.hotel_dns()
+        leaktest(w, False)
         controls = {number: once(w, number, function, False) for number, _, function, control in chosen if control}
         w.start_stub()
         w.run("system", "set", "--yes")
@@ -62,6 +63,7 @@ def main():
             for bad in filter(None, (without[2], problem)):
                 failed.append(number)
                 print(f"      FAILED: {bad}", flush=True)
+        leaktest(w, True)
         end(w)
     except Failed as problem:
         failed.append(0)
@@ -74,6 +76,25 @@ def main():
                 print(f"--- {name}\n" + open(f"{work}/{name}").read()[-2000:])
         sys.exit(1)
     print(f"ok: {len(chosen)} scenarios, no name on the hotel's link nor on the ISP's; {time.time() - begin:.0f} s")
+
+def leaktest(w, guarded):
+    """What `tacenda leaktest` says, beside what the hotel and the ISP saw."""
+    w.capture(f"leaktest{guarded}")
+    done = w.run("leaktest", "--json", check=False)
+    report = json.loads(done.stdout or "{}")
+    seen = w.seen()
+    leaks = [path for path in report.get("paths", []) if path["seen"] and not path["path"].startswith("control")]
+    if guarded and (done.returncode != 0 or leaks or report["void"]):
+        raise Failed("leaktest: " + w.run("leaktest", check=False).stdout + done.stderr)
+    if not guarded:
+        wanted = ["libc (getaddrinfo)", "the router: 192.168.77.1 over UDP", "the router: 192.168.77.1 over TCP", "the router: fd77::1 over UDP",
+                  "a public resolver: 8.8.8.8 over UDP", "a public resolver: 2001:4860:4860::8888 over TCP", "multicast DNS on h0", "LLMNR on h0",
+                  "NetBIOS to the router", "DNS over QUIC's port at 8.8.8.8", "a container, to 8.8.8.8", "libc, a name without a dot"]
+        named = [path["path"] for path in leaks]
+        missing = [want for want in wanted if not any(name.startswith(want) for name in named)]
+        if done.returncode != 1 or missing:
+            raise Failed(f"leaktest without protection does not name {missing}: " + w.run("leaktest", check=False).stdout + done.stderr)
+    print(f"leaktest {'with' if guarded else 'without'} protection: {report['leaks']} of {len(report['paths']) - 1} ways leak")
 
 def end(w):
     """Off leaves nothing behind."""
