@@ -1,7 +1,8 @@
 """Runs the scenarios and prints the table."""
-import json, os, sys, tempfile, time, traceback
+import ipaddress, json, os, sys, tempfile, time, traceback
 import canary
 from scenarios import ALL
+import vpn  # registers its scenarios
 from world import GUARDED, Failed, World, sh, until
 
 def judge(label, packets):
@@ -11,8 +12,8 @@ def judge(label, packets):
     return names, ports
 
 def is_allowed(packet):
-    """DNS over TLS to the trusted resolver."""
-    return packet.dport == 853 and packet.dst in (b"\xc0\x00\x02\x01", bytes.fromhex("20010db8000200000000000000000001"))
+    """DNS over TLS to the trusted resolver, and to where it says that another one is."""
+    return packet.dport == 853 and str(ipaddress.ip_address(packet.dst)) in ("192.0.2.1", "2001:db8:2::1", "203.0.113.80", "2001:db8:80::80")
 
 def once(w, number, function, guarded):
     label = canary.fresh()
@@ -52,7 +53,8 @@ def main():
         controls = {number: once(w, number, function, False) for number, _, function, control in chosen if control}
         w.start_stub()
         w.run("system", "set", "--yes")
-        w.keeper = w.spawn(None, [tacenda, "guard", "watch"], log=work + "/guard.log")
+        w.spawn(None, [tacenda, "system", "watch"], log=work + "/watch.log")
+        w.spawn(None, [tacenda, "guard", "watch"], log=work + "/guard.log")
         until("the guard is kept", lambda: w.run("guard", "status", check=False).stdout)
         w.run("guard", "on", "--yes")
         print(f"{'':4}{'what is done':84}{'without':>10}{'with':>7}")
@@ -64,6 +66,8 @@ def main():
                 failed.append(number)
                 print(f"      FAILED: {bad}", flush=True)
         leaktest(w, True)
+        for what, seconds in w.recoveries:
+            print(f"answers again after: {what}: {seconds * 1000:.0f} ms")
         end(w)
     except Failed as problem:
         failed.append(0)
@@ -71,7 +75,7 @@ def main():
     finally:
         w.end_all()
     if failed:
-        for name in ("stub.log", "guard.log"):
+        for name in ("stub.log", "guard.log", "watch.log", "openvpn.log", "openvpn-server.log", "dhclient.log"):
             if os.path.exists(f"{work}/{name}"):
                 print(f"--- {name}\n" + open(f"{work}/{name}").read()[-2000:])
         sys.exit(1)
