@@ -96,16 +96,20 @@ Does nothing until `tacenda guard on`. When this ends, the rules stay as they ar
 
 Examples:
   sudo tacenda guard watch")]
-pub(super) struct WatchArgs {}
+pub(super) struct WatchArgs {
+    /// Do not hold the rules, as on a kernel before 6.9: whatever others do to them is put right at once
+    #[arg(long)]
+    loose: bool,
+}
 
 pub(super) fn run(command: &GuardCommand, output: Output<'_>) -> Result<Exit, Failure> {
     match command {
         GuardCommand::On(args) => on(args, output),
         GuardCommand::Off(args) => off(args, output),
         GuardCommand::Status(args) => status::run(args.json, output),
-        GuardCommand::Watch(WatchArgs {}) => {
+        GuardCommand::Watch(WatchArgs { loose }) => {
             need_root("guard watch")?;
-            watch::run()
+            watch::run(if *loose { Guard::loose()? } else { Guard::new()? })
         }
     }
 }

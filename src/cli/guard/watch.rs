@@ -24,13 +24,13 @@ use crate::os::watch::FolderWatcher;
 const LOOK_INTERVAL: Duration = Duration::from_secs(15);
 
 /// Between two looks: others have business with packet rules too.
-const BREATH: Duration = Duration::from_millis(50);
+const BREATH: Duration = Duration::from_millis(20);
 
 /// To get the right to keep the guard.
-const ATTEMPTS: u32 = 10;
+const ATTEMPTS: u32 = 25;
 
 /// Watches until it is asked to stop. The rules then stay as they are.
-pub(super) fn run() -> Result<Exit, Failure> {
+pub(super) fn run(guard: Guard) -> Result<Exit, Failure> {
     let store = Store::of_this_host();
     let (notifier, _) = Notifier::from_environment();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -41,7 +41,7 @@ pub(super) fn run() -> Result<Exit, Failure> {
         let _they_belong_there = runtime.enter();
         Events::new()?
     };
-    let mut keeper = Keeper::new(store)?;
+    let mut keeper = Keeper::new(store, guard);
     let mut has_said = false;
     loop {
         {
@@ -133,14 +133,14 @@ struct Keeper {
 }
 
 impl Keeper {
-    fn new(store: Store) -> std::io::Result<Self> {
-        Ok(Self {
+    fn new(store: Store, guard: Guard) -> Self {
+        Self {
             store,
-            guard: Guard::new()?,
+            guard,
             mark: None,
             report: Report::default(),
             wish: None,
-        })
+        }
     }
 
     /// Where the wish and the configuration are.
@@ -219,7 +219,8 @@ impl Keeper {
         let (gathered, problem) = self.gather(wish, standing.is_some());
         if let Some(gathered) = gathered {
             let rules = ruleset(&gathered.facts);
-            let is_taken_away = self.mark.is_some() && standing != self.mark;
+            // The same rules once more: it was not us who changed them.
+            let is_taken_away = self.mark.as_ref() == Some(&rules.mark);
             if standing.as_ref() != Some(&rules.mark) || !self.guard.stands() {
                 self.guard.put(&rules).map_err(|error| error.to_string())?;
                 self.told(is_taken_away, &gathered);

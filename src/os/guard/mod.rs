@@ -33,6 +33,7 @@ use table::Owner;
 pub struct Guard {
     runtime: Runtime,
     owner: Option<Owner>,
+    may_hold: bool,
     /// What nft said after the rules were put in force.
     as_put: Option<String>,
 }
@@ -67,7 +68,19 @@ impl Guard {
         Ok(Self {
             runtime,
             owner: None,
+            may_hold: true,
             as_put: None,
+        })
+    }
+
+    /// The same, but as on a kernel before 6.9: the table is never held, and others can change it.
+    ///
+    /// # Errors
+    /// As [`Guard::new`].
+    pub fn loose() -> io::Result<Self> {
+        Ok(Self {
+            may_hold: false,
+            ..Self::new()?
         })
     }
 
@@ -79,14 +92,14 @@ impl Guard {
         let before = self.look()?;
         // Whoever holds it cannot have nft change it. What is without a holder still stands.
         self.owner = None;
-        table::make().map_err(|error| refused(error, before.as_ref()))?;
+        table::make(self.may_hold).map_err(|error| refused(error, before.as_ref()))?;
         if let Err(why) = self.nft(&["-f", "-"], &rules.text) {
             if before.as_ref().is_some_and(|before| before.mark.is_some()) && !is_of_another_version(&why) {
                 return Err(Error::Failed(why));
             }
             // Somebody else's table of that name, or an older tacenda's with other sorts of chains: anew, with a gap of milliseconds.
             self.delete()?;
-            table::make().map_err(|error| refused(error, None))?;
+            table::make(self.may_hold).map_err(|error| refused(error, None))?;
             let filled = self.nft(&["-f", "-"], &rules.text);
             if let Err(why) = filled {
                 self.delete()?;
@@ -108,6 +121,9 @@ impl Guard {
     pub fn hold(&mut self) -> Result<Kept, Error> {
         if self.owner.is_some() {
             return Ok(Kept::Held);
+        }
+        if !self.may_hold {
+            return Ok(Kept::Loose);
         }
         match Owner::of_table() {
             Ok(owner) => {

@@ -1,9 +1,9 @@
 """Runs the scenarios and prints the table."""
-import ipaddress, json, os, sys, tempfile, time, traceback
+import ipaddress, json, os, socket, sys, tempfile, time, traceback
 import canary
-from scenarios import ALL
+from scenarios import ALL, query
 import vpn  # registers its scenarios
-from world import GUARDED, Failed, World, sh, until
+from world import GUARDED, HOTEL, TRUSTED, Failed, World, sh, until
 
 def judge(label, packets):
     """(how many packets name the canary, how many go to a port that is guarded)."""
@@ -54,7 +54,7 @@ def main():
         w.start_stub()
         w.run("system", "set", "--yes")
         w.spawn(None, [tacenda, "system", "watch"], log=work + "/watch.log")
-        w.spawn(None, [tacenda, "guard", "watch"], log=work + "/guard.log")
+        w.keeper = w.spawn(None, [tacenda, "guard", "watch"], log=work + "/guard.log")
         until("the guard is kept", lambda: w.run("guard", "status", check=False).stdout)
         w.run("guard", "on", "--yes")
         print(f"{'':4}{'what is done':84}{'without':>10}{'with':>7}")
@@ -66,6 +66,8 @@ def main():
                 failed.append(number)
                 print(f"      FAILED: {bad}", flush=True)
         leaktest(w, True)
+        old_flow(w)
+        loose(w)
         for what, seconds in w.recoveries:
             print(f"answers again after: {what}: {seconds * 1000:.0f} ms")
         end(w)
@@ -99,6 +101,41 @@ def leaktest(w, guarded):
         if done.returncode != 1 or missing:
             raise Failed(f"leaktest without protection does not name {missing}: " + w.run("leaktest", check=False).stdout + done.stderr)
     print(f"leaktest {'with' if guarded else 'without'} protection: {report['leaks']} of {len(report['paths']) - 1} ways leak")
+
+def old_flow(w):
+    """A program that has asked the hotel from one socket before the guard is on, and goes on with it (22)."""
+    w.run("guard", "off")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        s.settimeout(2)
+        s.connect(("192.168.77.1", 53))
+        s.send(query(f"{canary.fresh()}.example"))
+        if socket.inet_aton(HOTEL) not in s.recv(4096):
+            raise Failed("void: without the guard the hotel does not answer")
+        label = canary.fresh()
+        w.run("guard", "on", "--yes")
+        w.capture("flow")
+        s.send(query(f"{label}.example"))
+        answer = s.recv(4096)
+    names, ports = judge(label, w.seen())
+    if names or ports or socket.inet_aton(TRUSTED) not in answer:
+        raise Failed(f"an old flow: {names} packets with the name, answer {answer}")
+    print("a socket that asked the hotel before the guard was on: led to tacenda from the next question on")
+
+def loose(w):
+    """A kernel that cannot hold the rules: what others flush is there again within milliseconds."""
+    w.end(w.keeper)
+    w.run("guard", "off")
+    w.keeper = w.spawn(None, [w.tacenda, "guard", "watch", "--loose"], log=w.work + "/guard.log")
+    until("the guard is kept", lambda: "kept" in w.run("guard", "on", "--yes", check=False).stdout + w.run("guard", "status", check=False).stdout)
+    times = []
+    for change in ("nft flush ruleset", "nft delete table inet tacenda", "nft flush chain inet tacenda judge", "nft add element inet tacenda stub { 1000 }"):
+        good = sh("nft -s list table inet tacenda").stdout
+        sh(change)
+        begin = time.time()
+        until(f"the rules after `{change}`", lambda: sh("nft -s list table inet tacenda", check=False).stdout == good, 5, 0.005)
+        times.append(time.time() - begin)
+        time.sleep(0.2)
+    print(f"rules that cannot be held are there again after others changed them: {', '.join(f'{t * 1000:.0f} ms' for t in times)}")
 
 def end(w):
     """Off leaves nothing behind."""
