@@ -49,6 +49,8 @@ def main():
         w.config()
         # Without protection: every detector must fire.
         w.hotel_dns()
+        if wanted == ["show"]:
+            show(w, "without")
         leaktest(w, False)
         controls = {number: once(w, number, function, False) for number, _, function, control in chosen if control}
         w.start_stub()
@@ -57,6 +59,9 @@ def main():
         w.keeper = w.spawn(None, [tacenda, "guard", "watch"], log=work + "/guard.log")
         until("the guard is kept", lambda: w.run("guard", "status", check=False).stdout)
         w.run("guard", "on", "--yes")
+        if wanted == ["show"]:
+            show(w, "with")
+            return
         print(f"{'':4}{'what is done':84}{'without':>10}{'with':>7}")
         for number, title, function, control in chosen:
             names, packets, problem = once(w, number, function, True)
@@ -101,6 +106,16 @@ def leaktest(w, guarded):
         if done.returncode != 1 or missing:
             raise Failed(f"leaktest without protection does not name {missing}: " + w.run("leaktest", check=False).stdout + done.stderr)
     print(f"leaktest {'with' if guarded else 'without'} protection: {report['leaks']} of {len(report['paths']) - 1} ways leak")
+
+def show(w, what):
+    """What the hotel sees of one lookup, as tcpdump prints it."""
+    w.capture("show")
+    w.libc("www.divorce-lawyer.example")
+    w.seen()
+    lines = sh(["tcpdump", "-n", "-tt", "-r", w.captures["hotel"][0], "tcp or udp and not port 9 and not port 67"]).stdout.splitlines()
+    print(f"{what}:")
+    for line in lines:
+        print("   ", line.split(" ", 1)[1])
 
 def old_flow(w):
     """A program that has asked the hotel from one socket before the guard is on, and goes on with it (22)."""
