@@ -50,7 +50,7 @@
 //!  3  transport               wire, os::socket, stats   (tokio, rustls, h2 first appear here)
 //!  2  policy   cache          wire, stats           (siblings, never each other)
 //!  1  wire                    std only
-//!  0  stats  shutdown  os     leaves; os::link (the network changed) is for app alone, os::dns (whom the host asks) for cli
+//!  0  stats  shutdown  os     leaves; os::link (the network changed) is for app and os::dns::events, os::dns (whom the host asks) for cli
 //! ```
 //!
 //! # `tacenda system`: whom the host asks

@@ -14,7 +14,6 @@ use super::output::Output;
 use super::terminal::{confirmed, need_root};
 use super::{Exit, Failure};
 use crate::os::dns::host::Host;
-use crate::os::dns::journal::Phase;
 use crate::os::dns::plan::{Plan, plan};
 use crate::os::dns::{Error, Machine};
 use verify::Asking;
@@ -129,8 +128,7 @@ fn set(args: &SetArgs, mut output: Output<'_>) -> Result<Exit, Failure> {
     let (machine, asking) = (machine()?, Asking::new()?);
     if args.if_set {
         match machine.journal().map_err(Failure::from)?.map(|journal| journal.phase) {
-            Some(Phase::Applied) => {}
-            // Cut off: it was never known to work.
+            Some(phase) if phase.is_known_to_work() => {}
             Some(_) => return restore(output),
             None => return Ok(Exit::Done),
         }

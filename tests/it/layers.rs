@@ -44,7 +44,11 @@ const PLACES: [(&str, &[&str], &str); 16] = [
         &["transport/", "cli/demo/"],
         "cryptography belongs to the transport",
     ),
-    ("zbus::", &["os/dns/bus.rs"], "D-Bus is spoken in one file"),
+    (
+        "zbus::",
+        &["os/dns/bus"],
+        "D-Bus is spoken by two files, one that asks and one that listens",
+    ),
     (
         "os::dns",
         &["cli/"],
@@ -52,7 +56,7 @@ const PLACES: [(&str, &[&str], &str); 16] = [
     ),
     (
         "os::link",
-        &["app/", "cli/"],
+        &["app/", "cli/", "os/dns/events.rs"],
         "rooms are told of the network, they do not look",
     ),
     ("h2::", &["transport/", "cli/demo/"], "HTTP/2 belongs to the transport"),

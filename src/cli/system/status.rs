@@ -9,7 +9,7 @@ use super::verify::{Asking, Way};
 use super::{Exit, Failure, Output};
 use crate::os::dns::Machine;
 use crate::os::dns::facts::{Access, Facts, Place, Wsl};
-use crate::os::dns::journal::{Journal, Phase};
+use crate::os::dns::journal::Journal;
 use crate::os::dns::plan::{Plan, Refusal, plan};
 use crate::os::dns::services::Services;
 
@@ -87,7 +87,7 @@ impl Status {
 
     fn headline(&self) -> String {
         match self.known() {
-            Some(journal) if journal.phase != Phase::Applied => {
+            Some(journal) if !journal.phase.is_known_to_work() => {
                 "begun and cut off: `sudo tacenda system restore` puts everything back".to_owned()
             }
             Some(journal) if !self.stands => format!(

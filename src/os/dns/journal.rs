@@ -53,8 +53,17 @@ pub enum Phase {
     Verify,
     /// It does.
     Applied,
+    /// It did, and steps that others have changed are being done again.
+    Again,
     /// Steps are being undone.
     Restoring,
+}
+
+impl Phase {
+    /// Whether the host has once asked tacenda with this. What has not is undone when it is cut off.
+    pub fn is_known_to_work(self) -> bool {
+        matches!(self, Self::Applied | Self::Again)
+    }
 }
 
 /// One change.

@@ -2,14 +2,16 @@
 //!
 //! [`facts`] are gathered by reading only; [`mod@plan`] decides, and is pure; the steps of a plan are written into the [`journal`] with what stood
 //! there before any of them is done. Whatever is cut off, `restore` undoes what is still ours, and leaves what others wrote since.
-//! Only [`services`] speaks to programs; nothing here asks a name.
+//! Only [`services`] speaks to programs, and [`events`] listens to them; nothing here asks a name.
 
 pub mod facts;
 pub mod plan;
 
 mod bus;
+mod bus_events;
 mod content;
 pub mod drift;
+pub mod events;
 mod fault;
 pub mod host;
 pub mod journal;
@@ -220,14 +222,6 @@ impl<S: Services> Machine<S> {
     fn file(&self, path: &str, ours: Vec<u8>, reader: Option<Service>) -> Result<Change, String> {
         let there = inside(&self.root, Path::new(path));
         let before = Object::at(&there).map_err(|error| format!("{path}: {error}"))?;
-        let is_missing = |folder: &&Path| !folder.as_os_str().is_empty() && !inside(&self.root, folder).exists();
-        let mut folders: Vec<_> = Path::new(path)
-            .ancestors()
-            .skip(1)
-            .filter(is_missing)
-            .map(Path::to_owned)
-            .collect();
-        folders.reverse();
         // A hook of others that ours follows keeps its mode: it may have to be executable.
         let mode = match &before {
             Object::File { mode, .. } if path == DHCPCD_HOOK => *mode,
@@ -245,26 +239,39 @@ impl<S: Services> Machine<S> {
             latest: None,
             ours: Octets(ours),
             mode,
-            folders,
+            folders: self.missing_folders(Path::new(path)),
             reader,
         }))
     }
 
+    /// What is to be made first, from above.
+    fn missing_folders(&self, path: &Path) -> Vec<PathBuf> {
+        let is_missing = |folder: &&Path| !inside(&self.root, folder).exists();
+        let folders = path.ancestors().skip(1).filter(is_missing);
+        let mut folders: Vec<_> = folders.map(Path::to_owned).collect();
+        folders.reverse();
+        folders
+    }
+
     /// Does every step that is not done, each after it is written down.
     fn apply(&self, journal: &mut Journal) -> Result<(), String> {
-        let is_repeated = journal.phase == Phase::Applied;
+        let is_repeated = journal.phase.is_known_to_work();
         for at in 0..journal.steps.len() {
-            let step = &mut journal.steps[at];
-            if is_repeated && self.stands_still(&step.change)? {
+            if is_repeated && self.stands_still(&journal.steps[at].change)? {
                 continue;
             }
-            self.note_others(&mut step.change)?;
-            step.mark = Mark::Begun;
-            self.enter(journal, Phase::Steps)?;
-            self.do_step(&journal.steps[at].change)?;
-            self.fault.point().map_err(|error| error.to_string())?;
+            self.apply_step(journal, at, Phase::Steps)?;
         }
         self.enter(journal, Phase::Verify)
+    }
+
+    fn apply_step(&self, journal: &mut Journal, at: usize, phase: Phase) -> Result<(), String> {
+        let step = &mut journal.steps[at];
+        self.note_others(&mut step.change)?;
+        step.mark = Mark::Begun;
+        self.enter(journal, phase)?;
+        self.do_step(&journal.steps[at].change)?;
+        self.fault.point().map_err(|error| error.to_string())
     }
 
     /// Writes down how far it went.
@@ -294,6 +301,10 @@ impl<S: Services> Machine<S> {
     fn note_others(&self, change: &mut Change) -> Result<(), String> {
         match change {
             Change::File(change) => {
+                // At the start of the machine some in `/run` are not there yet.
+                change.folders.extend(self.missing_folders(&change.path));
+                change.folders.sort();
+                change.folders.dedup();
                 let path = inside(&self.root, &change.path);
                 let there = Object::at(&path).map_err(|error| format!("{}: {error}", change.path.display()))?;
                 if there != Object::Nothing
@@ -357,7 +368,7 @@ fn fits(journal: &Journal, plan: &Plan, listen: IpAddr, facts: &Facts) -> bool {
             .find(|(path, _)| Path::new(path) == change.path)
             .map(|(_, planned)| *planned),
     };
-    journal.phase == Phase::Applied
+    journal.phase.is_known_to_work()
         && same_start
         && journal.listen == listen
         && journal
