@@ -166,9 +166,9 @@ pub(super) fn give_back(output: &mut Output<'_>) -> Result<(), Failure> {
     if machine()?.facts().resolv_conf.is_ours {
         return Err(Failure::new(
             Exit::Failed,
-            "/etc/resolv.conf still names tacenda alone: nothing is taken away",
+            "/etc/resolv.conf still names tacenda alone: nothing is stopped",
         )
-        .with_help("write your network's server into it, then try again"));
+        .with_help("ask for a new DHCP lease, or write your network's server into it, then try again"));
     }
     Ok(())
 }
@@ -180,7 +180,7 @@ fn put_back(output: &mut Output<'_>) -> Result<bool, Failure> {
         Some(done) => {
             output.write(match done.back_end {
                 Some(back_end) => format!("restored: {} is as it was before\n", back_end.name()),
-                None => "taken away: everything of tacenda's, but what was there before is not known\n".to_owned(),
+                None => "taken away: everything of tacenda's that was found by its mark\n".to_owned(),
             })?;
             output.write(notes(&done.remarks))?;
             Ok(true)

@@ -7,15 +7,15 @@
 use std::fs::{self, File};
 use std::io;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::facts;
 use super::fault::Fault;
-use super::object::{MAX_LEN, Object, Octets};
+use super::object::{MAX_LEN, Object, Octets, clear_beside};
 use super::plan::BackEnd;
 use super::services::{Link, Service};
+use super::{RESOLV_CONF, facts};
 use crate::os::file;
 
 /// What this version writes. A later one has to read it, or to say which tacenda does.
@@ -156,6 +156,14 @@ impl Journal {
             steps: changes.into_iter().map(step).collect(),
         }
     }
+
+    /// What is to stand at `/etc/resolv.conf` again, if it is ours to write.
+    fn resolv_conf(&self) -> Option<&Object> {
+        self.steps.iter().find_map(|step| match &step.change {
+            Change::File(change) if change.path == Path::new(RESOLV_CONF) => Some(change.to_put_back()),
+            _ => None,
+        })
+    }
 }
 
 impl Journal {
@@ -200,6 +208,9 @@ pub struct Store {
 /// Where root keeps it (FHS 3.0 section 5.8).
 pub(super) const FOLDER: &str = "var/lib/tacenda-system";
 const NAME: &str = "journal.json";
+
+/// Beside the journal: `/etc/resolv.conf` as it was, a file or a link, for every version of tacenda and for people.
+const COPY: &str = "resolv.conf.before";
 
 impl Store {
     /// In this folder.
@@ -252,17 +263,34 @@ impl Store {
         file::make_private_folder(&self.folder)?;
         let octets = serde_json::to_vec_pretty(journal).map_err(io::Error::other)?;
         file::replace(&self.path(), &octets)?;
-        fault.point()
+        fault.point()?;
+        // Before anything is changed that the journal only announces.
+        journal
+            .resolv_conf()
+            .map_or(Ok(()), |before| before.put(&self.folder.join(COPY), fault))
     }
 
-    /// Puts a journal that is of no use aside, for whoever wants to look at it.
+    /// What stood at `/etc/resolv.conf`, as it is in the journal: for whoever cannot read that, or finds none. None if nothing stood there,
+    /// or if others than root could have put it here.
+    pub(super) fn copy(&self) -> Option<Object> {
+        file::is_of_this_user_alone(&self.folder).ok()?;
+        let copy = Object::at(&self.folder.join(COPY)).ok()?;
+        (copy != Object::Nothing).then_some(copy)
+    }
+
+    /// Puts a journal that is of no use aside, for whoever wants to look at it. Without one there is nothing to do.
     pub(super) fn put_aside(&self) -> io::Result<()> {
-        fs::rename(self.path(), self.folder.join("journal.broken"))?;
-        File::open(&self.folder)?.sync_all()
+        match fs::rename(self.path(), self.folder.join("journal.broken")) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        Object::Nothing.put(&self.folder.join(COPY), &Fault::default())
     }
 
     /// Nothing is set any more.
     pub(super) fn remove(&self, fault: &Fault) -> io::Result<()> {
+        clear_beside(&self.folder.join(COPY))?;
+        Object::Nothing.put(&self.folder.join(COPY), fault)?;
         fs::remove_file(self.path())?;
         File::open(&self.folder)?.sync_all()?;
         fault.point()

@@ -135,25 +135,6 @@ impl<S: Services> Machine<S> {
         })
     }
 
-    /// Puts back what stood there before; none if nothing is set. Needs neither the daemon nor the network.
-    ///
-    /// # Errors
-    /// See [`Error`].
-    pub fn restore(&self) -> Result<Option<Done>, Error> {
-        if !self.facts().is_set {
-            return self.lower_shield().map(|()| None);
-        }
-        let _lock = self.lock()?;
-        self.lower_shield()?;
-        match self.store.load() {
-            Ok(Some(mut journal)) => self.undo(&mut journal).map(Some),
-            Ok(None) => Ok(None),
-            // Damaged, or not to be believed: what is ours is known by its mark.
-            Err(error) if error.kind() == io::ErrorKind::InvalidData => self.salvage().map(Some),
-            Err(error) => Err(self.journal_error(error)),
-        }
-    }
-
     fn lock(&self) -> Result<std::fs::File, Error> {
         self.store.lock().map_err(|error| match error.kind() {
             io::ErrorKind::WouldBlock => Error::Busy,

@@ -4,6 +4,9 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+/// The name under which openresolv knows us. It sorts `lo` first in any case.
+pub(super) const OPENRESOLV_NAME: &str = "lo.tacenda";
+
 /// A program that reads files of ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

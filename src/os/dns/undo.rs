@@ -16,6 +16,26 @@ struct Cut {
 }
 
 impl<S: Services> Machine<S> {
+    /// Puts back what stood there before; none if nothing is set. Needs neither the daemon nor the network.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn restore(&self) -> Result<Option<Done>, Error> {
+        if !self.facts().is_set && !self.has_left_something() {
+            return self.lower_shield().map(|()| None);
+        }
+        let _lock = self.lock()?;
+        self.lower_shield()?;
+        match self.store.load() {
+            Ok(Some(mut journal)) => self.undo(&mut journal).map(Some),
+            Ok(None) if !self.has_left_something() => Ok(None),
+            Ok(None) => self.salvage(None).map(Some),
+            // Damaged, of another version, or not to be believed: what is ours is known by its mark.
+            Err(error) if error.kind() == std::io::ErrorKind::InvalidData => self.salvage(Some(&error)).map(Some),
+            Err(error) => Err(self.journal_error(error)),
+        }
+    }
+
     /// Undoes every step of a journal that is not undone, then takes the journal away. Goes on after a step that cannot be undone, and
     /// keeps the journal then.
     pub(super) fn undo(&self, journal: &mut Journal) -> Result<Done, Error> {
