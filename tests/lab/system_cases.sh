@@ -133,6 +133,17 @@ case_readonly() {
   before; tacenda system set --yes > /tmp/out 2>&1 && fail "set on a read-only /etc"
   has "$(cat /tmp/out)" "read-only"; same "refused"; [ ! -e /var/lib/tacenda-system/journal.json ] || fail "a journal is left"
 }
+# Administrators protect the file from everything else like this; root itself may not write it then.
+case_immutable() {
+  address; plain_file; daemon; chattr +i /etc/resolv.conf || fail "no file system here that knows the flag"
+  before; tacenda system set --yes > /tmp/out 2>&1 && fail "set on an immutable file"
+  has "$(cat /tmp/out)" "everything is as it was before"; has "$(cat /tmp/out)" "chattr -i"; same refused; asks $hotel refused
+  [ ! -e /var/lib/tacenda-system/journal.json ] || fail "a journal is left"
+  chattr -i /etc/resolv.conf; before; set_it; chattr +i /etc/resolv.conf
+  tacenda system restore > /tmp/out 2>&1 && fail "restored an immutable file"
+  has "$(cat /tmp/out)" "chattr -i"; has "$(cat /tmp/out)" "system restore"; asks $ours kept
+  chattr -i /etc/resolv.conf; restore; same restored; asks $hotel restored
+}
 case_container() {
   address; plain_file; daemon; touch /.dockerenv; before
   tacenda system set --yes > /tmp/out 2>&1 && fail "set in a container"
