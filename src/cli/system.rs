@@ -1,5 +1,6 @@
 //! `tacenda system`: this host's programs ask tacenda, and everything is given back as it was.
 
+mod confirm;
 mod fight;
 mod status;
 pub(super) mod verify;
@@ -13,9 +14,11 @@ use clap::{Args, Subcommand};
 use super::output::Output;
 use super::terminal::{confirmed, need_root};
 use super::{Exit, Failure};
+use crate::config::units::TimeSpan;
 use crate::os::dns::host::Host;
 use crate::os::dns::plan::{Plan, plan};
 use crate::os::dns::{Error, Machine};
+use confirm::{Confirmation, read_patience};
 use verify::Asking;
 
 #[derive(Debug, Subcommand)]
@@ -41,8 +44,13 @@ not, everything is put back by itself. What stood there before is written down f
 /var/lib/tacenda-system/journal.json: whatever happens, `tacenda system restore` puts it back. Set
 it again whenever `status` says that something else changed it.
 
+With --confirm, for a machine that is reached over the network: if nobody presses Enter in time, if
+the session ends, or the program is killed, everything is put back (if it is killed, by the service
+or by the next `system restore`). `y` and Enter, also from a pipe, say yes; anything else says no.
+
 Examples:
   sudo tacenda system set
+  sudo tacenda system set --confirm=60s
   sudo tacenda system set --offline --yes
   sudo tacenda system set --if-set --offline --yes")]
 pub(super) struct SetArgs {
@@ -55,6 +63,10 @@ pub(super) struct SetArgs {
     /// Set it even if no upstream can be reached now
     #[arg(long)]
     offline: bool,
+    /// Undo everything by itself unless Enter is pressed within this time after it is set
+    #[arg(long, value_name = "TIME", num_args = 0..=1, require_equals = true, default_missing_value = "30s",
+        value_parser = read_patience, conflicts_with = "if_set")]
+    confirm: Option<TimeSpan>,
     /// Do not ask on the terminal before anything is changed
     #[arg(short, long)]
     yes: bool,
@@ -142,7 +154,11 @@ fn set(args: &SetArgs, mut output: Output<'_>) -> Result<Exit, Failure> {
     if !args.yes && !confirmed(lines(&plan))? {
         return Err(Failure::new(Exit::Failed, "nothing was changed: not confirmed"));
     }
-    let done = machine.set(args.listen_at, |facts| asking.verify(args.listen_at, facts))?;
+    let mut confirmation = args.confirm.map(|time| Confirmation::within(time.0)).transpose()?;
+    let done = machine.set(args.listen_at, |facts| {
+        asking.verify(args.listen_at, facts)?;
+        confirmation.as_mut().map_or(Ok(()), Confirmation::wait)
+    })?;
     output.write(format!(
         "set: programs on this host ask tacenda at {}, by {}; `sudo tacenda system restore` gives everything back\n",
         args.listen_at,

@@ -133,6 +133,50 @@ case_readonly() {
   before; tacenda system set --yes > /tmp/out 2>&1 && fail "set on a read-only /etc"
   has "$(cat /tmp/out)" "read-only"; same "refused"; [ ! -e /var/lib/tacenda-system/journal.json ] || fail "a journal is left"
 }
+# Undone by itself unless somebody says within the time that he can still work.
+waits() { grep -q '"phase": "verify"' /var/lib/tacenda-system/journal.json 2> /dev/null; }
+undone() { has "$(cat /tmp/out)" "as it was before: $2"; same "$1"; asks $hotel "$1"; [ ! -e /var/lib/tacenda-system/journal.json ] || fail "a journal is left ($1)"; }
+case_confirm() {
+  address; plain_file; daemon; before; mkfifo /tmp/silence; exec 9<> /tmp/silence
+  : > /tmp/watch.log
+  for answer in '\n' 'y\n' 'yes'; do
+    printf "$answer" | set_it --confirm > /tmp/out 2>&1; asks $ours confirmed; restore; same confirmed
+  done
+  if printf 'n\n' | tacenda system set --yes --confirm > /tmp/out 2>&1; then fail "set against a no"; fi; undone no "not confirmed"
+  if tacenda system set --yes --confirm > /tmp/out 2>&1 < /dev/null; then fail "set by nobody"; fi; undone nobody "nobody is there"
+  if tacenda system set --yes --confirm=1s > /tmp/out 2>&1 <&9; then fail "set without an answer"; fi; undone silence "not confirmed within 1s"
+  for signal in INT TERM HUP; do
+    tacenda system set --yes --confirm > /tmp/out 2>&1 <&9 & pid=$!; within 100 waits; asks $ours "waits$signal"
+    if tacenda system restore > /tmp/restore.log 2>&1; then fail "two at once"; fi; has "$(cat /tmp/restore.log)" "another tacenda"
+    kill -s $signal $pid; if wait $pid; then fail "set after a signal"; fi; undone "SIG$signal" ended
+  done
+  # A session that ends: the terminal hangs up. And one in which Enter is pressed.
+  cat > /tmp/session.py <<'PY'
+import os, pty, sys
+pid, terminal = pty.fork()
+if pid == 0: os.execvp("tacenda", ["tacenda", "system", "set", "--confirm"])
+said = b""
+while b"Go on?" not in said: said += os.read(terminal, 4096)
+os.write(terminal, b"y\n")
+while b"Press Enter within 30s" not in said: said += os.read(terminal, 4096)
+if sys.argv[1] == "enter":
+    os.write(terminal, b"\n")
+    while b"set: programs" not in said: said += os.read(terminal, 4096)
+else: os.close(terminal)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+PY
+  code=0; python3 /tmp/session.py hangup || code=$?; [ $code = 1 ] || fail "after a hang-up it ends with $code"
+  same "hung up"; asks $hotel "hungup"
+  python3 /tmp/session.py enter || fail "Enter on a terminal"; asks $ours entered; restore; same entered
+  # Killed, it is never known to have worked: whoever comes next undoes it.
+  for next in "system set --if-set --offline --yes" "system restore" "system watch"; do
+    tacenda system set --yes --confirm > /tmp/out 2>&1 <&9 & pid=$!; within 100 waits; kill -KILL $pid; wait $pid || true; asks $ours killed
+    if [ "$next" = "system watch" ]; then watch_it; soon "the watch undoes it" given_back; unwatch
+    else tacenda $next > /tmp/next.log 2>&1 || fail "$next"; fi
+    same "killed, $next"; asks $hotel "killed$((nth = ${nth:-0} + 1))"
+  done
+}
+given_back() { [ ! -e /var/lib/tacenda-system/journal.json ] && grep -q 192.168.77.1 /etc/resolv.conf; }
 # Administrators protect the file from everything else like this; root itself may not write it then.
 case_immutable() {
   address; plain_file; daemon; chattr +i /etc/resolv.conf || fail "no file system here that knows the flag"
