@@ -96,6 +96,10 @@ impl Status {
             ),
             Some(journal) => format!("set by {}", journal.back_end.name()),
             None if self.is_set() => "set, by /etc/resolv.conf at least; root is told more".to_owned(),
+            None if self.facts.resolv_conf.is_ours => {
+                "not set by anything that is known, but its file is there: `sudo tacenda system restore` takes it away"
+                    .to_owned()
+            }
             None if self.journal.is_none() => "not known without root".to_owned(),
             None => "not set".to_owned(),
         }
