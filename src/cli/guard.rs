@@ -47,7 +47,7 @@ Examples:
   sudo tacenda guard on --for 5m        a trial: off again after it, or after a restart
   sudo tacenda guard on --mode reject")]
 pub(super) struct OnArgs {
-    /// redirect: tacenda answers what others are asked; reject: that is refused; else as the configuration says
+    /// redirect: tacenda answers what others are asked; reject: it is refused; as configured if left out
     #[arg(long, value_name = "MODE", value_parser = read_mode)]
     mode: Option<Mode>,
     /// Off again by itself after this time (5m, 1h), or when the machine is started anew

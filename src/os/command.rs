@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::io;
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -43,6 +44,13 @@ pub async fn run(words: &[&str], input: &[u8]) -> Result<Vec<u8>, String> {
     Err(format!("`{shown}` failed ({}): {words}", output.status))
 }
 
+/// Whether there is a program of this name.
+pub fn is_there(name: &str) -> bool {
+    SEARCH_PATH
+        .split(':')
+        .any(|folder| Path::new(folder).join(name).is_file())
+}
+
 async fn in_time<T>(work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
     timeout(PATIENCE, work).await.unwrap_or_else(|_| {
         Err(io::Error::new(
@@ -75,6 +83,7 @@ mod tests {
         assert!(failed.contains("no way") && failed.contains('3'), "{failed}");
         let absent = run(&["tacenda-is-not-installed-here"], &[]).await.unwrap_err();
         assert!(absent.starts_with("cannot run `tacenda-is-not"), "{absent}");
+        assert!(is_there("sh") && !is_there("tacenda-is-not-installed-here"));
     }
 
     #[tokio::test]

@@ -203,7 +203,9 @@ impl Keeper {
     }
 
     fn disarm(&mut self) -> Result<(), String> {
-        self.mark = None;
+        if self.mark.take().is_none() && !Guard::can_be() {
+            return Ok(());
+        }
         if self.guard.lift().map_err(|error| error.to_string())? {
             tracing::warn!("the leak guard is off: questions in clear text leave this host");
         }

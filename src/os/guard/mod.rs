@@ -23,7 +23,7 @@ use std::io;
 
 use tokio::runtime::Runtime;
 
-use crate::os::command::run;
+use crate::os::command::{self, run};
 use listing::Listing;
 use ruleset::{Ruleset, TABLE};
 use table::Owner;
@@ -71,6 +71,11 @@ impl Guard {
             may_hold: true,
             as_put: None,
         })
+    }
+
+    /// Whether nft is installed: without it nothing is put in force, and there is nothing to take away.
+    pub fn can_be() -> bool {
+        command::is_there("nft")
     }
 
     /// The same, but as on a kernel before 6.9: the table is never held, and others can change it.
