@@ -50,7 +50,7 @@
 //!  3  transport               wire, os::socket, stats   (tokio, rustls, h2 first appear here)
 //!  2  policy   cache          wire, stats           (siblings, never each other)
 //!  1  wire                    std only
-//!  0  stats  shutdown  os     leaves; os::link (the network changed) is for app alone, os::dns (whom the host asks) for cli
+//!  0  stats  shutdown  os     leaves; os::link (the network changed) is for app and os::dns::events, os::dns (whom the host asks) for cli
 //! ```
 //!
 //! # `tacenda system`: whom the host asks
@@ -62,6 +62,17 @@
 //! cli::system::verify       one fresh name, directly, through libc in a process of its own, through 127.0.0.53: policy::probe's
 //!                           address each time, or everything is undone
 //! os::dns::undo (restore)   backwards; only what is still ours; as often as it takes
+//! os::dns (salvage)         the same without a journal that can be read: by our marks, and a copy of the file
+//! os::dns::events (watch)   files, the network and the bus tell when to look whether it stands
+//! ```
+//!
+//! # `tacenda guard`: what leaves this host
+//! ```text
+//! cli::guard::facts         the configuration's routes and exemptions, this host's interfaces, the user whom tacenda runs as
+//! os::guard::ruleset        pure: the packet rules, as text, with a mark that tells them from others
+//! os::guard (put, hold)     nft puts them in force in one transaction; the table is held, and outlives whoever holds it
+//! cli::guard::watch         a process of root's: the rules are as os::guard::wish says, from before the network is up
+//! cli::leaktest             canaries by every way a program could take, and a look at every link meanwhile
 //! ```
 //!
 //! # Invariants, each with a test
@@ -83,6 +94,8 @@
 //! - Query names and client addresses are in no log above `trace`, no metric, no file; `Debug` of what holds a name hides it.
 //! - Wherever `system set` or `system restore` is cut off, `restore` brings back octets, mode, owner and link of every file, links and rows of
 //!   tables as they were; what others wrote since stays. A backup never holds our own address, and `/etc/resolv.conf` never two servers of which one is ours.
+//! - While the guard is on, no packet to a port of DNS, DNS over TLS, multicast DNS, LLMNR or NetBIOS leaves this host, but tacenda's own by the
+//!   ways that routes name, and to servers that the configuration exempts; also while nothing of ours runs.
 //! - Once it serves, the daemon reads its own folders, writes its state folder, connects to the ports of its resolvers and to 443 and 853, and
 //!   starts no program ([`os::sandbox`]), as far as the kernel knows how.
 //! - Every table, queue, buffer and loop has a named limit with its reason beside it.
@@ -125,6 +138,11 @@
 //!   threads that begin afterwards.
 //! - The watchdog is fed by threads that come round, not by a query to ourselves ([`serve::Pulse`] says why).
 //! - A new configuration that needs a port or a folder which nobody named at the start is refused: it counts after a restart.
+//! - The guard knows tacenda by the owner of its state folder, not by a fixed number: systemd gives a `DynamicUser=` the number that owns it.
+//! - The guard's keeper speaks no protocol: what is wanted is a file of root's, and a command waits until the kernel has it. Rules are changed by
+//!   letting go of the table for the moment of one transaction: nft is another process, and the kernel would refuse it.
+//! - Canaries of the leak test are below `verify.tacenda.test` like other probes, so that tacenda's own answer is told from anybody's.
+//! - A question that comes in at loopback is of this host whatever its source: the guard leads it there with the address of another link.
 //! - A failed road is remembered for a flat second, only what a resolver said grows (RFC 9520): roads come back.
 
 pub mod admin;

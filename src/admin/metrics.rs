@@ -4,7 +4,7 @@
 
 use std::fmt::Write;
 
-use super::snapshot::{ClearPackets, Latency, Outcomes, Snapshot, UpstreamFigures, UpstreamState};
+use super::snapshot::{ClearPackets, GuardFigures, Latency, Outcomes, Snapshot, UpstreamFigures, UpstreamState};
 
 /// A text format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +59,7 @@ pub fn write(snapshot: &Snapshot, format: Format) -> String {
         format,
     };
     write_program(&mut out, snapshot);
+    write_guard(&mut out, snapshot.guard.as_ref());
     write_queries(&mut out, snapshot);
     write_cache(&mut out, snapshot);
     write_upstreams(&mut out, &snapshot.upstreams);
@@ -121,6 +122,32 @@ fn write_program(out: &mut Exposition, snapshot: &Snapshot) {
     );
     let ClearPackets { route } = snapshot.clear_packets;
     out.sample(name, &[("cause", "route")], route);
+}
+
+/// All zero and `unknown` while nobody keeps it.
+fn write_guard(out: &mut Exposition, guard: Option<&GuardFigures>) {
+    let current = guard.map_or("unknown", |guard| guard.mode.unwrap_or("off"));
+    let name = "tacenda_guard_state";
+    out.family(name, Kind::Gauge, None, "1 for what the leak guard does now.");
+    for state in ["redirect", "reject", "off", "unknown"] {
+        out.sample(name, &[("state", state)], u64::from(state == current));
+    }
+    let none = GuardFigures::default();
+    let guard = guard.unwrap_or(&none);
+    let name = "tacenda_guard_packets_total";
+    let help = "Packets to servers of others: led here (of a connection its first), and refused.";
+    out.family(name, Kind::Counter, None, help);
+    for (verdict, count) in [("redirected", guard.redirected), ("rejected", guard.rejected)] {
+        out.sample(name, &[("verdict", verdict)], count);
+    }
+    let name = "tacenda_guard_repairs_total";
+    let help = "Times that the leak guard was put in force again after others had changed it.";
+    out.family(name, Kind::Counter, None, help);
+    out.sample(name, &[], guard.repaired);
+    let name = "tacenda_guard_problem";
+    let help = "1 while something keeps the leak guard from being as it is wanted.";
+    out.family(name, Kind::Gauge, None, help);
+    out.sample(name, &[], u64::from(guard.problem.is_some()));
 }
 
 fn write_queries(out: &mut Exposition, snapshot: &Snapshot) {

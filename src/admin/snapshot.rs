@@ -35,6 +35,25 @@ pub struct Snapshot {
     pub upstreams: Vec<UpstreamFigures>,
     /// The configuration.
     pub config: ConfigFigures,
+    /// The leak guard; none if nobody keeps it.
+    pub guard: Option<GuardFigures>,
+}
+
+/// The packet rules that keep questions in clear text on this host, as their keeper says.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct GuardFigures {
+    /// `redirect` or `reject`; none while it is off.
+    pub mode: Option<&'static str>,
+    /// Whether others cannot take it away.
+    pub held: bool,
+    /// Datagrams and connections to servers of others that were led here.
+    pub redirected: u64,
+    /// Packets that were refused.
+    pub rejected: u64,
+    /// How often it was put in force again after others had changed it.
+    pub repaired: u64,
+    /// What keeps it from being as it is wanted.
+    pub problem: Option<String>,
 }
 
 /// What became of changes of the configuration.

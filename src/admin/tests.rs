@@ -4,8 +4,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::Instant;
 
 use super::snapshot::{
-    CacheFigures, ClearPackets, ConfigFigures, Handshakes, Latency, LatencyFigures, Outcomes, Queries, UpstreamFigures,
-    UpstreamState, hit_ratio, zeroed_responses,
+    CacheFigures, ClearPackets, ConfigFigures, GuardFigures, Handshakes, Latency, LatencyFigures, Outcomes, Queries,
+    UpstreamFigures, UpstreamState, hit_ratio, zeroed_responses,
 };
 use super::*;
 use crate::stats::Histogram;
@@ -29,6 +29,7 @@ pub(super) fn fresh() -> Snapshot {
         clear_packets: ClearPackets::default(),
         upstreams: vec![upstream("quad9", UpstreamState::Unknown)],
         config: ConfigFigures::default(),
+        guard: None,
     }
 }
 
@@ -77,6 +78,12 @@ pub(super) fn snapshot() -> Snapshot {
             failed_reloads: 1,
             problem: Some("t.toml:3:1: unknown key `cahce`".into()),
         },
+        guard: Some(GuardFigures {
+            mode: Some("reject"),
+            rejected: 7,
+            repaired: 2,
+            ..GuardFigures::default()
+        }),
         version: fresh.version,
     }
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use super::state::State;
 use crate::config::{AddressesFrom, Config, Roots, Strategy};
 use crate::os::file;
+use crate::os::guard::report;
 use crate::os::sandbox::{Needs, read_again};
 use crate::upstream::route_endpoint::RouteEndpoint;
 
@@ -15,6 +16,7 @@ pub(super) fn needs(config: &Config, folders: &[PathBuf]) -> Needs {
     let folders = folders.iter().filter(|folder| folder.is_dir());
     let mut read: BTreeSet<PathBuf> = folders.flat_map(|folder| read_again(folder)).collect();
     read.extend(config.paths().flat_map(read_again));
+    read.insert(report::FOLDER.into());
     if config.roots().any(|roots| *roots == Roots::System) {
         read.extend(system_roots());
     }

@@ -7,10 +7,12 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::admin::snapshot::{
-    CacheFigures, ClearPackets, ConfigFigures, Handshakes, Latency, LatencyFigures, Outcomes, Queries, Snapshot,
-    UpstreamFigures, UpstreamState, hit_ratio, zeroed_responses,
+    CacheFigures, ClearPackets, ConfigFigures, GuardFigures, Handshakes, Latency, LatencyFigures, Outcomes, Queries,
+    Snapshot, UpstreamFigures, UpstreamState, hit_ratio, zeroed_responses,
 };
 use crate::cache::Cache;
+use crate::os::guard::report::Report;
+use crate::os::guard::ruleset::Mode;
 use crate::os::socket::Transport;
 use crate::resolve::{Outcome, Resolver};
 use crate::serve;
@@ -110,6 +112,7 @@ impl Figures {
                 failed_reloads: self.reloads.failed.value(),
                 problem: self.problem().clone(),
             },
+            guard: guard(),
         }
     }
 
@@ -136,6 +139,19 @@ impl Figures {
         }
         responses
     }
+}
+
+/// What its keeper wrote; a file that cannot be read is nobody's.
+fn guard() -> Option<GuardFigures> {
+    let report = Report::read().ok()??;
+    Some(GuardFigures {
+        mode: report.mode.map(Mode::as_str),
+        held: report.is_held,
+        redirected: report.redirected,
+        rejected: report.rejected,
+        repaired: report.repaired,
+        problem: report.problem,
+    })
 }
 
 fn cache(cache: &Cache, queries: &Queries) -> CacheFigures {

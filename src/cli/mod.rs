@@ -7,6 +7,11 @@ mod completions;
 mod config;
 pub mod demo;
 mod exit;
+#[cfg(unix)]
+mod guard;
+pub mod leak;
+#[cfg(unix)]
+mod leaktest;
 mod logging;
 mod man;
 mod output;
@@ -14,6 +19,7 @@ mod query;
 mod run;
 mod service;
 mod system;
+mod terminal;
 
 use std::process::ExitCode;
 
@@ -56,6 +62,13 @@ enum Command {
     /// Have this host's programs ask tacenda, and give everything back
     #[command(subcommand)]
     System(system::SystemCommand),
+    /// Have questions in clear text leave this host for nobody: packet rules in the kernel
+    #[cfg(unix)]
+    #[command(subcommand)]
+    Guard(guard::GuardCommand),
+    /// Send canary names by every way a program could take, and say who on a link could read one
+    #[cfg(unix)]
+    Leaktest(leaktest::LeaktestArgs),
     /// Print the configuration
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -97,6 +110,10 @@ pub fn main() -> ExitCode {
         Command::Query(args) => query::run(&args, Output::stdout()),
         Command::Service(command) => service::run(&command, Output::stdout()),
         Command::System(command) => system::run(&command, Output::stdout()),
+        #[cfg(unix)]
+        Command::Guard(command) => guard::run(&command, Output::stdout()),
+        #[cfg(unix)]
+        Command::Leaktest(args) => leaktest::run(&args, Output::stdout()),
         Command::Config(command) => config::run(&command, Output::stdout()),
         Command::Completions(args) => completions::run(&args, &mut definition(), Output::stdout()),
         Command::Man(args) => man::run(&args, definition(), Output::stdout()),

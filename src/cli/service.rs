@@ -13,7 +13,7 @@ use super::output::Output;
 use super::{Exit, Failure};
 use crate::config::{self, Config, DEFAULT_PATH, Flags};
 use crate::os::{file, systemd};
-use units::{SERVICE, SOCKET, WATCH, Whose};
+use units::{GUARD, SERVICE, SOCKET, WATCH, Whose};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum ServiceCommand {
@@ -27,11 +27,12 @@ pub(super) enum ServiceCommand {
 
 #[derive(Args, Debug)]
 #[command(after_help = "\
-Writes tacenda.service, tacenda.socket and tacenda-system.service to /etc/systemd/system, for this
-very program and for the `listen` addresses of the configuration; run it again after a change of
-those, or of the program's place. A unit that somebody else wrote or changed is left alone, and then
-nothing is done at all. The machine's DNS settings are not changed: `tacenda system set` does that,
-tacenda-system.service keeps them then, over restarts too, and `uninstall` gives them back first.
+Writes tacenda.service, tacenda.socket, tacenda-system.service and tacenda-guard.service to
+/etc/systemd/system, for this very program and for the `listen` addresses of the configuration; run
+it again after a change of those, or of the program's place. A unit that somebody else wrote or
+changed is left alone, and then nothing is done at all. The machine's DNS settings are not changed:
+`tacenda system set` does that, tacenda-system.service keeps them then, over restarts too, as
+tacenda-guard.service does what `tacenda guard on` says, and `uninstall` gives everything back first.
 
 Examples:
   sudo tacenda service install
@@ -122,6 +123,24 @@ impl Place {
             Err(words) => Err(Failure::new(Exit::Failed, format!("{line}: {words}")).with_help(SEE_JOURNAL)),
         }
     }
+
+    /// Does something while these units are stopped. If that fails everything is to go on as before, and they are started again.
+    fn without(
+        &self,
+        units: &[&str],
+        output: &mut Output<'_>,
+        work: impl FnOnce(&mut Output<'_>) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        if units.is_empty() {
+            return work(output);
+        }
+        self.systemctl(&[&["stop"], units].concat(), output)?;
+        let done = work(output);
+        if done.is_err() {
+            self.systemctl(&[&["start"], units].concat(), output)?;
+        }
+        done
+    }
 }
 
 fn install(args: &InstallArgs, mut output: Output<'_>) -> Result<Exit, Failure> {
@@ -136,6 +155,7 @@ fn install(args: &InstallArgs, mut output: Output<'_>) -> Result<Exit, Failure> 
         (SERVICE, units::service(&program, given.as_deref())),
         (SOCKET, units::socket(&config.listen.addresses)),
         (WATCH, units::watch(&program)),
+        (GUARD, units::guard(&program)),
     ];
     for (unit, _) in &texts {
         let path = place.path(unit);
@@ -149,7 +169,7 @@ fn install(args: &InstallArgs, mut output: Output<'_>) -> Result<Exit, Failure> 
     }
     // Anew, because a socket that listens already keeps its addresses.
     let mut running = Vec::new();
-    for unit in [SERVICE, SOCKET, WATCH] {
+    for unit in UNITS {
         if place.whose(unit)? == Whose::Ours {
             running.push(unit);
         }
@@ -165,15 +185,16 @@ fn install(args: &InstallArgs, mut output: Output<'_>) -> Result<Exit, Failure> 
         output.write(format!("wrote {}\n", path.display()))?;
     }
     place.systemctl(&["daemon-reload"], &mut output)?;
-    place.systemctl(&["enable", SOCKET, SERVICE, WATCH], &mut output)?;
-    place.systemctl(&["start", SOCKET, SERVICE, WATCH], &mut output)?;
+    for verb in ["enable", "start"] {
+        place.systemctl(&[&[verb], &UNITS[..]].concat(), &mut output)?;
+    }
     Ok(Exit::Done)
 }
 
 fn uninstall(args: &PlaceArgs, mut output: Output<'_>) -> Result<Exit, Failure> {
     let place = Place::to_change(args)?;
     let mut ours = Vec::new();
-    for unit in [WATCH, SOCKET, SERVICE] {
+    for unit in [WATCH, GUARD, SOCKET, SERVICE] {
         let path = place.path(unit);
         match place.whose(unit)? {
             Whose::Ours => ours.push(unit),
@@ -185,12 +206,10 @@ fn uninstall(args: &PlaceArgs, mut output: Output<'_>) -> Result<Exit, Failure> 
     if ours.is_empty() {
         return Ok(Exit::Done);
     }
+    // First of all: nobody may be left asking a tacenda that is gone.
     if place.is_live {
-        if ours.contains(&WATCH) {
-            place.systemctl(&["stop", WATCH], &mut output)?;
-        }
-        // First of all: nobody may be left asking a tacenda that is gone.
-        super::system::give_back(&mut output)?;
+        let keepers = [WATCH, GUARD].into_iter().filter(|unit| ours.contains(unit));
+        place.without(&keepers.collect::<Vec<_>>(), &mut output, give_back)?;
     }
     // The socket with the service, in one call: the one would start the other again.
     place.systemctl(&[&["disable", "--now"], &ours[..]].concat(), &mut output)?;
@@ -204,10 +223,18 @@ fn uninstall(args: &PlaceArgs, mut output: Output<'_>) -> Result<Exit, Failure> 
     Ok(Exit::Done)
 }
 
+/// The system's DNS, if it was set, and the ways to others.
+fn give_back(output: &mut Output<'_>) -> Result<(), Failure> {
+    super::system::give_back(output)?;
+    #[cfg(unix)]
+    super::guard::give_back(output)?;
+    Ok(())
+}
+
 fn status(args: &StatusArgs, mut output: Output<'_>) -> Result<Exit, Failure> {
     let place = Place::of(&args.place);
     let mut found = Vec::new();
-    for unit in [SERVICE, SOCKET, WATCH] {
+    for unit in UNITS {
         let word = |question| place.is_live.then(|| systemd::word(question, unit)).flatten();
         found.push((
             place.path(unit),
@@ -286,6 +313,9 @@ fn failed(what: &str, path: &Path, error: &io::Error) -> Failure {
         _ => failure,
     }
 }
+
+/// In the order in which they are started.
+const UNITS: [&str; 4] = [SOCKET, SERVICE, WATCH, GUARD];
 
 const OUT_OF_SIGHT: [&str; 5] = ["/home", "/root", "/run/user", "/tmp", "/var/tmp"];
 

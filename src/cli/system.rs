@@ -1,21 +1,23 @@
 //! `tacenda system`: this host's programs ask tacenda, and everything is given back as it was.
 
+mod confirm;
 mod fight;
 mod status;
-mod verify;
+pub(super) mod verify;
 mod watch;
 
-use std::io::IsTerminal;
 use std::net::{IpAddr, Ipv4Addr};
 
 use clap::{Args, Subcommand};
 
 use super::output::Output;
+use super::terminal::{confirmed, need_root};
 use super::{Exit, Failure};
-use crate::os::dns::journal::Phase;
+use crate::config::units::TimeSpan;
 use crate::os::dns::system::{Outline, Picture};
 use crate::os::dns::{Error, here};
-use crate::os::process::{as_root, is_root};
+use crate::os::process::as_root;
+use confirm::{Confirmation, read_patience};
 use verify::Asking;
 
 #[derive(Debug, Subcommand)]
@@ -41,8 +43,13 @@ not, everything is put back by itself. What stood there before is written down f
 root may write (Linux: /var/lib/tacenda-system/journal.json): whatever happens, `tacenda system
 restore` puts it back. Set it again whenever `status` says that something else changed it.
 
+With --confirm, for a machine that is reached over the network: if nobody presses Enter in time, if
+the session ends, or the program is killed, everything is put back (if it is killed, by the service
+or by the next `system restore`). `y` and Enter, also from a pipe, say yes; anything else says no.
+
 Examples:
   sudo tacenda system set
+  sudo tacenda system set --confirm=60s
   sudo tacenda system set --offline --yes
   sudo tacenda system set --if-set --offline --yes")]
 pub(super) struct SetArgs {
@@ -55,6 +62,10 @@ pub(super) struct SetArgs {
     /// Set it even if no upstream can be reached now
     #[arg(long)]
     offline: bool,
+    /// Undo everything by itself unless Enter is pressed within this time after it is set
+    #[arg(long, value_name = "TIME", num_args = 0..=1, require_equals = true, default_missing_value = "30s",
+        value_parser = read_patience, conflicts_with = "if_set")]
+    confirm: Option<TimeSpan>,
     /// Do not ask on the terminal before anything is changed
     #[arg(short, long)]
     yes: bool,
@@ -112,7 +123,7 @@ pub(super) fn run(command: &SystemCommand, output: Output<'_>) -> Result<Exit, F
         SystemCommand::Restore(RestoreArgs {}) => restore(output),
         SystemCommand::Status(args) => status::run(args.json, args.explain, &here()?, output),
         SystemCommand::Watch(WatchArgs {}) => {
-            need_root("watch")?;
+            need_root("system watch")?;
             watch::run(&here()?)
         }
         SystemCommand::AskLibc(args) => verify::ask_libc(&args.name, output),
@@ -120,12 +131,11 @@ pub(super) fn run(command: &SystemCommand, output: Output<'_>) -> Result<Exit, F
 }
 
 fn set(args: &SetArgs, mut output: Output<'_>) -> Result<Exit, Failure> {
-    need_root("set")?;
+    need_root("system set")?;
     let (machine, asking) = (here()?, Asking::new()?);
     if args.if_set {
         match machine.journal().map_err(Failure::from)?.map(|journal| journal.phase) {
-            Some(Phase::Applied) => {}
-            // Cut off: it was never known to work.
+            Some(phase) if phase.is_known_to_work() => {}
             Some(_) => return restore(output),
             None => return Ok(Exit::Done),
         }
@@ -136,10 +146,14 @@ fn set(args: &SetArgs, mut output: Output<'_>) -> Result<Exit, Failure> {
     if !args.offline {
         asking.reaches_upstream(args.listen_at).map_err(no_upstream)?;
     }
-    if !args.yes && !confirmed(&plan)? {
+    if !args.yes && !confirmed(lines(&plan))? {
         return Err(Failure::new(Exit::Failed, "nothing was changed: not confirmed"));
     }
-    let done = machine.set(args.listen_at, |facts| asking.verify(args.listen_at, facts))?;
+    let mut confirmation = args.confirm.map(|time| Confirmation::within(time.0)).transpose()?;
+    let done = machine.set(args.listen_at, |facts| {
+        asking.verify(args.listen_at, facts)?;
+        confirmation.as_mut().map_or(Ok(()), Confirmation::wait)
+    })?;
     output.write(format!(
         "set: programs on this host ask tacenda at {}, by {}; {} gives everything back\n",
         args.listen_at,
@@ -151,7 +165,7 @@ fn set(args: &SetArgs, mut output: Output<'_>) -> Result<Exit, Failure> {
 }
 
 fn restore(mut output: Output<'_>) -> Result<Exit, Failure> {
-    need_root("restore")?;
+    need_root("system restore")?;
     if !put_back(&mut output)? {
         output.write("nothing to restore: tacenda is not set as system DNS\n")?;
     }
@@ -165,9 +179,9 @@ pub(super) fn give_back(output: &mut Output<'_>) -> Result<(), Failure> {
     if facts.named().is_some() {
         return Err(Failure::new(
             Exit::Failed,
-            format!("{} still names tacenda alone: nothing is taken away", facts.place()),
+            format!("{} still names tacenda alone: nothing is stopped", facts.place()),
         )
-        .with_help("write your network's server into it, then try again"));
+        .with_help("ask for a new DHCP lease, or write your network's server into it, then try again"));
     }
     Ok(())
 }
@@ -179,7 +193,7 @@ fn put_back(output: &mut Output<'_>) -> Result<bool, Failure> {
         Some(done) => {
             output.write(match done.back_end {
                 Some(back_end) => format!("restored: {} is as it was before\n", back_end.name()),
-                None => "taken away: everything of tacenda's, but what was there before is not known\n".to_owned(),
+                None => "taken away: everything of tacenda's that was found by its mark\n".to_owned(),
             })?;
             output.write(notes(&done.remarks))?;
             Ok(true)
@@ -191,33 +205,14 @@ fn notes(remarks: &[String]) -> String {
     remarks.iter().map(|remark| format!("note: {remark}\n")).collect()
 }
 
-fn need_root(verb: &str) -> Result<(), Failure> {
-    if is_root() {
-        return Ok(());
-    }
-    Err(
-        Failure::new(Exit::Permission, "only root can change whom this host asks")
-            .with_help(as_root(&format!("tacenda system {verb}"))),
-    )
-}
-
-/// Asks on the terminal, if there is one.
-#[expect(clippy::print_stderr, reason = "this is where the program talks to its user")]
-fn confirmed<P: std::fmt::Display>(plan: &Outline<P>) -> Result<bool, Failure> {
-    if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
-        return Ok(true);
-    }
-    eprintln!("This will");
-    for step in &plan.steps {
-        eprintln!("  - {step}");
-    }
-    for note in &plan.notes {
-        eprintln!("Note: {note}");
-    }
-    eprint!("Go on? [y/N] ");
-    let mut answer = String::new();
-    std::io::stdin().read_line(&mut answer)?;
-    Ok(["y", "yes"].contains(&answer.trim().to_ascii_lowercase().as_str()))
+/// What a plan says to its user.
+fn lines<P: std::fmt::Display>(plan: &Outline<P>) -> Vec<String> {
+    let steps = plan.steps.iter().map(|step| format!("  - {step}"));
+    let notes = plan.notes.iter().map(|note| format!("Note: {note}"));
+    std::iter::once("This will".to_owned())
+        .chain(steps)
+        .chain(notes)
+        .collect()
 }
 
 fn no_stub(why: String) -> Failure {

@@ -21,6 +21,7 @@ impl Draft {
         self.check_upstreams(problems);
         self.check_cache(problems);
         self.policy.check(problems);
+        self.guard.check(problems);
         route::check(&self.routes, &self.policy.let_out.value, problems);
         if self.time_servers.value.len() > MAX_TIME_SERVERS {
             let help = "a name stands for all names below it";
@@ -187,6 +188,7 @@ impl Draft {
                 serve_stale: self.serve_stale.value,
                 prefetch: self.prefetch.value,
             },
+            guard: self.guard.to_config(),
             stats: self.stats.value,
         }
     }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use toml::Spanned;
 
 use super::file::{CacheSpec, FileSpec, Quantity, UpstreamSpec};
+use super::guard::DraftGuard;
 use super::load::Flags;
 use super::policy::DraftPolicy;
 use super::problem::{Place, Problem, Source, Sourced};
@@ -41,6 +42,7 @@ pub(super) struct Draft {
     pub(super) max_negative_ttl: Sourced<Duration>,
     pub(super) serve_stale: Sourced<Duration>,
     pub(super) prefetch: Sourced<bool>,
+    pub(super) guard: DraftGuard,
     pub(super) stats: Sourced<Option<SocketAddr>>,
 }
 
@@ -76,6 +78,7 @@ impl Default for Draft {
             max_negative_ttl: Sourced::default_value(HOUR),
             serve_stale: Sourced::default_value(DAY),
             prefetch: Sourced::default_value(true),
+            guard: DraftGuard::default(),
             stats: Sourced::default_value(Some(SocketAddr::from(([127, 0, 0, 1], 8053)))),
         }
     }
@@ -148,6 +151,7 @@ impl Draft {
         }
         self.policy.lay(spec.policy, &mut reader);
         self.lay_cache(spec.cache, &mut reader);
+        self.guard.lay(spec.guard, &mut reader);
         reader.set(&mut self.stats, spec.stats.listen, |_, text| parse_stats(text));
     }
 

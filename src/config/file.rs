@@ -26,6 +26,8 @@ pub(super) struct FileSpec {
     #[serde(default)]
     pub(super) cache: CacheSpec,
     #[serde(default)]
+    pub(super) guard: GuardSpec,
+    #[serde(default)]
     pub(super) stats: StatsSpec,
 }
 
@@ -66,6 +68,15 @@ pub(super) struct PolicySpec {
     pub(super) block_answer: Option<Spanned<String>>,
     pub(super) hosts: Option<Spanned<Vec<Spanned<String>>>>,
     pub(super) records: Option<Spanned<Vec<Spanned<String>>>>,
+}
+
+/// `[guard]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) struct GuardSpec {
+    pub(super) mode: Option<Spanned<String>>,
+    pub(super) exempt: Option<Spanned<Vec<Spanned<String>>>>,
+    pub(super) multicast_dns: Option<Spanned<bool>>,
 }
 
 /// `[cache]`.
@@ -187,6 +198,7 @@ fn plain_words(message: &str) -> String {
         )
         .replace("invalid type: sequence, expected", "found a list, expected")
         .replace("expected struct CacheSpec", "expected the table [cache]")
+        .replace("expected struct GuardSpec", "expected the table [guard]")
         .replace("expected struct PolicySpec", "expected the table [policy]")
         .replace("expected struct StatsSpec", "expected the table [stats]")
         .replace("expected struct UpstreamSpec", "expected a table with at least `url`")
@@ -196,7 +208,7 @@ fn plain_words(message: &str) -> String {
 }
 
 /// Keys of later versions. Accepting them would be a lie.
-const LATER: &[&str] = &["portal", "guard"];
+const LATER: &[&str] = &["portal"];
 
 #[cfg(test)]
 mod tests {
@@ -238,6 +250,5 @@ mod tests {
     #[test]
     fn a_key_of_a_later_version_is_refused_and_says_so() {
         assert!(error("[portal]\nopen = true\n").contains("`portal` comes with a later version"));
-        assert!(error("[guard]\nmode = \"off\"\n").contains("`guard` comes with a later version"));
     }
 }

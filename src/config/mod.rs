@@ -6,6 +6,7 @@
 mod check;
 mod draft;
 mod file;
+mod guard;
 mod load;
 mod policy;
 pub mod problem;
@@ -26,6 +27,7 @@ use crate::upstream::connect::Exit;
 use crate::upstream::endpoint::{Endpoint, Host};
 use crate::upstream::route_endpoint::RouteEndpoint;
 
+pub use crate::os::guard::ruleset::{Exempt, Mode as GuardMode, Protocol};
 pub use crate::policy::blocking::BlockAnswer;
 pub use crate::transport::tls::{Pin, Roots};
 pub use load::{DEFAULT_PATH, Flags, Loaded, UpstreamFlag, folders, load, upstream_from_flags};
@@ -52,6 +54,8 @@ pub struct Config {
     pub policy: PolicyConfig,
     /// Bounds of the cache.
     pub cache: CacheConfig,
+    /// The packet rules that keep questions in clear text on this host.
+    pub guard: GuardConfig,
     /// Where the stats endpoint listens: a loopback address, or nowhere.
     pub stats: Option<SocketAddr>,
 }
@@ -158,6 +162,17 @@ pub enum RecordsFrom {
     Line(String),
     /// In a file with one a line, or a folder of such files.
     Path(PathBuf),
+}
+
+/// The leak guard, which `tacenda guard` puts in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GuardConfig {
+    /// What is done with a question to somebody else's server.
+    pub mode: GuardMode,
+    /// Servers at ports for questions that everybody may reach.
+    pub exempt: Vec<Exempt>,
+    /// Whether multicast DNS is let out.
+    pub multicast_dns: bool,
 }
 
 /// Bounds of the cache.

@@ -35,6 +35,7 @@ impl fmt::Display for Loaded {
         draft.routes.value.iter().for_each(|route| route.show(&mut lines));
         draft.policy.show(&mut lines);
         lines.cache(draft);
+        draft.guard.show(&mut lines);
         lines.table("[stats]");
         let stats = draft
             .stats

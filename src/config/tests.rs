@@ -439,3 +439,35 @@ mod pins;
 mod records;
 mod routes;
 mod upstreams;
+
+#[test]
+fn the_guard_is_read_and_checked() {
+    use crate::os::guard::ruleset::{Exempt, Mode, Protocol};
+    let read = config("[guard]\nmode = \"reject\"\nexempt = [\"udp://198.51.100.7:53\", \"tcp://[2001:db8::7]:853\"]\nmulticast-dns = true\n").guard;
+    let exempt = |protocol, server: &str| Exempt {
+        protocol,
+        server: server.parse().unwrap(),
+    };
+    assert_eq!((read.mode, read.multicast_dns), (Mode::Reject, true));
+    let expected = [
+        exempt(Protocol::Udp, "198.51.100.7:53"),
+        exempt(Protocol::Tcp, "[2001:db8::7]:853"),
+    ];
+    assert_eq!(read.exempt, expected);
+    check("[guard]\nmode = \"open\"\n", "2:8", "\"redirect\" or \"reject\"");
+    for server in [
+        "198.51.100.7",
+        "udp://198.51.100.7",
+        "udp://vpn.example:53",
+        "udp://0.0.0.0:53",
+        "udp://224.0.0.251:5353",
+        "tls://192.0.2.1:853",
+    ] {
+        check(
+            &format!("[guard]\nexempt = [\"{server}\"]\n"),
+            "2:11",
+            "udp://198.51.100.7:53",
+        );
+    }
+    assert!(config("").guard.exempt.is_empty() && !config("").guard.multicast_dns);
+}

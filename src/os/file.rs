@@ -90,23 +90,38 @@ pub fn others_may_read(path: &Path) -> bool {
     }
 }
 
-/// Whether a user other than this one owns this, or may write to it. On Windows the folders above decide, and the question is answered with no.
+/// Whether nobody but this user can have written it: what root does because of it, others could else have root do. On Windows the folders above
+/// decide, and nothing is looked at.
 ///
 /// # Errors
-/// The system's own.
-pub fn others_may_write(path: &Path) -> io::Result<bool> {
+/// `InvalidData` if others can; else the system's own.
+pub fn is_of_this_user_alone(path: &Path) -> io::Result<()> {
     let data = fs::metadata(path)?;
     #[cfg(unix)]
     {
         use std::os::unix::fs::MetadataExt;
-        Ok(data.uid() != super::process::user() || data.mode() & 0o022 != 0)
+        if data.uid() != super::process::user() || data.mode() & OTHERS_WRITE != 0 {
+            let text = format!(
+                "{}: others than root can write it, so it is not believed",
+                path.display()
+            );
+            return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+        }
     }
     #[cfg(not(unix))]
-    {
-        let _ = data;
-        Ok(false)
-    }
+    let _ = data;
+    Ok(())
 }
+
+/// The number of the user whose file or folder this is; none if there is none.
+#[cfg(unix)]
+pub fn owner(path: &Path) -> Option<u32> {
+    Some(std::os::unix::fs::MetadataExt::uid(&fs::metadata(path).ok()?))
+}
+
+/// Permission bits of group and others to write.
+#[cfg(unix)]
+const OTHERS_WRITE: u32 = 0o022;
 
 /// Has what was renamed and removed in a folder be so on the disk. Windows opens no folders, and sees to it itself.
 ///

@@ -1,7 +1,11 @@
 //! What differs between operating systems: the only place of `unsafe` and `cfg(target_os)`.
 
+#[cfg(unix)]
+pub mod capture;
+pub mod command;
 pub mod dns;
 pub mod file;
+pub mod guard;
 pub mod host;
 pub mod link;
 pub mod notify;

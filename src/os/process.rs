@@ -28,9 +28,9 @@ pub fn is_root() -> bool {
     user() == 0
 }
 
-/// The number of the user that this process acts as.
+/// The number of the user whose rights this process has.
 #[cfg(unix)]
-pub(super) fn user() -> u32 {
+pub fn user() -> u32 {
     // SAFETY: takes nothing and always succeeds.
     unsafe { libc::geteuid() }
 }

@@ -18,6 +18,7 @@ mod edns;
 mod failover;
 mod figures;
 mod flood;
+mod guard;
 mod hostile;
 mod hostile_dns;
 mod hostile_h2;

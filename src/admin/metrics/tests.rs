@@ -152,6 +152,10 @@ fn both_formats_are_sound_and_say_the_same() {
     assert_eq!(value("tacenda_responses_total", &[("rcode", "SERVFAIL")]), 0.0);
     assert_eq!(value("tacenda_cache_lookups_total", &[("result", "hit")]), 3.0);
     assert_eq!(value("tacenda_clear_packets_total", &[("cause", "route")]), 11.0);
+    assert_eq!(value("tacenda_guard_state", &[("state", "reject")]), 1.0);
+    assert_eq!(value("tacenda_guard_state", &[("state", "unknown")]), 0.0);
+    assert_eq!(value("tacenda_guard_packets_total", &[("verdict", "rejected")]), 7.0);
+    assert_eq!(value("tacenda_guard_repairs_total", &[]), 2.0);
     assert_eq!(value("tacenda_upstream_up", &[("upstream", "quad9")]), 1.0);
     assert_eq!(value("tacenda_upstream_rtt_seconds", &[("upstream", "quad9")]), 0.0125);
     let labels = [("upstream", "quad9"), ("transport", "doh"), ("result", "answered")];

@@ -10,9 +10,13 @@ pub(super) const SOCKET: &str = "tacenda.socket";
 /// Keeps what `tacenda system set` has set.
 pub(super) const WATCH: &str = "tacenda-system.service";
 
+/// Keeps what `tacenda guard on` has put in force.
+pub(super) const GUARD: &str = "tacenda-guard.service";
+
 const SHIPPED_SERVICE: &str = include_str!("../../../config/tacenda.service");
 const SHIPPED_SOCKET: &str = include_str!("../../../config/tacenda.socket");
 const SHIPPED_WATCH: &str = include_str!("../../../config/tacenda-system.service");
+const SHIPPED_GUARD: &str = include_str!("../../../config/tacenda-guard.service");
 
 /// The service unit for this program and configuration file, without its seal.
 pub(super) fn service(program: &Path, config: Option<&Path>) -> String {
@@ -34,10 +38,19 @@ pub(super) fn socket(listen: &[SocketAddr]) -> String {
 
 /// The unit that keeps the system's DNS as it was set, by this program, without its seal.
 pub(super) fn watch(program: &Path) -> String {
+    with_command(SHIPPED_WATCH, program, "system watch")
+}
+
+/// The unit that keeps the leak guard, by this program, without its seal.
+pub(super) fn guard(program: &Path) -> String {
+    with_command(SHIPPED_GUARD, program, "guard watch")
+}
+
+fn with_command(unit: &str, program: &Path, command: &str) -> String {
     with_lines(
-        SHIPPED_WATCH,
+        unit,
         "ExecStart=",
-        &[format!("ExecStart={} system watch", quoted(program))],
+        &[format!("ExecStart={} {command}", quoted(program))],
     )
 }
 
@@ -147,6 +160,7 @@ mod tests {
             SHIPPED_SERVICE
         );
         assert_eq!(watch(Path::new("/usr/bin/tacenda")).replace('"', ""), SHIPPED_WATCH);
+        assert_eq!(guard(Path::new("/usr/bin/tacenda")).replace('"', ""), SHIPPED_GUARD);
     }
 
     #[test]

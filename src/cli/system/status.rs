@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::verify::{Asking, Way};
 use super::{Exit, Failure, Output};
 use crate::os::dns::Machine;
-use crate::os::dns::journal::{Journal, Phase};
+use crate::os::dns::journal::Journal;
 use crate::os::dns::system::{Outline, Picture, Refused, System};
 use crate::os::process::as_root;
 
@@ -84,7 +84,7 @@ impl<S: System> Status<S> {
 
     fn headline(&self) -> String {
         match self.known() {
-            Some(journal) if journal.phase != Phase::Applied => {
+            Some(journal) if !journal.phase.is_known_to_work() => {
                 format!(
                     "begun and cut off: {} puts everything back",
                     as_root("tacenda system restore")
@@ -97,6 +97,11 @@ impl<S: System> Status<S> {
             ),
             Some(journal) => format!("set by {}", journal.back_end.name()),
             None if self.is_set() => format!("set, by {} at least; root is told more", self.facts.place()),
+            None if self.facts.named().is_some() => format!(
+                "not set by anything that is known, but {} names it: {} takes it away",
+                self.facts.place(),
+                as_root("tacenda system restore")
+            ),
             None if self.journal.is_none() => "not known without root".to_owned(),
             None => "not set".to_owned(),
         }

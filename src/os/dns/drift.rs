@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::journal::{Journal, Phase};
 use super::system::System;
-use super::{Error, Machine};
+use super::{Done, Error, Machine};
 
 /// Something is not as it was set.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,44 +20,88 @@ impl<S: System> Machine<S> {
     /// # Errors
     /// See [`Error`].
     pub fn drift(&self) -> Result<Option<Drift>, Error> {
-        let Some(journal) = self.applied()? else {
+        let Some(journal) = self.in_force()? else {
             return Ok(None);
         };
+        let mut unknown = None;
         for change in journal.changes() {
-            let stands = self.system.stands(change, journal.listen);
-            if !stands.map_err(Error::Failed)? {
-                let what = S::name_of(change);
-                return Ok(Some(Drift { what }));
+            match self.system.stands(change, journal.listen) {
+                Ok(true) => {}
+                Ok(false) => {
+                    let what = S::name_of(change);
+                    return Ok(Some(Drift { what }));
+                }
+                // The others can be set again all the same.
+                Err(why) => unknown = Some(why),
             }
         }
-        Ok(None)
+        unknown.map_or(Ok(None), |why| Err(Error::Failed(why)))
+    }
+
+    /// What is set, and known to work.
+    fn in_force(&self) -> Result<Option<Journal<S::Change>>, Error> {
+        Ok(self.load()?.filter(|journal| journal.phase.is_known_to_work()))
     }
 
     /// Sets again what is set already, where others have changed it. Nothing happens if nothing is set, and nothing is ever undone: what
-    /// fails now is tried again later, and the journal knows as much as before. Whether names arrive is not tried: a network that is
-    /// down for the moment is no reason to give everything back.
+    /// fails now keeps nothing else from it and is tried again later, and the journal knows as much as before. Whether names arrive is not
+    /// tried: a network that is down for the moment is no reason to give everything back.
     ///
     /// # Errors
     /// See [`Error`].
     pub fn set_again(&self) -> Result<(), Error> {
         let _lock = self.lock()?;
-        let Some(mut journal) = self.applied()? else {
+        let Some(mut journal) = self.in_force()? else {
             return Ok(());
         };
-        let boot_id = self.system.boot_id();
-        if journal.boot_id != boot_id {
-            journal.boot_id = boot_id;
-            for step in &mut journal.steps {
-                S::forget(&mut step.change);
+        self.take_over(&mut journal);
+        let mut failed = Vec::new();
+        for at in 0..journal.steps.len() {
+            let done = match self.system.stands(&journal.steps[at].change, journal.listen) {
+                Ok(true) => Ok(()),
+                Ok(false) => self.apply_step(&mut journal, at, Phase::Again),
+                Err(why) => Err(why),
+            };
+            failed.extend(done.err());
+            if self.fault.has_stopped() {
+                return Err(Error::Failed(failed.join("; ")));
             }
         }
-        let applied = self.apply(&mut journal);
-        let entered = self.enter(&mut journal, Phase::Applied);
-        applied.and(entered).map_err(Error::Failed)
+        failed.extend(self.enter(&mut journal, Phase::Applied).err());
+        if failed.is_empty() {
+            return Ok(());
+        }
+        Err(Error::Failed(failed.join("; ")))
     }
 
-    fn applied(&self) -> Result<Option<Journal<S::Change>>, Error> {
-        Ok(self.load()?.filter(|journal| journal.phase == Phase::Applied))
+    /// A journal from before the machine's restart.
+    fn take_over(&self, journal: &mut Journal<S::Change>) {
+        let boot_id = self.system.boot_id();
+        if journal.boot_id == boot_id {
+            return;
+        }
+        journal.boot_id = boot_id;
+        for step in &mut journal.steps {
+            S::forget(&mut step.change);
+        }
+    }
+
+    /// Undoes what a `set` or a `restore` has left that was cut off: killed, or by a power cut. None if there is nothing of the kind, or if
+    /// one is at it.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn undo_cut_off(&self) -> Result<Option<Done>, Error> {
+        let is_cut_off = |journal: &Journal<S::Change>| !journal.phase.is_known_to_work();
+        if !self.load()?.is_some_and(|journal| is_cut_off(&journal)) {
+            return Ok(None);
+        }
+        let _lock = match self.lock() {
+            Err(Error::Busy) => return Ok(None),
+            lock => lock?,
+        };
+        let journal = self.load()?.filter(is_cut_off);
+        journal.map(|mut journal| self.undo(&mut journal)).transpose()
     }
 
     /// Keeps a program that will not leave it alone from changing what is set, where the system has a way; until the next [`Machine::set`]

@@ -7,7 +7,7 @@
 use std::fs::{self, File};
 use std::io;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -72,8 +72,17 @@ pub enum Phase {
     Verify,
     /// It does.
     Applied,
+    /// It did, and steps that others have changed are being done again.
+    Again,
     /// Steps are being undone.
     Restoring,
+}
+
+impl Phase {
+    /// Whether the host has once asked tacenda with this. What has not is undone when it is cut off.
+    pub fn is_known_to_work(self) -> bool {
+        matches!(self, Self::Applied | Self::Again)
+    }
 }
 
 /// One change.
@@ -127,6 +136,15 @@ impl<C> Journal<C> {
     pub(super) fn changes(&self) -> Vec<&C> {
         self.steps.iter().map(|step| &step.change).collect()
     }
+
+    /// The servers that stood where ours do now, as networks or users had put them there. None twice.
+    pub(super) fn servers_of_others<S: System<Change = C>>(&self) -> Vec<IpAddr> {
+        let mut found: Vec<_> = self.changes().into_iter().flat_map(S::servers_before).collect();
+        found.retain(|server| !server.is_loopback());
+        found.sort();
+        found.dedup();
+        found
+    }
 }
 
 /// Where the journal is.
@@ -153,6 +171,12 @@ impl Store {
         self.folder.join(NAME)
     }
 
+    /// Whether there is one, also if we may not look.
+    pub(super) fn may_be_there(&self) -> bool {
+        let found = fs::symlink_metadata(self.path());
+        found.map_or_else(|error| error.kind() == io::ErrorKind::PermissionDenied, |_| true)
+    }
+
     /// The lock: two of us at once would undo each other's work. Let go with the file, also by a crash.
     pub(super) fn lock(&self) -> io::Result<File> {
         file::make_private_folder(&self.folder)?;
@@ -177,8 +201,8 @@ impl Store {
         let Some(octets) = file::read(&path, MAX_JOURNAL_LEN)? else {
             return Ok(None);
         };
-        check_owner(&path)?;
-        check_owner(&self.folder)?;
+        file::is_of_this_user_alone(&path)?;
+        file::is_of_this_user_alone(&self.folder)?;
         let head: Head = serde_json::from_slice(&octets).map_err(invalid)?;
         if head.version != VERSION {
             let text = format!("of version {}, this tacenda knows {VERSION}", head.version);
@@ -199,10 +223,12 @@ impl Store {
         fault.point()
     }
 
-    /// Puts a journal that is of no use aside, for whoever wants to look at it.
+    /// Puts a journal that is of no use aside, for whoever wants to look at it. Without one there is nothing to do.
     pub(super) fn put_aside(&self) -> io::Result<()> {
-        fs::rename(self.path(), self.folder.join("journal.broken"))?;
-        file::sync_folder(&self.folder)
+        match fs::rename(self.path(), self.folder.join("journal.broken")) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => file::sync_folder(&self.folder),
+        }
     }
 
     /// Nothing is set any more.
@@ -211,18 +237,6 @@ impl Store {
         file::sync_folder(&self.folder)?;
         fault.point()
     }
-}
-
-/// What another user can write is not put back as root.
-fn check_owner(path: &Path) -> io::Result<()> {
-    if file::others_may_write(path)? {
-        let text = format!(
-            "{}: others than root can write it, so it is not believed",
-            path.display()
-        );
-        return Err(invalid(text));
-    }
-    Ok(())
 }
 
 fn invalid(why: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {

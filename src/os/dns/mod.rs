@@ -2,13 +2,14 @@
 //!
 //! [`system`] is what differs between systems: facts are gathered by reading only, a plan is made of them, and that is pure. The steps of a
 //! plan are written into the [`journal`] with what stood there before any of them is done. Whatever is cut off, `restore` undoes what is
-//! still ours, and leaves what others wrote since. Nothing here asks a name.
+//! still ours, and leaves what others wrote since. [`events`] tell when to look whether it stands. Nothing here asks a name.
 //!
 //! macOS and Windows keep their settings in tables ([`table`]), whose steps and undoing are one code; only the thinnest part of each, which
 //! speaks to the system, is compiled for that system alone.
 
 pub mod drift;
 pub mod error;
+pub mod events;
 pub mod fault;
 pub mod journal;
 #[cfg(all(unix, not(target_os = "macos")))]
@@ -18,7 +19,6 @@ pub mod system;
 pub mod table;
 pub mod windows;
 
-mod command;
 #[cfg(test)]
 mod testing;
 mod undo;
@@ -86,9 +86,7 @@ impl<S: System> Machine<S> {
 
     /// What is known of the host now. Changes nothing.
     pub fn facts(&self) -> S::Facts {
-        let journal = std::fs::symlink_metadata(self.store.path());
-        let is_absent = matches!(&journal, Err(error) if error.kind() != io::ErrorKind::PermissionDenied);
-        self.system.facts(!is_absent)
+        self.system.facts(self.store.may_be_there())
     }
 
     /// What `set` would do. Changes nothing.
@@ -105,6 +103,15 @@ impl<S: System> Machine<S> {
     /// The system's own, and `InvalidData` for what is no journal.
     pub fn journal(&self) -> io::Result<Option<Journal<S::Change>>> {
         self.store.load()
+    }
+
+    /// The servers that stood where ours do now; none if nothing is set. Root's to read.
+    ///
+    /// # Errors
+    /// As [`Machine::journal`].
+    pub fn servers_of_others(&self) -> io::Result<Vec<IpAddr>> {
+        let journal = self.journal()?;
+        Ok(journal.map_or_else(Vec::new, |journal| journal.servers_of_others::<S>()))
     }
 
     /// Whether everything that was set stands as it was set, as far as it is seen without asking any program.
@@ -156,26 +163,6 @@ impl<S: System> Machine<S> {
         })
     }
 
-    /// Puts back what stood there before; none if nothing is set. Needs neither the daemon nor the network.
-    ///
-    /// # Errors
-    /// See [`Error`].
-    pub fn restore(&self) -> Result<Option<Done>, Error> {
-        let journal = std::fs::symlink_metadata(self.store.path());
-        if matches!(&journal, Err(error) if error.kind() != io::ErrorKind::PermissionDenied) {
-            return self.lower_shield().map(|()| None);
-        }
-        let _lock = self.lock()?;
-        self.lower_shield()?;
-        match self.store.load() {
-            Ok(Some(mut journal)) => self.undo(&mut journal).map(Some),
-            Ok(None) => Ok(None),
-            // Damaged, or not to be believed: what is ours is known by its mark.
-            Err(error) if error.kind() == io::ErrorKind::InvalidData => self.salvage().map(Some),
-            Err(error) => Err(self.journal_error(error)),
-        }
-    }
-
     fn lock(&self) -> Result<std::fs::File, Error> {
         self.store.lock().map_err(|error| match error.kind() {
             io::ErrorKind::WouldBlock => Error::Busy,
@@ -203,32 +190,42 @@ impl<S: System> Machine<S> {
             changes.push(change.map_err(|why| Error::Failed(format!("cannot {step}: {why}")))?);
         }
         let journal = Journal::of_intent::<S>(self.system.boot_id(), plan.back_end, listen, changes);
-        let saved = self.store.save(&journal, &self.fault);
+        let saved = self.save(&journal);
         saved.map(|()| journal).map_err(|error| self.journal_error(error))
     }
 
     /// Does every step that is not done, each after it is written down.
     fn apply(&self, journal: &mut Journal<S::Change>) -> Result<(), String> {
-        let (listen, is_repeated) = (journal.listen, journal.phase == Phase::Applied);
+        let is_repeated = journal.phase.is_known_to_work();
         for at in 0..journal.steps.len() {
-            let step = &mut journal.steps[at];
-            if is_repeated && self.system.stands(&step.change, listen)? {
+            if is_repeated && self.system.stands(&journal.steps[at].change, journal.listen)? {
                 continue;
             }
-            self.system.note_others(&mut step.change, listen)?;
-            step.mark = Mark::Begun;
-            self.enter(journal, Phase::Steps)?;
-            self.system.make(&journal.steps[at].change, &self.fault)?;
-            self.fault.point().map_err(|error| error.to_string())?;
+            self.apply_step(journal, at, Phase::Steps)?;
         }
         self.enter(journal, Phase::Verify)
+    }
+
+    fn apply_step(&self, journal: &mut Journal<S::Change>, at: usize, phase: Phase) -> Result<(), String> {
+        let step = &mut journal.steps[at];
+        self.system.note_others(&mut step.change, journal.listen)?;
+        step.mark = Mark::Begun;
+        self.enter(journal, phase)?;
+        self.system.make(&journal.steps[at].change, &self.fault)?;
+        self.fault.point().map_err(|error| error.to_string())
     }
 
     /// Writes down how far it went.
     fn enter(&self, journal: &mut Journal<S::Change>, phase: Phase) -> Result<(), String> {
         journal.phase = phase;
-        let saved = self.store.save(journal, &self.fault);
+        let saved = self.save(journal);
         saved.map_err(|error| format!("cannot write {}: {error}", self.store.path().display()))
+    }
+
+    fn save(&self, journal: &Journal<S::Change>) -> io::Result<()> {
+        self.store.save(journal, &self.fault)?;
+        // Before anything is changed that the journal only announces.
+        self.system.keep_beside(&journal.changes(), &self.fault)
     }
 
     /// Whether a journal says what a plan would do.
@@ -236,7 +233,7 @@ impl<S: System> Machine<S> {
         let changes = journal.changes();
         let same_start =
             journal.boot_id == self.system.boot_id() || changes.iter().all(|change| S::outlives_a_start(change));
-        journal.phase == Phase::Applied
+        journal.phase.is_known_to_work()
             && same_start
             && journal.listen == listen
             && changes

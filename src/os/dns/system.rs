@@ -83,6 +83,9 @@ pub trait Picture {
     /// Where that is.
     fn place(&self) -> &'static str;
 
+    /// The servers that the settings name, in their order, ours too.
+    fn servers(&self) -> Vec<IpAddr>;
+
     /// Whether systemd-resolved has a listener of its own.
     fn has_resolved(&self) -> bool {
         false
@@ -185,11 +188,37 @@ pub trait System {
     /// What could not be put back.
     fn take_back(&self, change: &Self::Change, cut: Cut, fault: &Fault) -> Result<Option<String>, String>;
 
+    /// Keeps beside the journal what [`System::salvage`] and people need, should it be lost.
+    ///
+    /// # Errors
+    /// The system's own.
+    fn keep_beside(&self, changes: &[&Self::Change], fault: &Fault) -> io::Result<()> {
+        let _ = (changes, fault);
+        Ok(())
+    }
+
+    /// Takes that away, if it is there.
+    ///
+    /// # Errors
+    /// The system's own.
+    fn drop_beside(&self, fault: &Fault) -> io::Result<()> {
+        let _ = fault;
+        Ok(())
+    }
+
+    /// Whether something is there that is known as ours without a journal.
+    fn has_left_something(&self) -> bool {
+        false
+    }
+
     /// Takes away everything that is known as ours without a journal. Says what is left to do.
     ///
     /// # Errors
     /// What could not be taken away.
     fn salvage(&self, fault: &Fault) -> Result<Vec<String>, Vec<String>>;
+
+    /// The servers that others had put where ours are.
+    fn servers_before(change: &Self::Change) -> Vec<IpAddr>;
 
     /// What others changed, in words: a path, or whose settings.
     fn name_of(change: &Self::Change) -> String;

@@ -1,10 +1,32 @@
 //! Putting back: backwards, only what is still ours, and as often as it takes.
 
+use std::io;
+
 use super::journal::{Journal, Mark, Phase};
 use super::system::{Cut, System};
 use super::{Done, Error, Machine};
 
 impl<S: System> Machine<S> {
+    /// Puts back what stood there before; none if nothing is set. Needs neither the daemon nor the network.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn restore(&self) -> Result<Option<Done>, Error> {
+        if !self.store.may_be_there() && !self.system.has_left_something() {
+            return self.lower_shield().map(|()| None);
+        }
+        let _lock = self.lock()?;
+        self.lower_shield()?;
+        match self.store.load() {
+            Ok(Some(mut journal)) => self.undo(&mut journal).map(Some),
+            Ok(None) if !self.system.has_left_something() => Ok(None),
+            Ok(None) => self.salvage(None).map(Some),
+            // Damaged, of another version, or not to be believed: what is ours is known by its mark.
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => self.salvage(Some(&error)).map(Some),
+            Err(error) => Err(self.journal_error(error)),
+        }
+    }
+
     /// Undoes every step of a journal that is not undone, then takes the journal away. Goes on after a step that cannot be undone, and
     /// keeps the journal then.
     pub(super) fn undo(&self, journal: &mut Journal<S::Change>) -> Result<Done, Error> {
@@ -34,7 +56,8 @@ impl<S: System> Machine<S> {
         if !failed.is_empty() {
             return Err(Error::NotUndone(failed));
         }
-        let removed = self.store.remove(&self.fault);
+        let dropped = self.system.drop_beside(&self.fault);
+        let removed = dropped.and_then(|()| self.store.remove(&self.fault));
         removed.map_err(|error| self.journal_error(error))?;
         Ok(Done {
             back_end: Some(journal.back_end),
@@ -50,12 +73,18 @@ impl<S: System> Machine<S> {
         }
     }
 
-    /// Gives back without a journal that can be read: what is ours is known without it, but not what was there before.
-    pub(super) fn salvage(&self) -> Result<Done, Error> {
-        let aside = format!("{}: cannot be read, and is put aside", self.store.path().display());
-        let mut remarks = vec![aside];
+    /// Gives back without a journal: what is ours is known without it, but what was there before may not be. `unreadable` is what keeps it from
+    /// being read, if there is one.
+    fn salvage(&self, unreadable: Option<&io::Error>) -> Result<Done, Error> {
+        let path = self.store.path();
+        let mut remarks = vec![match unreadable {
+            Some(error) => format!("{} is put aside: {error}", path.display()),
+            None => format!("{} is gone", path.display()),
+        }];
         remarks.extend(self.system.salvage(&self.fault).map_err(Error::NotUndone)?);
-        self.store.put_aside().map_err(|error| self.journal_error(error))?;
+        let put_aside = self.store.put_aside();
+        let dropped = put_aside.and_then(|()| self.system.drop_beside(&self.fault));
+        dropped.map_err(|error| self.journal_error(error))?;
         Ok(Done {
             back_end: None,
             remarks,

@@ -2,11 +2,14 @@
 //!
 //! A false alarm is cheap, because whoever listens compares routes; a missed change is not. Nothing is sent anywhere.
 
+#[cfg(unix)]
+mod addresses;
 #[cfg(target_os = "linux")]
 mod linux;
 #[cfg(target_os = "linux")]
 mod netlink;
 mod portable;
+mod routers;
 #[cfg(test)]
 mod tests;
 
@@ -14,6 +17,10 @@ mod tests;
 use linux as system;
 #[cfg(not(target_os = "linux"))]
 use portable as system;
+
+#[cfg(unix)]
+pub use addresses::{addresses, index_of, name_of};
+pub use routers::routers;
 
 use std::io;
 use std::pin::Pin;

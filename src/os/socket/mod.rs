@@ -294,6 +294,13 @@ pub struct ReturnPath {
     local: Option<LocalAddress>,
 }
 
+impl ReturnPath {
+    /// The address at which it came in, on a listener that was bound to `bound`.
+    pub fn asked_at(&self, bound: SocketAddr) -> IpAddr {
+        self.local.map_or_else(|| bound.ip(), |local| local.address)
+    }
+}
+
 /// One of this host's addresses. The interface matters for link-local ones alone and is 0 for all others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct LocalAddress {

@@ -1,4 +1,4 @@
-//! The rtnetlink socket, and the framing of its messages (netlink(7)): 32-bit lengths in the host's order, padded to four
+//! Netlink sockets, and the framing of its messages (netlink(7)): 32-bit lengths in the host's order, padded to four
 //! octets. The framing is pure and trusts no length in it.
 #![allow(unsafe_code, reason = "std has no netlink")]
 
@@ -9,21 +9,20 @@ use std::time::Duration;
 
 use libc::{c_int, c_void, socklen_t};
 
-/// An rtnetlink socket.
+/// A netlink socket.
 #[derive(Debug)]
 pub(in crate::os) struct Socket(OwnedFd);
 
 impl Socket {
-    /// Opens one; it belongs to no group and blocks.
+    /// Opens one for routes; it belongs to no group and blocks.
     pub(in crate::os) fn new() -> io::Result<Self> {
+        Self::of(libc::NETLINK_ROUTE)
+    }
+
+    /// Opens one of this protocol.
+    pub(in crate::os) fn of(protocol: c_int) -> io::Result<Self> {
         // SAFETY: no pointers; the result is checked before it is used.
-        let fd = check(unsafe {
-            libc::socket(
-                libc::AF_NETLINK,
-                libc::SOCK_RAW | libc::SOCK_CLOEXEC,
-                libc::NETLINK_ROUTE,
-            )
-        })?;
+        let fd = check(unsafe { libc::socket(libc::AF_NETLINK, libc::SOCK_RAW | libc::SOCK_CLOEXEC, protocol) })?;
         // SAFETY: the kernel just gave us this descriptor, and nobody else has it.
         Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
     }
@@ -57,7 +56,7 @@ impl Socket {
     }
 
     /// Reads no longer than this.
-    pub(super) fn set_read_timeout(&self, timeout: Duration) -> io::Result<()> {
+    pub(in crate::os) fn set_read_timeout(&self, timeout: Duration) -> io::Result<()> {
         let time = libc::timeval {
             tv_sec: libc::time_t::try_from(timeout.as_secs()).unwrap_or(libc::time_t::MAX),
             tv_usec: libc::suseconds_t::from(timeout.subsec_micros().min(999_999)),
@@ -80,7 +79,7 @@ impl Socket {
     }
 
     /// Sends one datagram to the kernel: an unconnected netlink socket has no other peer.
-    pub(super) fn send(&self, octets: &[u8]) -> io::Result<()> {
+    pub(in crate::os) fn send(&self, octets: &[u8]) -> io::Result<()> {
         // SAFETY: the kernel reads `octets.len()` octets from `octets`, which outlives the call.
         let sent = unsafe { libc::send(self.as_raw_fd(), octets.as_ptr().cast(), octets.len(), 0) };
         if sent < 0 {
@@ -122,12 +121,17 @@ pub(super) fn ask<T>(question: &[u8], read: impl FnOnce(Message<'_>) -> io::Resu
 
 /// A question for [`ask`]: `struct nlmsghdr`, and what follows it.
 pub(super) fn question(kind: u16, body: &[u8]) -> Vec<u8> {
+    message(kind, NLM_F_REQUEST, SEQUENCE, body)
+}
+
+/// `struct nlmsghdr`, and what follows it.
+pub(in crate::os) fn message(kind: u16, flags: u16, sequence: u32, body: &[u8]) -> Vec<u8> {
     let len = u32::try_from(HEADER_LEN + body.len()).unwrap_or(0);
     let header = [
         &len.to_ne_bytes()[..],
         &kind.to_ne_bytes(),
-        &NLM_F_REQUEST.to_ne_bytes(),
-        &SEQUENCE.to_ne_bytes(),
+        &flags.to_ne_bytes(),
+        &sequence.to_ne_bytes(),
         &[0; 4],
     ];
     [&header.concat()[..], body].concat()
@@ -225,7 +229,7 @@ pub(in crate::os) fn attribute(mut attributes: &[u8], kind: u16) -> Option<&[u8]
 }
 
 /// Appends an attribute with its padding.
-pub(super) fn push_attribute(body: &mut Vec<u8>, kind: u16, value: &[u8]) {
+pub(in crate::os) fn push_attribute(body: &mut Vec<u8>, kind: u16, value: &[u8]) {
     let len = u16::try_from(ATTRIBUTE_HEADER_LEN + value.len()).unwrap_or(0);
     body.extend(len.to_ne_bytes());
     body.extend(kind.to_ne_bytes());
@@ -249,8 +253,8 @@ fn padded(len: usize) -> usize {
 /// `struct nlmsghdr`: length, type, flags, sequence, sender.
 const HEADER_LEN: usize = 16;
 
-/// A question, and no list.
-const NLM_F_REQUEST: u16 = 1;
+/// A question.
+pub(in crate::os) const NLM_F_REQUEST: u16 = 1;
 
 /// Any number: the socket carries one question.
 const SEQUENCE: u32 = 1;
@@ -281,7 +285,7 @@ pub(in crate::os) const NLMSG_DONE: u16 = 3;
 mod tests {
     use super::*;
 
-    fn message(len: u32, kind: u16, body: &[u8]) -> Vec<u8> {
+    fn raw(len: u32, kind: u16, body: &[u8]) -> Vec<u8> {
         let mut octets = len.to_ne_bytes().to_vec();
         octets.extend(kind.to_ne_bytes());
         octets.extend([0, 0]);
@@ -293,8 +297,8 @@ mod tests {
 
     #[test]
     fn messages_are_taken_apart_with_their_padding() {
-        let mut datagram = message(18, 24, &[1, 2, 0, 0]);
-        datagram.extend(message(16, 25, &[]));
+        let mut datagram = raw(18, 24, &[1, 2, 0, 0]);
+        datagram.extend(raw(16, 25, &[]));
         let mut messages = Messages::new(&datagram);
         let (first, second) = (messages.next().unwrap(), messages.next().unwrap());
         assert_eq!((first.kind, first.sequence, first.body), (24, 7, &[1, 2][..]));
@@ -305,12 +309,12 @@ mod tests {
     #[test]
     fn hostile_lengths_end_the_messages() {
         for len in [0, 1, 15, 17, 4096, u32::MAX - 1, u32::MAX] {
-            let datagram = message(len, 24, &[]);
+            let datagram = raw(len, 24, &[]);
             let mut messages = Messages::new(&datagram);
             assert_eq!(messages.by_ref().count(), 0, "nlmsg_len {len}");
             assert!(messages.is_broken(), "nlmsg_len {len}");
         }
-        let whole = message(20, 24, &[1, 2, 3, 4]);
+        let whole = raw(20, 24, &[1, 2, 3, 4]);
         for cut in 1..whole.len() {
             let mut messages = Messages::new(&whole[..cut]);
             assert_eq!(messages.by_ref().count(), 0, "cut to {cut}");

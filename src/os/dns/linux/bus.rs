@@ -24,6 +24,7 @@ const MAX_INTERFACES: usize = 4096;
 #[derive(Clone, Copy)]
 struct Manager(&'static str, &'static str, &'static str);
 
+const BUS: Manager = Manager("org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus");
 const RESOLVED: Manager = Manager(
     "org.freedesktop.resolve1",
     "/org/freedesktop/resolve1",
@@ -55,13 +56,31 @@ impl Bus {
         }
     }
 
-    /// The links but loopback.
+    /// The links but loopback; none if systemd-resolved does not run: asked for one, the bus would start it.
     pub(super) async fn links(&self) -> Result<Vec<Link>, String> {
+        if !self.has(RESOLVED).await? {
+            return Ok(Vec::new());
+        }
+        match self.all_links().await {
+            // It has ended meanwhile.
+            Err(_) if !self.has(RESOLVED).await? => Ok(Vec::new()),
+            links => links,
+        }
+    }
+
+    async fn all_links(&self) -> Result<Vec<Link>, String> {
         let mut links = Vec::new();
         for (index, name) in interfaces().map_err(|error| format!("cannot list the interfaces: {error}"))? {
             links.extend(self.link(index, &name).await?);
         }
         Ok(links)
+    }
+
+    /// Whether a program runs.
+    async fn has(&self, Manager(name, _, _): Manager) -> Result<bool, String> {
+        let found = self.call(BUS, "NameHasOwner", &(name,)).await;
+        let found = found.and_then(|reply| reply.body().deserialize());
+        found.map_err(|error| format!("D-Bus does not tell who runs: {error}"))
     }
 
     /// One link; none if it is gone, or none of resolved's.

@@ -1,5 +1,6 @@
 //! What a step changes on Linux, and what is to be known to undo it.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -25,6 +26,24 @@ pub enum Change {
         /// `/etc/resolv.conf`, should openresolv not write it anew.
         before: Object,
     },
+}
+
+impl Change {
+    /// The servers that stood there, as networks or users had put them.
+    pub(super) fn servers_before(&self) -> Vec<IpAddr> {
+        let parsed = |object: &Object| {
+            let servers = object.servers().into_iter();
+            servers.filter_map(|server| server.parse().ok()).collect::<Vec<_>>()
+        };
+        match self {
+            Self::File(change) => std::iter::once(&change.before)
+                .chain(&change.latest)
+                .flat_map(parsed)
+                .collect(),
+            Self::Links { before } => before.iter().flat_map(Link::addresses).collect(),
+            Self::Openresolv { before, .. } => parsed(before),
+        }
+    }
 }
 
 /// A file of ours.

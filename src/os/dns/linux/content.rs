@@ -21,7 +21,7 @@ pub(super) fn resolv_conf(listen: IpAddr) -> Vec<u8> {
     format!(
         "# {MARK}: programs on this host ask it, and nobody else.\n\
          {UNDO}\n\
-         # By hand: what stood here before is in /var/lib/tacenda-system/journal.json.\n\
+         # By hand: what stood here before is /var/lib/tacenda-system/resolv.conf.before.\n\
          {}",
         server(listen)
     )

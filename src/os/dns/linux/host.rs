@@ -5,11 +5,8 @@ use std::io;
 use tokio::runtime::Runtime;
 
 use super::bus::Bus;
-use super::services::{Link, Service, Services};
-use crate::os::dns::command::run;
-
-/// The name under which openresolv knows us. It sorts `lo` first in any case.
-const OPENRESOLV_NAME: &str = "lo.tacenda";
+use super::services::{Link, OPENRESOLV_NAME, Service, Services};
+use crate::os::command::run;
 
 /// The programs of this host.
 #[derive(Debug)]

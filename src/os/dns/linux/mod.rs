@@ -11,7 +11,9 @@ pub mod services;
 pub mod shield;
 
 mod bus;
+pub(super) mod bus_events;
 mod content;
+mod copy;
 mod salvage;
 mod steps;
 mod told;
@@ -58,8 +60,8 @@ impl<S: Services> Linux<S> {
 impl<S: Services> System for Linux<S> {
     const NAME: &'static str = "linux";
 
-    /// Links of systemd-resolved get their servers without a file being written.
-    const LOOK_INTERVAL: Duration = Duration::from_secs(15);
+    /// Nobody tells of a mount over a file.
+    const LOOK_INTERVAL: Duration = Duration::from_secs(30);
 
     type Facts = Facts;
     type Planned = Planned;
@@ -162,8 +164,24 @@ impl<S: Services> System for Linux<S> {
         self.undo_step(change, cut, fault)
     }
 
+    fn keep_beside(&self, changes: &[&Change], fault: &Fault) -> io::Result<()> {
+        self.keep_copy(changes, fault)
+    }
+
+    fn drop_beside(&self, fault: &Fault) -> io::Result<()> {
+        self.drop_copy(fault)
+    }
+
+    fn has_left_something(&self) -> bool {
+        self.has_any_of_ours()
+    }
+
     fn salvage(&self, fault: &Fault) -> Result<Vec<String>, Vec<String>> {
         self.take_all_away(fault)
+    }
+
+    fn servers_before(change: &Change) -> Vec<IpAddr> {
+        change.servers_before()
     }
 
     fn name_of(change: &Change) -> String {
@@ -178,8 +196,10 @@ impl<S: Services> System for Linux<S> {
         let of = |path: &Path| path.parent().map(|folder| inside(&self.root, folder));
         let mut folders: Vec<_> = of(Path::new(RESOLV_CONF)).into_iter().collect();
         for change in changes {
-            if let Change::File(change) = change {
-                folders.extend(of(&change.path));
+            match change {
+                Change::File(change) => folders.extend(of(&change.path)),
+                Change::Links { .. } => folders.extend(OF_LINKS.iter().filter_map(|file| of(Path::new(file)))),
+                Change::Openresolv { .. } => {}
             }
         }
         // What `/etc/resolv.conf` leads to is written where it lies.
@@ -226,6 +246,13 @@ const PATHS: [(&str, Planned); 6] = [
     (NM_DROP_IN_ETC, Planned::NetworkManagerInEtc),
     (DHCLIENT_HOOK, Planned::DhclientHook),
     (DHCPCD_HOOK, Planned::DhcpcdHook),
+];
+
+/// Files in the folders to which systemd-resolved and systemd-networkd write whenever a link gets other servers: no signal tells of that.
+const OF_LINKS: [&str; 3] = [
+    "/run/systemd/resolve/resolv.conf",
+    "/run/systemd/resolve/netif/1",
+    "/run/systemd/netif/links/1",
 ];
 
 /// The program that a service is.

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::facts;
 use crate::os::dns::fault::Fault;
 
 /// The longest file that is kept to be put back. Real ones have a few hundred octets; a hook or a `resolv.conf` with long comments a few
@@ -181,6 +182,11 @@ impl Object {
             *octets = other.clone();
         }
         file
+    }
+
+    /// The servers that it names, if it is a `resolv.conf`.
+    pub(super) fn servers(&self) -> Vec<String> {
+        facts::servers(&String::from_utf8_lossy(self.octets().unwrap_or_default()))
     }
 
     /// The octets of a file.

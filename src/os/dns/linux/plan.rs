@@ -151,7 +151,7 @@ impl Refusal {
             }
             Self::System => "set 127.0.0.1 as the only DNS server by hand, in the settings of every network",
             Self::NothingBefore => {
-                "leave it so; or write your network's own server into it (a new DHCP lease does that) and set it again"
+                "`sudo tacenda system restore` takes it away as far as it can; or write your network's own server into it, and set it again"
             }
             Self::Odd => "look what it is (`ls -ld /etc/resolv.conf`), take it away, and set it again",
         }

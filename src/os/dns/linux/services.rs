@@ -1,6 +1,11 @@
 //! The programs that have a say in a host's DNS, as far as we speak to them: behind one trait, so that the steps are tested without them.
 
+use std::net::IpAddr;
+
 use serde::{Deserialize, Serialize};
+
+/// The name under which openresolv knows us. It sorts `lo` first in any case.
+pub(super) const OPENRESOLV_NAME: &str = "lo.tacenda";
 
 /// A program that reads files of ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,6 +50,14 @@ pub struct Link {
 }
 
 impl Link {
+    /// The addresses of its servers.
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        self.servers.iter().filter_map(|(_, octets, _, _)| match octets.len() {
+            4 => <[u8; 4]>::try_from(octets.as_slice()).ok().map(IpAddr::from),
+            _ => <[u8; 16]>::try_from(octets.as_slice()).ok().map(IpAddr::from),
+        })
+    }
+
     /// Without a way to ask anybody.
     #[must_use]
     pub fn stripped(&self) -> Self {

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::object::Octets;
 use super::services::Link;
@@ -52,14 +52,6 @@ impl<S: Services> Linux<S> {
         let before = self
             .object(Path::new(path))
             .map_err(|error| format!("{path}: {error}"))?;
-        let is_missing = |folder: &&Path| !folder.as_os_str().is_empty() && !inside(&self.root, folder).exists();
-        let mut folders: Vec<_> = Path::new(path)
-            .ancestors()
-            .skip(1)
-            .filter(is_missing)
-            .map(Path::to_owned)
-            .collect();
-        folders.reverse();
         // A hook of others that ours follows keeps its mode: it may have to be executable.
         let mode = match &before {
             Object::File { mode, .. } if path == DHCPCD_HOOK => *mode,
@@ -77,13 +69,26 @@ impl<S: Services> Linux<S> {
             latest: None,
             ours: Octets(ours),
             mode,
-            folders,
+            folders: self.missing_folders(Path::new(path)),
             reader,
         }))
     }
 
+    /// What is to be made first, from above.
+    fn missing_folders(&self, path: &Path) -> Vec<PathBuf> {
+        let is_missing = |folder: &&Path| !inside(&self.root, folder).exists();
+        let folders = path.ancestors().skip(1).filter(is_missing);
+        let mut folders: Vec<_> = folders.map(Path::to_owned).collect();
+        folders.reverse();
+        folders
+    }
+
     /// Keeps what others wrote into a file; never what is ours.
     pub(super) fn note_file(&self, change: &mut FileChange) -> Result<(), String> {
+        // At the start of the machine some in `/run` are not there yet.
+        change.folders.extend(self.missing_folders(&change.path));
+        change.folders.sort();
+        change.folders.dedup();
         let there = self.object(&change.path);
         let there = there.map_err(|error| format!("{}: {error}", change.path.display()))?;
         if there != Object::Nothing && !there.octets().is_some_and(content::is_ours) && !is_cut_short(change, &there) {
@@ -140,10 +145,7 @@ pub(super) fn is_in_force(change: &FileChange, there: &Object) -> bool {
 
 /// Whether somebody has only begun to write `/etc/resolv.conf`: a file without a server is nothing to be put back where there was one.
 pub(super) fn is_cut_short(change: &FileChange, there: &Object) -> bool {
-    let names_one = |object: &Object| {
-        let octets = object.octets().unwrap_or_default();
-        !facts::servers(&String::from_utf8_lossy(octets)).is_empty()
-    };
+    let names_one = |object: &Object| !object.servers().is_empty();
     change.path == Path::new(RESOLV_CONF)
         && matches!(there, Object::File { .. })
         && !names_one(there)

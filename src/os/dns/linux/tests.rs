@@ -14,6 +14,7 @@ use crate::os::dns::testing::{patiently, quick_folder};
 use crate::os::dns::{Done, Error, Machine};
 
 mod crash;
+mod lost;
 mod others;
 mod watched;
 
@@ -49,6 +50,13 @@ impl Programs {
     /// openresolv writes the file from its table; below our entry there is one of the network's.
     fn write_openresolv(&self) {
         let ours = self.world.borrow().openresolv.clone();
+        let table = self.root.join("run/resolvconf/interfaces");
+        if ours.is_some() {
+            fs::create_dir_all(&table).unwrap();
+            fs::write(table.join("lo.tacenda"), "").unwrap();
+        } else {
+            let _ = fs::remove_dir_all(table.parent().unwrap());
+        }
         let text = match ours {
             Some(ours) => [OPENRESOLV_HEAD, std::str::from_utf8(&ours).unwrap()].concat(),
             None => OPENRESOLV_FILE.to_owned(),

@@ -25,6 +25,11 @@ impl Picture for Facts {
         "/etc/resolv.conf"
     }
 
+    fn servers(&self) -> Vec<IpAddr> {
+        let servers = self.resolv_conf.servers.iter();
+        servers.filter_map(|server| server.parse().ok()).collect()
+    }
+
     fn has_resolved(&self) -> bool {
         self.runs(Program::Resolved)
     }

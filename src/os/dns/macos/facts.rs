@@ -154,6 +154,12 @@ impl Picture for Facts {
         "a network service"
     }
 
+    fn servers(&self) -> Vec<IpAddr> {
+        let asked = self.resolvers.iter().filter(|resolver| !resolver.is_multicast);
+        let servers = asked.flat_map(|resolver| &resolver.servers);
+        servers.filter_map(|server| server.parse().ok()).collect()
+    }
+
     fn headline(&self) -> String {
         format!("network services: {}", self.in_words())
     }

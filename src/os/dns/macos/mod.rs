@@ -80,6 +80,10 @@ impl<S: Scutil> Table for Mac<S> {
         text::servers(value).iter().any(|server| ours.contains(server))
     }
 
+    fn servers(value: &Dictionary) -> Vec<String> {
+        text::servers(value).to_vec()
+    }
+
     fn name_of(step: Planned) -> &'static str {
         match step {
             Planned::Services => "the servers of a network service",

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::runtime::Runtime;
 
-use crate::os::dns::command::run;
+use crate::os::command::run;
 
 /// What we ask of it. Every call ends within seconds.
 pub trait Scutil {
@@ -43,23 +43,26 @@ impl Tool {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         Ok(Self { runtime })
     }
+
+    fn say(&self, words: &[&str], input: &str) -> Result<String, String> {
+        let said = self.runtime.block_on(run(words, input.as_bytes()))?;
+        Ok(String::from_utf8_lossy(&said).into_owned())
+    }
 }
 
 impl Scutil for Tool {
     fn run(&self, arguments: &[&str], commands: &str) -> Result<String, String> {
         let words = [&["scutil"], arguments].concat();
-        self.runtime.block_on(run(&words, commands.as_bytes()))
+        self.say(&words, commands)
     }
 
     fn boot_id(&self) -> String {
-        let said = self
-            .runtime
-            .block_on(run(&["sysctl", "-n", "kern.bootsessionuuid"], &[]));
+        let said = self.say(&["sysctl", "-n", "kern.bootsessionuuid"], "");
         said.unwrap_or_default().trim().to_owned()
     }
 
     fn flush(&self) {
-        let _ = self.runtime.block_on(run(&["dscacheutil", "-flushcache"], &[]));
+        let _ = self.say(&["dscacheutil", "-flushcache"], "");
     }
 
     fn pause(&self) {

@@ -59,6 +59,9 @@ pub trait Table {
     /// Whether a value leads programs to us, as ours does. Such a one is never kept to be put back, and never left.
     fn leads_to_us(value: &Self::Value, ours: &Self::Value) -> bool;
 
+    /// The servers that a value names, if it names servers.
+    fn servers(value: &Self::Value) -> Vec<String>;
+
     /// Whether nobody but us has business in this row.
     fn is_our_own(key: &Self::Key) -> bool {
         let _ = key;
@@ -93,6 +96,11 @@ pub trait Table {
 
     /// Tells whoever reads the table that it has changed. Best effort: whether names arrive is tried afterwards.
     fn announce(&self);
+
+    /// See [`System::has_left_something`].
+    fn has_left_something(&self) -> bool {
+        false
+    }
 
     /// See [`System::salvage`].
     ///
@@ -233,8 +241,18 @@ impl<T: Table> System for T {
             .then(|| format!("{}: written by somebody else since, and left as it is", left.join(", "))))
     }
 
+    fn has_left_something(&self) -> bool {
+        Table::has_left_something(self)
+    }
+
     fn salvage(&self, _fault: &Fault) -> Result<Vec<String>, Vec<String>> {
         Table::salvage(self)
+    }
+
+    fn servers_before(change: &ChangeOf<T>) -> Vec<IpAddr> {
+        let before = change.rows.iter().filter_map(|row| row.before.as_ref());
+        let servers = before.flat_map(<T as Table>::servers);
+        servers.filter_map(|server| server.parse().ok()).collect()
     }
 
     fn name_of(change: &ChangeOf<T>) -> String {

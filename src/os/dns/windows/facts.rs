@@ -242,6 +242,11 @@ impl Picture for Facts {
         "a rule for all names"
     }
 
+    fn servers(&self) -> Vec<IpAddr> {
+        let servers = self.adapters.iter().flat_map(Adapter::in_force);
+        servers.filter_map(|server| server.parse().ok()).collect()
+    }
+
     fn headline(&self) -> String {
         let all = self.rules.iter().find(|rule| rule.is_for_all());
         all.map_or_else(

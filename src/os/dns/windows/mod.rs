@@ -97,6 +97,10 @@ impl<R: Registry> Table for Windows<R> {
         has_loopback(ours) && has_loopback(value)
     }
 
+    fn servers(value: &Value) -> Vec<String> {
+        facts::servers(value)
+    }
+
     fn is_our_own(key: &Key) -> bool {
         key.path.ends_with(OUR_RULE)
     }
@@ -128,6 +132,13 @@ impl<R: Registry> Table for Windows<R> {
 
     fn announce(&self) {
         self.registry.announce(facts::gather(&self.registry).has_policy_rules());
+    }
+
+    /// The rule has our name, and would lead to nobody.
+    fn has_left_something(&self) -> bool {
+        [RULES, POLICY_RULES]
+            .into_iter()
+            .any(|rules| self.registry.exists(&our_rule(rules)))
     }
 
     fn salvage(&self) -> Result<Vec<String>, Vec<String>> {

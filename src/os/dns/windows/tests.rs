@@ -335,13 +335,21 @@ fn what_is_left_of_an_older_set_is_never_kept() {
 
 #[test]
 fn without_a_journal_rule_and_servers_are_taken_away() {
-    let host = host();
-    host.set().unwrap();
-    std::fs::write(host.folder.path().join("tacenda/system/journal.json"), "{").unwrap();
-    let done = host.restore().unwrap().unwrap();
-    assert!(done.remarks.iter().any(|remark| remark.contains("DHCP")), "{done:?}");
-    assert_eq!(value(&host, &path_of(Family::V4, ETHERNET), SERVERS), None);
-    assert!(!host.world().keys.contains(&our_rule(RULES)));
+    for is_gone in [false, true] {
+        let host = host();
+        host.set().unwrap();
+        let journal = host.folder.path().join("tacenda/system/journal.json");
+        if is_gone {
+            std::fs::remove_file(journal).unwrap();
+        } else {
+            std::fs::write(journal, "{").unwrap();
+        }
+        let done = host.restore().unwrap().unwrap();
+        assert!(done.remarks.iter().any(|remark| remark.contains("DHCP")), "{done:?}");
+        assert_eq!(value(&host, &path_of(Family::V4, ETHERNET), SERVERS), None);
+        assert!(!host.world().keys.contains(&our_rule(RULES)));
+        assert_eq!(host.restore().unwrap(), None, "nothing is left");
+    }
 }
 
 #[test]

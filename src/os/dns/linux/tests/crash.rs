@@ -186,6 +186,62 @@ fn a_power_cut_is_undone_after_the_next_start() {
     });
 }
 
+/// It was known to work: what is cut off while it is set again is neither undone nor forgotten.
+#[test]
+fn a_cut_while_it_is_set_again_is_caught_up_on() {
+    fn again(machine: &Machine<Linux<Programs>>) -> Result<(), Error> {
+        patiently(|| machine.set_again())
+    }
+    for_every_host(|name, number| {
+        // The machine has started anew: everything in `/run` is to be set again.
+        let started = || {
+            let mut later = ready(number).after_power_cut();
+            later.world = fresh(number).world;
+            later
+        };
+        let mut whole = started();
+        whole.with(Fault::default(), again).unwrap();
+        cut(started, again, |mut host, point| {
+            let what = format!("{name}, cut off at {point}");
+            assert_never_two(&what, &host);
+            let undone = host.with(Fault::default(), |machine| patiently(|| machine.undo_cut_off()));
+            assert_eq!(undone.unwrap(), None, "{what}");
+            host.with(Fault::default(), again).unwrap();
+            assert_eq!(host.tree(), whole.tree(), "{what}");
+        });
+    });
+}
+
+#[test]
+fn whoever_keeps_it_set_undoes_what_was_cut_off() {
+    fn undo(host: &mut Host) -> Option<Done> {
+        host.with(Fault::default(), |machine| patiently(|| machine.undo_cut_off()))
+            .unwrap()
+    }
+    for_every_host(|name, number| {
+        cut(
+            || fresh(number),
+            set,
+            |mut host, point| {
+                let is_begun = host.with(Fault::default(), Machine::journal).unwrap();
+                let is_begun = is_begun.is_some_and(|journal| !journal.phase.is_known_to_work());
+                assert_eq!(undo(&mut host).is_some(), is_begun, "{name}, set cut off at {point}");
+                host.restore().unwrap();
+                assert_given_back(name, &host, number);
+            },
+        );
+        cut(
+            || ready(number),
+            restore,
+            |mut host, point| {
+                undo(&mut host);
+                host.restore().unwrap();
+                assert_given_back(&format!("{name}, restore cut off at {point}"), &host, number);
+            },
+        );
+    });
+}
+
 /// A file that is a mount of its own is written in place, which a cut can leave half done.
 #[test]
 fn half_a_file_that_is_written_in_place_is_known_as_ours() {

@@ -192,12 +192,13 @@ fn another_plan_is_made_from_what_others_left() {
     assert_eq!(host.tree(), before);
 }
 
-/// The host with everything set and a journal that says nothing.
+/// The host with everything set, a journal that says nothing, and no copy beside it.
 fn with_a_broken_journal(files: &[(&str, &str)]) -> Host {
     let mut host = Host::new(files);
     host.set().unwrap();
     let journal = host.with(Fault::default(), |machine| machine.store.path());
     fs::write(&journal, "{").unwrap();
+    fs::remove_file(journal.with_file_name("resolv.conf.before")).unwrap();
     host
 }
 
@@ -210,7 +211,7 @@ fn set_does_nothing_beside_a_broken_journal() {
 }
 
 #[test]
-fn without_a_journal_everything_of_ours_is_taken_away_by_its_mark() {
+fn without_a_journal_and_its_copy_everything_of_ours_is_taken_away_by_its_mark() {
     let mut host = with_a_broken_journal(&[
         ("etc/resolv.conf", FILE),
         ("etc/dhcp/dhclient-enter-hooks.d/debug", ""),
@@ -231,7 +232,11 @@ fn without_a_journal_everything_of_ours_is_taken_away_by_its_mark() {
         host.text("etc/resolv.conf").contains("127.0.0.1"),
         "better than nothing at all"
     );
-    assert_eq!(host.restore().unwrap(), None);
+    let again = host.restore().unwrap().unwrap();
+    assert!(
+        again.remarks.iter().any(|remark| remark.contains("new DHCP lease")),
+        "it is said again: {again:?}"
+    );
 
     let stub = ("run/systemd/resolve/stub-resolv.conf", STUB);
     let mut host = with_a_broken_journal(&[("etc/resolv.conf", FILE), stub]);

@@ -102,3 +102,37 @@ fn lines_of_others_around_our_hook_are_theirs() {
     host.restore().unwrap();
     assert_eq!(host.text("etc/dhcpcd.enter-hook"), "# mine, edited\n");
 }
+
+/// Without a bus nothing is known of links, and the file is looked after all the same.
+#[test]
+fn what_fails_keeps_nothing_else_from_being_set_again() {
+    let mut host =
+        Host::new(&[("proc/7/comm", "systemd-resolve\n"), ("etc/resolv.conf", FILE)]).with_links(vec![wlan()]);
+    host.set().unwrap();
+    host.world.fails = "links";
+    host.write("etc/resolv.conf", "nameserver 203.0.113.1\n");
+    assert_eq!(drift(&mut host).as_deref(), Some("/etc/resolv.conf"));
+    assert!(again(&mut host).is_err());
+    assert_eq!(facts::servers(&host.text("etc/resolv.conf")), ["127.0.0.1"]);
+    let unknown = host.with(Fault::default(), |machine| machine.drift());
+    assert!(unknown.is_err(), "{unknown:?}");
+    host.world.fails = "";
+    assert_eq!(drift(&mut host), None);
+}
+
+#[test]
+fn whoever_holds_the_lock_is_not_undone() {
+    let mut host = plain();
+    host.with(Fault::default(), |machine| {
+        let set = patiently(|| {
+            machine.set(LISTEN, |_| {
+                assert_eq!(machine.undo_cut_off().unwrap(), None);
+                assert_eq!(machine.drift().unwrap(), None);
+                Ok(())
+            })
+        });
+        set.unwrap();
+        assert_eq!(machine.undo_cut_off().unwrap(), None, "it is known to work");
+    });
+    assert_eq!(facts::servers(&host.text("etc/resolv.conf")), ["127.0.0.1"]);
+}

@@ -1,9 +1,9 @@
 //! Is a name in these octets? Pure: octets and names in, findings out.
 //!
 //! A name can leave in clear in many dresses, so the octets are looked at through several [`VIEWS`] (as they are, backwards,
-//! as UTF-16, decoded from base64 and hexadecimal, unescaped), and in each view every form of the name is searched without
+//! as UTF-16, decoded from base64, hexadecimal and NetBIOS, unescaped), and in each view every form of the name is searched without
 //! regard to letter case: dotted, wire form, and its rarest label alone. Encryption and compression are out of its sight;
-//! [`super::run`] therefore also shows it, in every run, a clear-text packet that it must find.
+//! whoever uses it also shows it, in every run, a clear-text packet that it must find.
 
 use std::fmt;
 
@@ -103,7 +103,7 @@ pub fn search(octets: &[u8], needles: &[Needle]) -> Vec<Finding> {
 type Transform = fn(&[u8]) -> Vec<Vec<u8>>;
 
 /// Ways to look at captured octets.
-pub const VIEWS: [(&str, Transform); 6] = [
+pub const VIEWS: [(&str, Transform); 7] = [
     ("as it is", |octets| vec![octets.to_vec()]),
     ("backwards", |octets| vec![octets.iter().rev().copied().collect()]),
     ("as UTF-16", |octets| {
@@ -113,6 +113,7 @@ pub const VIEWS: [(&str, Transform); 6] = [
     }),
     ("as base64", |octets| decode_runs(octets, 6, base64_digit)),
     ("as hexadecimal", |octets| decode_runs(octets, 4, hex_digit)),
+    ("as NetBIOS", |octets| decode_runs(octets, 4, netbios_digit)),
     ("percent-encoded", |octets| vec![unescape_percent(octets)]),
 ];
 
@@ -168,6 +169,12 @@ fn hex_digit(octet: u8) -> Option<u8> {
     char::from(octet)
         .to_digit(16)
         .and_then(|digit| u8::try_from(digit).ok())
+}
+
+/// Half an octet as a letter (RFC 1001 section 14.1).
+fn netbios_digit(octet: u8) -> Option<u8> {
+    let digit = octet.to_ascii_uppercase().checked_sub(b'A')?;
+    (digit < 16).then_some(digit)
 }
 
 /// Replaces `%41` by `A`, as in a URL.
@@ -264,6 +271,15 @@ mod tests {
             data_encoding::HEXUPPER.encode(NAME.as_bytes()).as_bytes(),
             Some((Form::Dotted, "as hexadecimal")),
         );
+    }
+
+    #[test]
+    fn netbios_is_found() {
+        let upper = NAME.to_ascii_uppercase();
+        let encoded = upper
+            .bytes()
+            .flat_map(|octet| [b'A' + (octet >> 4), b'A' + (octet & 15)]);
+        check(&encoded.collect::<Vec<_>>(), Some((Form::Dotted, "as NetBIOS")));
     }
 
     #[test]

@@ -1,0 +1,264 @@
+//! `tacenda guard watch`: the guard is as it is wanted, whoever takes it away.
+
+use std::fs::File;
+use std::future::pending;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use super::facts::{Gathered, of_this_host, without_configuration};
+use super::{Exit, Failure};
+use crate::config;
+use crate::os::guard::changes::Changes;
+use crate::os::guard::report::Report;
+use crate::os::guard::ruleset::ruleset;
+use crate::os::guard::wish::{Moment, Store, Wish};
+use crate::os::guard::{Guard, Kept};
+use crate::os::link::Watcher;
+use crate::os::notify::Notifier;
+use crate::os::signal::{Request, Signals};
+use crate::os::watch::FolderWatcher;
+
+/// Even if nobody tells of a change; and the counters are told anew.
+const LOOK_INTERVAL: Duration = Duration::from_secs(15);
+
+/// Between two looks: others have business with packet rules too.
+const BREATH: Duration = Duration::from_millis(20);
+
+/// To get the right to keep the guard.
+const ATTEMPTS: u32 = 25;
+
+/// Watches until it is asked to stop. The rules then stay as they are.
+pub(super) fn run(guard: Guard) -> Result<Exit, Failure> {
+    let store = Store::of_this_host();
+    let (notifier, _) = Notifier::from_environment();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let Some(_kept) = runtime.block_on(keep(&store))? else {
+        return Err(Failure::new(Exit::Failed, "another process keeps the guard"));
+    };
+    let mut events = {
+        let _they_belong_there = runtime.enter();
+        Events::new()?
+    };
+    let mut keeper = Keeper::new(store, guard);
+    let mut has_said = false;
+    loop {
+        {
+            // First, so that what changes while it is looked at is told.
+            let _watcher_belongs_there = runtime.enter();
+            events.folders = FolderWatcher::new(&keeper.folders()).ok();
+        }
+        // Outside of the runtime: the guard has one of its own.
+        let wait = keeper.look();
+        if !has_said {
+            // Whoever waits for this brings up the network.
+            let _ = notifier.ready(keeper.status());
+            has_said = true;
+        }
+        let is_held = keeper.guard.holds();
+        let is_over = runtime.block_on(async {
+            sleep(BREATH).await;
+            events.next(is_held, wait).await
+        });
+        if is_over {
+            let _ = notifier.stopping();
+            Report::take_away();
+            return Ok(Exit::Done);
+        }
+    }
+}
+
+/// Whoever only looks whether it is kept is gone in a moment.
+async fn keep(store: &Store) -> std::io::Result<Option<File>> {
+    for _ in 0..ATTEMPTS {
+        if let Some(kept) = store.keep()? {
+            return Ok(Some(kept));
+        }
+        sleep(BREATH).await;
+    }
+    Ok(None)
+}
+
+/// What may change something.
+struct Events {
+    signals: Signals,
+    folders: Option<FolderWatcher>,
+    links: Watcher,
+    rules: Option<Changes>,
+}
+
+impl Events {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            signals: Signals::new()?,
+            folders: None,
+            links: Watcher::new().unwrap_or_else(|_| Watcher::polling()),
+            rules: Changes::new().ok(),
+        })
+    }
+
+    /// Waits for one, at most so long. True if it is to stop.
+    async fn next(&mut self, is_held: bool, wait: Duration) -> bool {
+        let folders = async {
+            match &mut self.folders {
+                Some(folders) => folders.changed_at_all(wait).await,
+                None => sleep(wait).await,
+            }
+        };
+        let rules = async {
+            match &mut self.rules {
+                // What others do to their own rules is of no interest while they cannot touch ours.
+                Some(rules) if !is_held => rules.next().await,
+                _ => pending().await,
+            }
+        };
+        tokio::select! {
+            request = self.signals.next() => request == Request::Stop,
+            () = folders => false,
+            _ = self.links.changed() => false,
+            () = rules => false,
+        }
+    }
+}
+
+struct Keeper {
+    store: Store,
+    guard: Guard,
+    /// The mark of what was put in force last.
+    mark: Option<String>,
+    report: Report,
+    /// What is wanted now, as far as it is known.
+    wish: Option<Wish>,
+}
+
+impl Keeper {
+    fn new(store: Store, guard: Guard) -> Self {
+        Self {
+            store,
+            guard,
+            mark: None,
+            report: Report::default(),
+            wish: None,
+        }
+    }
+
+    /// Where the wish and the configuration are.
+    fn folders(&self) -> Vec<PathBuf> {
+        let config = self.wish.as_ref().and_then(|wish| wish.config.as_deref());
+        let [main, drop_ins] = config::folders(config);
+        vec![main, drop_ins, self.store.folder().to_owned()]
+    }
+
+    fn status(&self) -> &str {
+        match (&self.report.problem, self.report.mode) {
+            (Some(problem), _) => problem,
+            (None, Some(_)) => "on",
+            (None, None) => "off",
+        }
+    }
+
+    /// Has the guard as it is wanted, and says until when to wait.
+    fn look(&mut self) -> Duration {
+        let problem = self.see_to_it().err();
+        if problem.is_some() && problem != self.report.problem {
+            tracing::error!(
+                "the leak guard is not as it is wanted: {}",
+                problem.as_deref().unwrap_or_default()
+            );
+        }
+        self.report.problem = problem;
+        let there = self.guard.look().ok().flatten();
+        self.report.mode = there.as_ref().and_then(|there| there.mode());
+        self.report.is_held = self.guard.holds();
+        if let Some(there) = there {
+            (self.report.redirected, self.report.rejected) = (there.redirected, there.rejected);
+        }
+        if let Err(error) = self.report.write() {
+            tracing::debug!(%error, "how the guard stands cannot be told");
+        }
+        let until = self.wish.as_ref().and_then(|wish| wish.until.as_ref());
+        let left = until.and_then(|until| Some(until.left(&Moment::now().ok()?)));
+        left.map_or(LOOK_INTERVAL, |left| left.min(LOOK_INTERVAL))
+    }
+
+    fn see_to_it(&mut self) -> Result<(), String> {
+        let wish = self.store.load().map_err(|error| error.to_string())?;
+        let now = Moment::now().map_err(|error| format!("the time since the start is not known: {error}"))?;
+        let current = wish.clone().map(|wish| wish.at(&now));
+        if current != wish
+            && let Some(current) = &current
+        {
+            tracing::warn!(
+                on = current.is_on,
+                "the time is over: the leak guard is as it was before"
+            );
+            self.store.save(current).map_err(|error| error.to_string())?;
+        }
+        self.wish.clone_from(&current);
+        match current.filter(|wish| wish.is_on) {
+            Some(wish) => self.arm(&wish),
+            None => self.disarm(),
+        }
+    }
+
+    fn disarm(&mut self) -> Result<(), String> {
+        if self.mark.take().is_none() && !Guard::can_be() {
+            return Ok(());
+        }
+        if self.guard.lift().map_err(|error| error.to_string())? {
+            tracing::warn!("the leak guard is off: questions in clear text leave this host");
+        }
+        Ok(())
+    }
+
+    fn arm(&mut self, wish: &Wish) -> Result<(), String> {
+        let standing = self
+            .guard
+            .look()
+            .map_err(|error| error.to_string())?
+            .and_then(|there| there.mark);
+        let (gathered, problem) = self.gather(wish, standing.is_some());
+        if let Some(gathered) = gathered {
+            let rules = ruleset(&gathered.facts);
+            // The same rules once more: it was not us who changed them.
+            let is_taken_away = self.mark.as_ref() == Some(&rules.mark);
+            if standing.as_ref() != Some(&rules.mark) || !self.guard.stands() {
+                self.guard.put(&rules).map_err(|error| error.to_string())?;
+                self.told(is_taken_away, &gathered);
+            }
+            self.mark = Some(rules.mark);
+        }
+        if self.guard.hold().map_err(|error| error.to_string())? == Kept::Loose {
+            tracing::debug!("this kernel cannot hold the table: it is watched");
+        }
+        problem.map_or(Ok(()), Err)
+    }
+
+    /// A configuration that cannot be read leaves what stands; at the start, it opens nothing.
+    fn gather(&self, wish: &Wish, stands: bool) -> (Option<Gathered>, Option<String>) {
+        match of_this_host(wish) {
+            Ok(gathered) => (Some(gathered), None),
+            Err(failure) => {
+                let problem = format!(
+                    "the configuration cannot be used, and nothing of it is opened: {}",
+                    failure.message()
+                );
+                let strict = (!stands).then(|| without_configuration(wish));
+                (strict, Some(problem))
+            }
+        }
+    }
+
+    fn told(&mut self, is_taken_away: bool, gathered: &Gathered) {
+        if is_taken_away {
+            self.report.repaired += 1;
+            tracing::warn!("somebody changed the leak guard: it is in force again");
+            return;
+        }
+        tracing::info!(mode = gathered.facts.mode.as_str(), "the leak guard is on");
+        for note in &gathered.notes {
+            tracing::info!("{note}");
+        }
+    }
+}

@@ -1,0 +1,163 @@
+use super::*;
+
+fn facts() -> Facts {
+    Facts {
+        mode: Mode::Redirect,
+        stub: 990,
+        listen: vec!["127.0.0.1:53".parse().unwrap(), "[::1]:53".parse().unwrap()],
+        served: BTreeSet::new(),
+        ways: BTreeSet::new(),
+        exempt: BTreeSet::new(),
+        lets_mdns_out: false,
+    }
+}
+
+fn text(facts: &Facts) -> String {
+    ruleset(facts).text
+}
+
+/// The rules of one chain, in order.
+fn chain<'a>(text: &'a str, chain: &str) -> Vec<&'a str> {
+    let start = format!("add rule inet tacenda {chain} ");
+    text.lines().filter_map(|line| line.strip_prefix(&start)).collect()
+}
+
+fn way(server: &str, interface: Option<&str>, router: Option<&str>) -> Way {
+    Way {
+        server: server.parse().unwrap(),
+        interface: interface.map(Into::into),
+        router: router.map(|router| router.parse().unwrap()),
+    }
+}
+
+#[test]
+fn nothing_is_opened_by_what_a_packet_is_not() {
+    let mut facts = facts();
+    facts.ways.insert(way("10.8.0.1:53", Some("tun0"), None));
+    facts.exempt.insert(Exempt {
+        protocol: Protocol::Udp,
+        server: "198.51.100.7:53".parse().unwrap(),
+    });
+    // A packet that is forwarded has no user: `skuid != 990 return` let it out.
+    assert!(!text(&facts).contains("skuid !="));
+    for line in text(&facts).lines().filter(|line| line.contains("accept")) {
+        let opens_by_absence = line.contains("!=")
+            && ![
+                " oifname != \"lo\" accept",
+                "l4proto != { udp, tcp } accept",
+                "th dport != {",
+            ]
+            .iter()
+            .any(|known| line.contains(known));
+        assert!(!opens_by_absence, "{line}");
+    }
+}
+
+#[test]
+fn own_addresses_are_known_by_the_routing_and_not_by_the_interface_that_a_redirection_leaves_behind() {
+    let text = text(&facts());
+    assert_eq!(chain(&text, "out")[1], "fib daddr type local accept");
+    assert_eq!(chain(&text, "after"), ["oifname \"lo\" accept", "goto judge_silently"]);
+}
+
+#[test]
+fn every_chain_is_emptied_before_it_is_filled_and_used_after_it_is_there() {
+    let text = text(&facts());
+    for (name, _) in CHAINS {
+        let at = |start: &str| {
+            text.find(&format!("{start} inet tacenda {name}\n"))
+                .or_else(|| text.find(&format!("{start} inet tacenda {name} ")))
+        };
+        let (added, flushed) = (at("add chain").unwrap(), at("flush chain").unwrap());
+        assert!(
+            added < flushed && at("add rule").is_none_or(|rule| flushed < rule),
+            "{name}"
+        );
+        let used = ["jump", "goto"]
+            .iter()
+            .filter_map(|verb| text.find(&format!("{verb} {name}\n")));
+        assert!(used.into_iter().all(|used| added < used), "{name}");
+    }
+}
+
+#[test]
+fn all_ports_are_judged_and_multicast_dns_is_let_out_by_choice() {
+    let judged = |facts: &Facts| chain(&text(facts), "judge")[1].to_owned();
+    assert_eq!(judged(&facts()), "th dport != { 53, 137, 138, 853, 5353, 5355 } accept");
+    let lets_mdns_out = Facts {
+        lets_mdns_out: true,
+        ..facts()
+    };
+    assert_eq!(judged(&lets_mdns_out), "th dport != { 53, 137, 138, 853, 5355 } accept");
+}
+
+#[test]
+fn in_mode_reject_nothing_is_led_elsewhere() {
+    let facts = Facts {
+        mode: Mode::Reject,
+        ..facts()
+    };
+    assert!(chain(&text(&facts), "nat_out").is_empty() && chain(&text(&facts), "nat_pre").is_empty());
+    assert!(!chain(&text(&facts), "judge").is_empty());
+}
+
+#[test]
+fn tacenda_itself_may_ask_only_by_the_ways_that_are_named() {
+    let mut facts = facts();
+    assert_eq!(chain(&text(&facts), "allowed_stub"), ["th dport 853 accept"]);
+    facts.ways = BTreeSet::from([
+        way("10.8.0.1:53", Some("tun0"), None),
+        way("192.168.1.9:53", None, Some("192.168.1.2")),
+        way("[fd00::1]:53", Some("eth0"), Some("fe80::2")),
+        // Named by nothing, and by a name that nft would read as many.
+        way("192.0.2.1:53", None, None),
+        way("192.0.2.2:53", Some("tun*"), None),
+        way("192.0.2.3:53", Some("a\" accept #"), None),
+    ]);
+    assert_eq!(
+        chain(&text(&facts), "allowed_stub"),
+        [
+            "th dport 853 accept",
+            "th dport 53 ip daddr 10.8.0.1 oifname \"tun0\" accept",
+            "th dport 53 ip daddr 192.168.1.9 rt ip nexthop 192.168.1.2 accept",
+            "th dport 53 ip6 daddr fd00::1 oifname \"eth0\" rt ip6 nexthop fe80::2 accept",
+        ]
+    );
+}
+
+#[test]
+fn tacendas_own_questions_never_come_back_to_it() {
+    let returns = |facts: &Facts| chain(&text(facts), "nat_out").contains(&"meta skuid @stub return");
+    assert!(returns(&facts()));
+    // As root it shares its user with others. Without a route it asks nobody, and they are led to it.
+    let mut root = Facts { stub: 0, ..facts() };
+    assert!(!returns(&root));
+    root.ways.insert(way("10.8.0.1:53", Some("tun0"), None));
+    assert!(returns(&root));
+}
+
+#[test]
+fn questions_are_led_to_where_tacenda_listens() {
+    let mut facts = facts();
+    facts.listen = vec!["127.0.0.5:5300".parse().unwrap()];
+    facts
+        .served
+        .insert(("docker0".into(), "172.17.0.1:53".parse().unwrap()));
+    let text = text(&facts);
+    let led = |name: &str| -> Vec<&str> {
+        let rules = chain(&text, name).into_iter();
+        rules.filter_map(|rule| Some(rule.split_once("dnat ")?.1)).collect()
+    };
+    assert_eq!(led("nat_out"), ["ip to 127.0.0.5:5300"]);
+    assert_eq!(led("nat_pre"), ["ip to 172.17.0.1:53"]);
+    assert!(chain(&text, "nat_pre")[0].starts_with("iifname \"docker0\" fib daddr type != local "));
+}
+
+#[test]
+fn the_mark_is_of_the_rules() {
+    let one = ruleset(&facts());
+    assert_eq!(one, ruleset(&facts()));
+    assert!(one.text.contains(&format!("comment \"tacenda {}\"", one.mark)) && one.mark.starts_with("redirect "));
+    let other = ruleset(&Facts { stub: 991, ..facts() });
+    assert_ne!(one.mark, other.mark);
+}
