@@ -88,7 +88,7 @@ impl Asking {
         let mut why = None;
         for attempt in 0..MAX_ATTEMPTS {
             if attempt > 0 {
-                self.runtime.block_on(tokio::time::sleep(BREATH));
+                self.runtime.block_on(async { tokio::time::sleep(BREATH).await });
             }
             let ways = self.ways(listen, facts);
             let wrong = ways.into_iter().find_map(|way| Some((way.name, way.arrives.err()?)));

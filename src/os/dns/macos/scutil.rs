@@ -66,6 +66,6 @@ impl Scutil for Tool {
     }
 
     fn pause(&self) {
-        self.runtime.block_on(tokio::time::sleep(PAUSE));
+        self.runtime.block_on(async { tokio::time::sleep(PAUSE).await });
     }
 }
