@@ -62,6 +62,7 @@
 //! cli::system::verify       one fresh name, directly, through libc in a process of its own, through 127.0.0.53: policy::probe's
 //!                           address each time, or everything is undone
 //! os::dns::undo (restore)   backwards; only what is still ours; as often as it takes
+//!  linux::roads             pure: of what networks wrote since, the newest whose link still leads to its server
 //! os::dns (salvage)         the same without a journal that can be read: by our marks, and a copy of the file
 //! os::dns::events (watch)   files, the network and the bus tell when to look whether it stands
 //! ```

@@ -56,7 +56,7 @@ const PLACES: [(&str, &[&str], &str); 16] = [
     ),
     (
         "os::link",
-        &["app/", "cli/", "os/dns/events.rs"],
+        &["app/", "cli/", "os/dns/events.rs", "os/dns/linux/host.rs"],
         "rooms are told of the network, they do not look",
     ),
     ("h2::", &["transport/", "cli/demo/"], "HTTP/2 belongs to the transport"),

@@ -19,9 +19,9 @@ use crate::os::file;
 /// What this version writes. A later one has to read it, or to say which tacenda does.
 const VERSION: u32 = 1;
 
-/// The longest journal: six files with what stood there before, twice, in an encoding that may take twice the place. Settings of hundreds of
+/// The longest journal: six files with what stood there before, twice, one of them four times, in an encoding that may take twice the place. Settings of hundreds of
 /// adapters are less.
-const MAX_JOURNAL_LEN: u64 = 6 * 1024 * 1024;
+const MAX_JOURNAL_LEN: u64 = 8 * 1024 * 1024;
 
 /// The undo journal, of changes of one system.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::object::{Object, Octets};
+use super::roads::{self, Note, Roads};
 use super::services::{Link, Service};
 
 /// What a step changes.
@@ -36,10 +37,7 @@ impl Change {
             servers.filter_map(|server| server.parse().ok()).collect::<Vec<_>>()
         };
         match self {
-            Self::File(change) => std::iter::once(&change.before)
-                .chain(&change.latest)
-                .flat_map(parsed)
-                .collect(),
+            Self::File(change) => change.of_others().flat_map(parsed).collect(),
             Self::Links { before } => before.iter().flat_map(Link::addresses).collect(),
             Self::Openresolv { before, .. } => parsed(before),
         }
@@ -54,8 +52,9 @@ pub struct FileChange {
     pub path: PathBuf,
     /// What stood there first. Never ours.
     pub before: Object,
-    /// What somebody put there since, and we replaced again. Never ours.
-    pub latest: Option<Object>,
+    /// What others put there since, and we replaced again: the newest last.
+    #[serde(default, deserialize_with = "roads::read", skip_serializing_if = "Vec::is_empty")]
+    pub latest: Vec<Note>,
     /// What we write.
     pub ours: Octets,
     /// Its permission bits.
@@ -67,44 +66,13 @@ pub struct FileChange {
 }
 
 impl FileChange {
-    /// What is to stand there again. A link is somebody's decision and stays it; a file that was written over is out of date.
-    pub fn to_put_back(&self) -> &Object {
-        match (&self.before, &self.latest) {
-            (Object::File { .. }, Some(latest)) => latest,
-            (before, _) => before,
-        }
+    /// What is to stand there again.
+    pub fn to_put_back(&self, roads: &impl Roads) -> &Object {
+        roads::choose(&self.before, &self.latest, roads)
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_link_comes_back_as_it_was_and_a_file_as_it_was_last() {
-        let mut change = FileChange {
-            path: "/etc/resolv.conf".into(),
-            before: Object::Nothing,
-            latest: None,
-            ours: Octets(b"x".to_vec()),
-            mode: 0o644,
-            folders: Vec::new(),
-            reader: Some(Service::Resolved),
-        };
-        let object = |octets: &[u8]| Object::ours(octets.to_vec(), 0o644);
-        let link = Object::Link {
-            target: Octets(b"t".to_vec()),
-            owner: 0,
-            group: 0,
-        };
-        for (before, latest, expected) in [
-            (object(b"a"), None, object(b"a")),
-            (object(b"a"), Some(object(b"b")), object(b"b")),
-            (link.clone(), Some(object(b"b")), link),
-            (Object::Nothing, Some(object(b"b")), Object::Nothing),
-        ] {
-            (change.before, change.latest) = (before, latest);
-            assert_eq!(*change.to_put_back(), expected);
-        }
+    /// Everything of others that may be put back.
+    pub(super) fn of_others(&self) -> impl Iterator<Item = &Object> {
+        std::iter::once(&self.before).chain(self.latest.iter().map(|note| &note.object))
     }
 }

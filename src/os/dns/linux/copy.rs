@@ -15,7 +15,7 @@ impl<S: Services> Linux<S> {
     /// Follows the journal. Nothing if the file is not ours to write.
     pub(super) fn keep_copy(&self, changes: &[&Change], fault: &Fault) -> io::Result<()> {
         let before = changes.iter().find_map(|change| match change {
-            Change::File(change) if change.path == Path::new(RESOLV_CONF) => Some(change.to_put_back()),
+            Change::File(change) if change.path == Path::new(RESOLV_CONF) => Some(change.to_put_back(&self.services)),
             _ => None,
         });
         before.map_or(Ok(()), |before| before.put(&self.copy_path(), fault))

@@ -1,12 +1,18 @@
 //! The programs of this host: commands, and the system's bus.
 
 use std::io;
+use std::net::{IpAddr, SocketAddr};
 
 use tokio::runtime::Runtime;
 
 use super::bus::Bus;
+use super::roads::Roads;
 use super::services::{Link, OPENRESOLV_NAME, Service, Services};
 use crate::os::command::run;
+use crate::os::link;
+use crate::os::socket::path_to;
+
+const DNS_PORT: u16 = 53;
 
 /// The programs of this host.
 #[derive(Debug)]
@@ -33,6 +39,17 @@ impl Host {
 
     fn run(&self, words: &[&str], input: &[u8]) -> Result<(), String> {
         self.runtime.block_on(run(words, input)).map(drop)
+    }
+}
+
+impl Roads for Host {
+    fn link_to(&self, server: IpAddr) -> Option<String> {
+        let path = path_to(SocketAddr::new(server, DNS_PORT)).ok()?;
+        Some(link::name_of(path.interface).unwrap_or_default())
+    }
+
+    fn has_link(&self, name: &str) -> bool {
+        name.is_empty() || link::index_of(name).is_some()
     }
 }
 

@@ -7,6 +7,7 @@ pub mod facts;
 pub mod host;
 pub mod object;
 pub mod plan;
+pub mod roads;
 pub mod services;
 pub mod shield;
 

@@ -4,6 +4,8 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+use super::roads::Roads;
+
 /// The name under which openresolv knows us. It sorts `lo` first in any case.
 pub(super) const OPENRESOLV_NAME: &str = "lo.tacenda";
 
@@ -75,8 +77,8 @@ impl Link {
     }
 }
 
-/// What we ask of them. Every call ends within seconds.
-pub trait Services {
+/// What we ask of them, and of the kernel. Every call ends within seconds.
+pub trait Services: Roads {
     /// Has it read its files again, and waits until it has.
     ///
     /// # Errors

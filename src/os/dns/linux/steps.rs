@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use super::object::Octets;
+use super::roads::{self, Note};
 use super::services::Link;
 use super::{
     Change, DHCLIENT_HOOK, DHCPCD_HOOK, FileChange, Linux, NM_DROP_IN, NM_DROP_IN_ETC, Object, Planned, RESOLV_CONF,
@@ -66,7 +67,7 @@ impl<S: Services> Linux<S> {
         Ok(Change::File(FileChange {
             path: path.into(),
             before,
-            latest: None,
+            latest: Vec::new(),
             ours: Octets(ours),
             mode,
             folders: self.missing_folders(Path::new(path)),
@@ -93,7 +94,11 @@ impl<S: Services> Linux<S> {
         let there = there.map_err(|error| format!("{}: {error}", change.path.display()))?;
         if there != Object::Nothing && !there.octets().is_some_and(content::is_ours) && !is_cut_short(change, &there) {
             let theirs = there.written_over(&Object::ours(Vec::new(), change.mode), &change.before);
-            change.latest = (theirs != change.before).then_some(theirs);
+            if theirs == change.before {
+                change.latest.clear();
+            } else {
+                roads::add(&mut change.latest, Note::of(theirs, &self.services));
+            }
         }
         Ok(())
     }
@@ -149,7 +154,7 @@ pub(super) fn is_cut_short(change: &FileChange, there: &Object) -> bool {
     change.path == Path::new(RESOLV_CONF)
         && matches!(there, Object::File { .. })
         && !names_one(there)
-        && (names_one(&change.before) || change.latest.as_ref().is_some_and(names_one))
+        && change.of_others().any(names_one)
 }
 
 /// Whether one file has the servers of another, and no search list of others.

@@ -8,6 +8,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::process::Command;
 
 use super::*;
+use crate::os::dns::linux::roads::Roads;
 use crate::os::dns::linux::services::Link;
 use crate::os::dns::system::BackEnd;
 use crate::os::dns::testing::{patiently, quick_folder};
@@ -27,6 +28,8 @@ struct World {
     /// Files that were read at the last reload.
     read: BTreeMap<&'static str, bool>,
     openresolv: Option<Vec<u8>>,
+    /// The VPN's link, if it is up.
+    tunnel: Option<&'static str>,
     /// What fails: the beginning of a call's name.
     fails: &'static str,
 }
@@ -62,6 +65,19 @@ impl Programs {
             None => OPENRESOLV_FILE.to_owned(),
         };
         fs::write(self.root.join("etc/resolv.conf"), text).unwrap();
+    }
+}
+
+/// A VPN's server is behind the tunnel; everything else, and without a tunnel that too, behind the cable.
+impl Roads for Programs {
+    fn link_to(&self, server: IpAddr) -> Option<String> {
+        let tunnel = self.world.borrow().tunnel;
+        let is_inside = server.to_string().starts_with("10.8.");
+        Some(tunnel.filter(|_| is_inside).unwrap_or("h0").to_owned())
+    }
+
+    fn has_link(&self, name: &str) -> bool {
+        name == "h0" || self.world.borrow().tunnel == Some(name)
     }
 }
 

@@ -29,7 +29,7 @@ impl<S: Services> Linux<S> {
         let failed = |error: std::io::Error| format!("{shown}: {}", explained(&error));
         clear_beside(&path).map_err(failed)?;
         let there = Object::at(&path).map_err(failed)?;
-        let target = change.to_put_back();
+        let target = change.to_put_back(&self.services);
         let mut remark = None;
         if there == *target {
             // Done before a cut, or by others.
@@ -91,7 +91,8 @@ impl<S: Services> Linux<S> {
 fn is_still_ours(change: &FileChange, there: &Object, cut: Cut) -> bool {
     let was_writing = cut.mark == Mark::Begun && cut.phase != Phase::Applied;
     let was_putting_back = cut.mark == Mark::Undoing;
-    let target = change.to_put_back().octets();
+    // Another one than now may have been chosen then.
+    let is_begun = |one: &Object| one.octets().is_some_and(|octets| there.is_part_of(octets));
     // What was taken away is of no use to anybody.
     *there == Object::Nothing
         || there.octets() == Some(&change.ours.0)
@@ -99,7 +100,7 @@ fn is_still_ours(change: &FileChange, there: &Object, cut: Cut) -> bool {
         || change.path == Path::new(RESOLV_CONF) && there.octets().is_some_and(content::is_ours)
         || was_writing && there.is_part_of(&change.ours.0)
         || was_putting_back
-            && (there.is_part_of(&change.ours.0) || target.is_some_and(|target| there.is_part_of(target)))
+            && (there.is_part_of(&change.ours.0) || change.of_others().any(is_begun))
 }
 
 /// The file without the lines that we appended to it, if others changed it since. Only for hooks: ours may not stay in force.

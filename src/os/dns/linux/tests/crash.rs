@@ -265,3 +265,26 @@ fn half_a_file_that_is_written_in_place_is_known_as_ours() {
         assert_given_back("written in place", &host, 0);
     }
 }
+
+/// The network changes between two tries to restore: what the first has begun is no stranger's to the second.
+#[test]
+fn a_vpn_that_goes_while_it_is_restored_is_no_hindrance() {
+    let with_vpn = || {
+        let mut host = ready(0);
+        host.world.tunnel = Some("tun0");
+        host.write("etc/resolv.conf", "nameserver 10.8.0.1\n");
+        host.set().unwrap();
+        host
+    };
+    cut(with_vpn, restore, |mut host, point| {
+        let is_put_back = facts::servers(&host.text("etc/resolv.conf")) == ["10.8.0.1"];
+        host.world.tunnel = None;
+        host.restore().unwrap();
+        assert!(
+            is_put_back || host.text("etc/resolv.conf") == FILE,
+            "restore cut off at {point}"
+        );
+        let servers = facts::servers(&host.text("etc/resolv.conf"));
+        assert_ne!(servers, ["127.0.0.1"], "restore cut off at {point}");
+    });
+}

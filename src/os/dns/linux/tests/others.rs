@@ -49,6 +49,33 @@ fn set_again_takes_it_back_and_restore_gives_the_newest_of_theirs() {
     assert_eq!(host.text("etc/resolv.conf"), LEASE);
 }
 
+const VPN: &str = "nameserver 10.8.0.1\n";
+
+/// A VPN's script writes its server while set, and nobody writes when the VPN has gone: its server is behind nothing then.
+#[test]
+fn a_server_whose_vpn_has_gone_is_not_given_back() {
+    for (lease, expected) in [(None, FILE), (Some(LEASE), LEASE)] {
+        for is_up in [true, false] {
+            let mut host = plain();
+            host.set().unwrap();
+            for text in lease.into_iter().chain([VPN]) {
+                host.world.tunnel = (text == VPN).then_some("tun0");
+                host.write("etc/resolv.conf", text);
+                host.with(Fault::default(), |machine| patiently(|| machine.set_again()))
+                    .unwrap();
+            }
+            if !is_up {
+                host.world.tunnel = None;
+            }
+            let asked = host.with(Fault::default(), |machine| machine.servers_of_others());
+            assert!(asked.unwrap().contains(&"10.8.0.1".parse().unwrap()));
+            host.restore().unwrap();
+            let expected = if is_up { VPN } else { expected };
+            assert_eq!(host.text("etc/resolv.conf"), expected, "{lease:?}, {is_up}");
+        }
+    }
+}
+
 #[test]
 fn a_backup_never_holds_our_own_address() {
     let mut host = plain();
@@ -62,7 +89,8 @@ fn a_backup_never_holds_our_own_address() {
     let journal = host.with(Fault::default(), Machine::journal).unwrap().unwrap();
     for step in &journal.steps {
         let Change::File(change) = &step.change else { panic!() };
-        assert!(!change.to_put_back().octets().is_some_and(content::is_ours));
+        let is_ours = |object: &Object| object.octets().is_some_and(content::is_ours);
+        assert!(!change.of_others().any(is_ours));
     }
     host.set().unwrap();
     host.restore().unwrap();
