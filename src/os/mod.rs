@@ -3,6 +3,7 @@
 #[cfg(unix)]
 #[cfg(unix)]
 pub mod capture;
+pub mod clock;
 pub mod command;
 #[cfg(unix)]
 pub mod dns;
