@@ -143,7 +143,11 @@
 //! - The guard's keeper speaks no protocol: what is wanted is a file of root's, and a command waits until the kernel has it. Rules are changed by
 //!   letting go of the table for the moment of one transaction: nft is another process, and the kernel would refuse it.
 //! - Canaries of the leak test are below `verify.tacenda.test` like other probes, so that tacenda's own answer is told from anybody's.
-//! - A question that comes in at loopback is of this host whatever its source: the guard leads it there with the address of another link.
+//! - A question that comes in at loopback is of this host whatever its source: the guard leads it there with the address of another link. Such
+//!   sockets are bound to the interface too, since kernels can be told to let neighbours in.
+//! - Loopback is tracked like everything (`notrack` broke redirections of others and brought nothing), and what another's redirection has led to
+//!   another port is judged by the port it was sent to. A set of rules is tried out in a table of another name before ours is let go of.
+//! - What is wanted of the guard and cannot be read shuts everything: somebody wanted something.
 //! - A failed road is remembered for a flat second, only what a resolver said grows (RFC 9520): roads come back.
 
 pub mod admin;

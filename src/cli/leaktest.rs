@@ -18,10 +18,11 @@ use super::terminal::need_root;
 use super::{Exit, Failure};
 use crate::os::dns::here;
 use crate::os::dns::system::Picture;
+use crate::os::guard::Guard;
 use crate::os::link;
 use paths::{Path, Surroundings, Way, paths};
 use report::{Line, Report};
-use send::{Canary, send};
+use send::{Canary, Fate, control_of, send};
 use watch::{CABLE, Sighting, Watch};
 
 #[derive(Args, Debug)]
@@ -32,14 +33,15 @@ resolvers, sockets for one interface, multicast DNS, LLMNR, NetBIOS, the port of
 a container if this host forwards for some. All links are looked at meanwhile. What was seen on one in
 clear text could be read by whoever is there, and the program says where it went.
 
-Ends with 0 if nothing was seen, with 1 if something was, or if not even the control was.
+Ends with 0 if nothing was seen, with 1 if something was, or if not even the control was. A way that
+could not be tried is named, and proves nothing.
 
 Examples:
   sudo tacenda leaktest
   sudo tacenda leaktest --json
 
 JSON:
-  {\"format\":1, \"leaks\":0, \"void\":null, \"packets\":120,
+  {\"format\":1, \"leaks\":0, \"untried\":0, \"void\":null, \"packets\":120,
   \"paths\":[{\"path\",\"fate\",\"why\",\"seen\":[{\"link\",\"to\",\"form\"}]}]}")]
 pub(super) struct LeaktestArgs {
     /// Print the result as JSON
@@ -59,6 +61,7 @@ pub(super) struct LeaktestArgs {
 pub(super) fn run(args: &LeaktestArgs, mut output: Output<'_>) -> Result<Exit, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     if let (Some(server), Some(label)) = (args.from_container, &args.label) {
+        output.write(format!("{}\n", send::READY))?;
         // Until the cable is there.
         let mut input = Vec::new();
         std::io::stdin().take(MAX_INPUT).read_to_end(&mut input)?;
@@ -66,7 +69,7 @@ pub(super) fn run(args: &LeaktestArgs, mut output: Output<'_>) -> Result<Exit, F
         return Ok(Exit::Done);
     }
     need_root("leaktest")?;
-    let mut paths = paths(&surroundings()?);
+    let paths = paths(&surroundings()?);
     let run = fresh_label();
     let asking = Asking::new()?;
     let canaries: Vec<_> = (0..paths.len())
@@ -79,23 +82,30 @@ pub(super) fn run(args: &LeaktestArgs, mut output: Output<'_>) -> Result<Exit, F
     let watch = Watch::begin()?;
     let fates = runtime.block_on(all(&paths, &canaries, args.listen_at));
     let (sightings, packets) = watch.end(&run)?;
+    let seen = |label: &str| {
+        sightings
+            .iter()
+            .filter(|seen| seen.label == label)
+            .cloned()
+            .collect::<Vec<_>>()
+    };
     let lines = paths
-        .drain(..)
+        .into_iter()
         .zip(fates)
         .zip(&canaries)
-        .map(|((path, fate), canary)| Line {
-            seen: sightings
-                .iter()
-                .filter(|seen| seen.label == canary.label)
-                .cloned()
-                .collect(),
-            is_control: matches!(path.way, Way::Control(_)),
-            what: path.what,
-            fate,
+        .map(|((path, fate), canary)| {
+            let is_mute = matches!(path.way, Way::Container(_)) && seen(&control_of(&canary.label)).is_empty();
+            Line {
+                seen: seen(&canary.label),
+                is_control: matches!(path.way, Way::Control(_)),
+                what: path.what,
+                fate: if is_mute { Fate::Untried(MUTE.to_owned()) } else { fate },
+            }
         });
     let report = Report {
         lines: lines.collect(),
         has_stub: canaries.iter().all(|canary| !canary.known.is_empty()),
+        is_guarded: Guard::new()?.look().is_ok_and(|there| there.is_some()),
         packets,
     };
     if args.json {
@@ -107,7 +117,7 @@ pub(super) fn run(args: &LeaktestArgs, mut output: Output<'_>) -> Result<Exit, F
 }
 
 /// All at once: what takes long is silence.
-async fn all(paths: &[Path], canaries: &[Canary], listen: IpAddr) -> Vec<send::Fate> {
+async fn all(paths: &[Path], canaries: &[Canary], listen: IpAddr) -> Vec<Fate> {
     let mut tasks = Vec::new();
     for (path, canary) in paths.iter().zip(canaries) {
         let (way, canary) = (path.way.clone(), canary.clone());
@@ -115,7 +125,7 @@ async fn all(paths: &[Path], canaries: &[Canary], listen: IpAddr) -> Vec<send::F
     }
     let mut fates = Vec::new();
     for task in tasks {
-        let panicked = |error: tokio::task::JoinError| send::Fate::Untried(error.to_string());
+        let panicked = |error: tokio::task::JoinError| Fate::Untried(error.to_string());
         fates.push(task.await.unwrap_or_else(panicked));
     }
     fates
@@ -147,6 +157,8 @@ const FORWARDING: [&str; 2] = [
 fn fresh_label() -> String {
     format!("{:010x}", RandomState::new().hash_one(0) & 0xff_ffff_ffff)
 }
+
+const MUTE: &str = "no packet of this container leaves the host: a firewall of others shuts it in";
 
 /// "go".
 const MAX_INPUT: u64 = 16;

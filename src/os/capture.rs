@@ -14,6 +14,17 @@ pub struct Packet {
 /// A canary is a short packet: it is within its first half kilobyte.
 pub const SNAP_LEN: usize = 512;
 
+/// What there was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// One that left the host.
+    Left(Packet),
+    /// One that did not.
+    Other,
+    /// None within a tenth of a second.
+    Quiet,
+}
+
 /// Looks at every packet from now on.
 #[derive(Debug)]
 pub struct Capture(system::Capture);
@@ -27,11 +38,11 @@ impl Capture {
         system::Capture::new().map(Self)
     }
 
-    /// The next packet that leaves the host; none if none comes within a tenth of a second.
+    /// The next packet.
     ///
     /// # Errors
     /// The system's own.
-    pub fn next(&self) -> io::Result<Option<Packet>> {
+    pub fn next(&self) -> io::Result<Next> {
         self.0.next()
     }
 
@@ -56,7 +67,7 @@ mod system {
 
     use socket2::{Domain, Protocol, Socket, Type};
 
-    use super::{Packet, SNAP_LEN};
+    use super::{Next, Packet, SNAP_LEN};
 
     #[derive(Debug)]
     pub(super) struct Capture(Socket);
@@ -72,7 +83,7 @@ mod system {
             Ok(Self(socket))
         }
 
-        pub(super) fn next(&self) -> io::Result<Option<Packet>> {
+        pub(super) fn next(&self) -> io::Result<Next> {
             let mut octets = vec![0; SNAP_LEN];
             // SAFETY: all zeros is a valid address of this kind.
             let mut from: libc::sockaddr_ll = unsafe { zeroed() };
@@ -91,13 +102,17 @@ mod system {
             let Ok(len) = usize::try_from(len) else {
                 let error = io::Error::last_os_error();
                 return match error.kind() {
-                    io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted => Ok(None),
+                    io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => Ok(Next::Quiet),
+                    io::ErrorKind::Interrupted => Ok(Next::Other),
                     _ => Err(error),
                 };
             };
+            if from.sll_pkttype != libc::PACKET_OUTGOING {
+                return Ok(Next::Other);
+            }
             octets.truncate(len);
             let link = u32::try_from(from.sll_ifindex).unwrap_or(0);
-            Ok((from.sll_pkttype == libc::PACKET_OUTGOING).then_some(Packet { link, octets }))
+            Ok(Next::Left(Packet { link, octets }))
         }
 
         pub(super) fn lost(&self) -> io::Result<u32> {
@@ -133,7 +148,7 @@ mod system {
 mod system {
     use std::io;
 
-    use super::Packet;
+    use super::Next;
 
     #[derive(Debug)]
     pub(super) struct Capture(());
@@ -146,8 +161,8 @@ mod system {
             ))
         }
 
-        pub(super) fn next(&self) -> io::Result<Option<Packet>> {
-            Ok(None)
+        pub(super) fn next(&self) -> io::Result<Next> {
+            Ok(Next::Quiet)
         }
 
         pub(super) fn lost(&self) -> io::Result<u32> {

@@ -17,6 +17,14 @@ use super::process::needed_variables;
 /// # Errors
 /// In words: it cannot be run, takes longer than 30 s, or does not end with 0.
 pub async fn run(words: &[&str], input: &[u8]) -> Result<Vec<u8>, String> {
+    run_within(PATIENCE, words, input).await
+}
+
+/// The same with another limit.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_within(patience: Duration, words: &[&str], input: &[u8]) -> Result<Vec<u8>, String> {
     let shown = words.join(" ");
     let mut child = Command::new(words.first().copied().unwrap_or_default())
         .args(words.get(1..).unwrap_or_default())
@@ -37,7 +45,7 @@ pub async fn run(words: &[&str], input: &[u8]) -> Result<Vec<u8>, String> {
         }
     };
     // Together: whoever writes before he has read all must not wait for us.
-    let ended = in_time(async { tokio::join!(feed, child.wait_with_output()).1 }).await;
+    let ended = in_time(patience, async { tokio::join!(feed, child.wait_with_output()).1 }).await;
     let output = ended.map_err(|error| format!("`{shown}`: {error}"))?;
     if output.status.success() {
         return Ok(output.stdout);
@@ -54,11 +62,11 @@ pub fn is_there(name: &str) -> bool {
         .any(|folder| Path::new(folder).join(name).is_file())
 }
 
-async fn in_time<T>(work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
-    timeout(PATIENCE, work).await.unwrap_or_else(|_| {
+async fn in_time<T>(patience: Duration, work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    timeout(patience, work).await.unwrap_or_else(|_| {
         Err(io::Error::new(
             io::ErrorKind::TimedOut,
-            format!("not done within {} s", PATIENCE.as_secs()),
+            format!("not done within {} s", patience.as_secs()),
         ))
     })
 }

@@ -2,6 +2,7 @@
 
 #[cfg(unix)]
 pub mod capture;
+pub mod clock;
 pub mod command;
 pub mod dns;
 pub mod file;

@@ -45,13 +45,13 @@ pub(super) enum Via {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Client {
     pub(super) address: IpAddr,
-    /// At which address of ours.
+    /// Where the socket that it came to is bound.
     pub(super) asked_at: IpAddr,
 }
 
 impl Client {
-    /// Whether it is a program of this host's. What is sent to loopback by others never gets there; the leak guard leads questions to it that
-    /// programs here have sent elsewhere, and those come from any address that this host has.
+    /// Whether it is a program of this host's. What others send never gets to a socket that is bound to loopback; the leak guard leads questions
+    /// there that programs here have sent elsewhere, and those come from any address that this host has.
     fn is_here(self) -> bool {
         [self.address, self.asked_at]
             .iter()
@@ -200,7 +200,8 @@ impl Intake {
     /// connections and their queries are limited, and whoever was sent there from UDP must find an answer.
     fn standing(&self, message: &Message<'_>) -> Standing {
         let client = message.client;
-        let Some(network) = ClientNetwork::of(client.address) else {
+        let stranger = ClientNetwork::of(client.address).filter(|_| !client.is_here());
+        let Some(network) = stranger else {
             return Standing {
                 may_ask: true,
                 is_over_rate: false,
@@ -209,7 +210,7 @@ impl Intake {
         let gate = self.gate();
         let rate_limit = gate.rate_limit.as_ref().filter(|_| message.via == Via::Udp);
         Standing {
-            may_ask: client.is_here() || gate.access.allows(client.address),
+            may_ask: gate.access.allows(client.address),
             is_over_rate: rate_limit.is_some_and(|rate_limit| !rate_limit.allows(network, message.received)),
         }
     }

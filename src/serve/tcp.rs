@@ -67,8 +67,10 @@ impl Acceptor {
         // Answers are written whole; waiting for more to send could only delay them. A connection that is gone
         // already fails here, and again, noticed, at its first read.
         let _ = stream.set_nodelay(true);
-        // Without an address it is gone already.
-        let Ok(asked_at) = stream.local_addr() else { return };
+        // Known as long as it is open.
+        let Ok(asked_at) = self.listener.local_addr() else {
+            return;
+        };
         let client = Client {
             address: client.ip(),
             asked_at: asked_at.ip(),

@@ -80,7 +80,7 @@ impl Receiver {
                 octets,
                 client: Client {
                     address: path.peer.ip(),
-                    asked_at: path.asked_at(self.listener.local()),
+                    asked_at: self.listener.local().ip(),
                 },
                 via: Via::Udp,
                 received,
@@ -173,7 +173,7 @@ mod tests {
                 octets,
                 client: Client {
                     address: path.peer.ip(),
-                    asked_at: path.asked_at(listener.local()),
+                    asked_at: listener.local().ip(),
                 },
                 via: Via::Udp,
                 received: Instant::now(),

@@ -9,6 +9,7 @@ use crate::config::units::TimeSpan;
 use crate::os::guard::report::Report;
 use crate::os::guard::wish::{Moment, Store};
 use crate::os::guard::{Error, Guard};
+use crate::os::process::is_root;
 
 /// Everything that is printed; `None` for what only root may know.
 #[derive(Debug, Default)]
@@ -38,7 +39,8 @@ fn look() -> Result<Status, Failure> {
     let store = Store::of_this_host();
     let said = Report::read().unwrap_or_default();
     let mut status = Status {
-        is_kept: store.is_kept() || said.is_some(),
+        // Root knows; others believe whoever keeps it, while he says something.
+        is_kept: if is_root() { store.is_kept() } else { said.is_some() },
         ..Status::default()
     };
     match store.load() {

@@ -5,7 +5,7 @@ use std::future::pending;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::facts::{Gathered, of_this_host, without_configuration};
 use super::{Exit, Failure};
@@ -25,6 +25,9 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(15);
 
 /// Between two looks: others have business with packet rules too.
 const BREATH: Duration = Duration::from_millis(20);
+
+/// After what failed: trying makes events of its own.
+const LONG_BREATH: Duration = Duration::from_secs(1);
 
 /// To get the right to keep the guard.
 const ATTEMPTS: u32 = 25;
@@ -56,10 +59,18 @@ pub(super) fn run(guard: Guard) -> Result<Exit, Failure> {
             let _ = notifier.ready(keeper.status());
             has_said = true;
         }
-        let is_held = keeper.guard.holds();
+        // Nobody's changes are of interest while nothing is wanted, nor while nobody else can touch the rules.
+        let is_touchable = keeper.mark.is_some() && !keeper.guard.holds();
+        let breath = if keeper.report.problem.is_some() {
+            LONG_BREATH
+        } else {
+            BREATH
+        };
         let is_over = runtime.block_on(async {
-            sleep(BREATH).await;
-            events.next(is_held, wait).await
+            match timeout(breath, events.signals.next()).await {
+                Ok(request) => request == Request::Stop,
+                Err(_) => events.next(is_touchable, wait).await,
+            }
         });
         if is_over {
             let _ = notifier.stopping();
@@ -99,7 +110,7 @@ impl Events {
     }
 
     /// Waits for one, at most so long. True if it is to stop.
-    async fn next(&mut self, is_held: bool, wait: Duration) -> bool {
+    async fn next(&mut self, is_touchable: bool, wait: Duration) -> bool {
         let folders = async {
             match &mut self.folders {
                 Some(folders) => folders.changed_at_all(wait).await,
@@ -108,8 +119,7 @@ impl Events {
         };
         let rules = async {
             match &mut self.rules {
-                // What others do to their own rules is of no interest while they cannot touch ours.
-                Some(rules) if !is_held => rules.next().await,
+                Some(rules) if is_touchable => rules.next().await,
                 _ => pending().await,
             }
         };
@@ -183,7 +193,14 @@ impl Keeper {
     }
 
     fn see_to_it(&mut self) -> Result<(), String> {
-        let wish = self.store.load().map_err(|error| error.to_string())?;
+        let wish = match self.store.load() {
+            Ok(wish) => wish,
+            // Somebody wanted something, and nobody knows what: shut, until root says it anew.
+            Err(error) => {
+                self.arm(&Wish::new(true, None, None, None))?;
+                return Err(format!("{error}; `sudo tacenda guard on` or `off` writes it anew"));
+            }
+        };
         let now = Moment::now().map_err(|error| format!("the time since the start is not known: {error}"))?;
         let current = wish.clone().map(|wish| wish.at(&now));
         if current != wish
@@ -191,7 +208,7 @@ impl Keeper {
         {
             tracing::warn!(
                 on = current.is_on,
-                "the time is over: the leak guard is as it was before"
+                "the time is over: the leak guard is as it was wanted before"
             );
             self.store.save(current).map_err(|error| error.to_string())?;
         }
@@ -213,26 +230,34 @@ impl Keeper {
     }
 
     fn arm(&mut self, wish: &Wish) -> Result<(), String> {
-        let standing = self
-            .guard
-            .look()
-            .map_err(|error| error.to_string())?
-            .and_then(|there| there.mark);
-        let (gathered, problem) = self.gather(wish, standing.is_some());
-        if let Some(gathered) = gathered {
-            let rules = ruleset(&gathered.facts);
-            // The same rules once more: it was not us who changed them.
-            let is_taken_away = self.mark.as_ref() == Some(&rules.mark);
-            if standing.as_ref() != Some(&rules.mark) || !self.guard.stands() {
-                self.guard.put(&rules).map_err(|error| error.to_string())?;
-                self.told(is_taken_away, &gathered);
+        let there = self.guard.look().map_err(|error| error.to_string())?;
+        let standing = there.and_then(|there| there.mark);
+        let (gathered, mut problem) = self.gather(wish, standing.is_some());
+        if let Some(gathered) = gathered
+            && let Err(why) = self.put(&gathered, standing.as_ref())
+        {
+            // What stands goes on, and nobody takes it away; where nothing does, nothing of the configuration is opened.
+            if standing.is_none() {
+                self.put(&without_configuration(wish), None)?;
             }
-            self.mark = Some(rules.mark);
+            problem = Some(why);
         }
         if self.guard.hold().map_err(|error| error.to_string())? == Kept::Loose {
             tracing::debug!("this kernel cannot hold the table: it is watched");
         }
         problem.map_or(Ok(()), Err)
+    }
+
+    fn put(&mut self, gathered: &Gathered, standing: Option<&String>) -> Result<(), String> {
+        let rules = ruleset(&gathered.facts);
+        // The same rules once more: it was not us who changed them.
+        let is_taken_away = self.mark.as_ref() == Some(&rules.mark);
+        if standing != Some(&rules.mark) || !self.guard.stands() {
+            self.guard.put(&rules).map_err(|error| error.to_string())?;
+            self.told(is_taken_away, gathered);
+        }
+        self.mark = Some(rules.mark);
+        Ok(())
     }
 
     /// A configuration that cannot be read leaves what stands; at the start, it opens nothing.

@@ -20,6 +20,8 @@ pub(super) struct Report {
     pub(super) lines: Vec<Line>,
     /// Whether a tacenda answered before the test began.
     pub(super) has_stub: bool,
+    /// Whether the leak guard is on.
+    pub(super) is_guarded: bool,
     pub(super) packets: usize,
 }
 
@@ -27,6 +29,16 @@ impl Report {
     fn leaks(&self) -> usize {
         let leaks = self.lines.iter().filter(|line| !line.is_control && line.is_leak());
         leaks.count()
+    }
+
+    fn untried(&self) -> usize {
+        let untried = self.lines.iter().filter(|line| matches!(line.fate, Fate::Untried(_)));
+        untried.count()
+    }
+
+    /// Those that were tried, but for the control.
+    fn tried(&self) -> usize {
+        self.lines.len().saturating_sub(1 + self.untried())
     }
 
     /// Why the result says nothing, if so.
@@ -56,17 +68,20 @@ impl Report {
         if !self.has_stub {
             text.push_str("note: no tacenda answered on this host when the test began\n");
         }
+        if self.untried() > 0 {
+            text.push_str(&format!(
+                "note: {} ways could not be tried, and are not proved\n",
+                self.untried()
+            ));
+        }
+        let tried = self.tried();
         text.push_str(&match (self.void(), self.leaks()) {
             (Some(why), _) => format!("void: {why}\n"),
-            (None, 0) => format!(
-                "nothing leaks: of {} ways none was seen on a link, in {} packets\n",
-                self.lines.len() - 1,
-                self.packets
-            ),
-            (None, leaks) => format!(
-                "{leaks} of {} ways leak; `sudo tacenda guard on` shuts them\n",
-                self.lines.len() - 1
-            ),
+            (None, 0) => format!("nothing leaks: of {tried} ways none was seen on a link, in {} packets\n", self.packets),
+            (None, leaks) if self.is_guarded => {
+                format!("{leaks} of {tried} ways leak though the guard is on: `sudo tacenda guard status`, and who tacenda runs as\n")
+            }
+            (None, leaks) => format!("{leaks} of {tried} ways leak; `sudo tacenda guard on` shuts them\n"),
         });
         text
     }
@@ -88,6 +103,7 @@ impl Report {
         json!({
             "format": 1,
             "leaks": self.leaks(),
+            "untried": self.untried(),
             "void": self.void(),
             "packets": self.packets,
             "paths": self.lines.iter().map(line).collect::<Vec<_>>(),
@@ -141,6 +157,7 @@ mod tests {
         Report {
             lines,
             has_stub: true,
+            is_guarded: false,
             packets: 3,
         }
     }
@@ -173,6 +190,27 @@ mod tests {
     }
 
     #[test]
+    fn what_was_not_tried_is_not_counted_as_proved() {
+        let mut report = report(vec![
+            line(true, Fate::Silence, true),
+            line(false, Fate::Refused, false),
+            line(false, Fate::Untried("why".into()), false),
+        ]);
+        let text = report.to_text();
+        assert!(
+            text.contains("of 1 ways none") && text.contains("1 ways could not be tried"),
+            "{text}"
+        );
+        report.is_guarded = true;
+        report.lines.push(line(false, Fate::Silence, true));
+        assert!(
+            report.to_text().contains("though the guard is on"),
+            "{}",
+            report.to_text()
+        );
+    }
+
+    #[test]
     fn json_says_the_same() {
         let json = report(vec![
             line(true, Fate::Silence, true),
@@ -180,6 +218,7 @@ mod tests {
         ])
         .to_json();
         assert_eq!((&json["leaks"], &json["void"]), (&json!(0), &Value::Null));
+        assert_eq!(json["untried"], 1);
         assert_eq!(json["paths"][1]["why"], "why");
         assert_eq!(json["paths"][0]["seen"][0]["link"], "h0");
     }

@@ -5,9 +5,9 @@ use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::process::Stdio;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UdpSocket;
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
 use super::paths::{Form, Way};
@@ -30,7 +30,9 @@ pub(super) enum Fate {
     Refused,
     /// Nobody answered, or nobody has to.
     Silence,
-    /// It could not be tried.
+    /// There is no way there from here.
+    NoWay,
+    /// It could not be tried, and proves nothing.
     Untried(String),
 }
 
@@ -41,6 +43,7 @@ impl Fate {
             Self::Answered => "answered by another",
             Self::Refused => "refused",
             Self::Silence => "no answer",
+            Self::NoWay => "no way there",
             Self::Untried(_) => "not tried",
         }
     }
@@ -97,6 +100,9 @@ fn of_error(error: &io::Error) -> Fate {
             Fate::Refused
         }
         io::ErrorKind::TimedOut => Fate::Silence,
+        io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable | io::ErrorKind::AddrNotAvailable => {
+            Fate::NoWay
+        }
         _ => Fate::Untried(error.to_string()),
     }
 }
@@ -204,13 +210,26 @@ async fn libc(name: &str, canary: &Canary) -> Fate {
 
 /// In a network of its own behind this host, which ends with the process that holds it.
 async fn from_container(server: SocketAddr, canary: &Canary) -> Fate {
-    let program = match std::env::current_exe() {
-        Ok(program) => program,
-        Err(error) => return Fate::Untried(error.to_string()),
+    let mut child = match begin_container(server, canary) {
+        Ok(child) => child,
+        Err(error) => return Fate::Untried(format!("unshare: {error}")),
     };
-    let child = Command::new("unshare")
+    let Some(pid) = child.id() else { return Fate::Silence };
+    let end = format!("{CABLE}{}", pid % 100_000);
+    let fate = timeout(CONTAINER_PATIENCE, in_touch(&mut child, &end, server, canary)).await;
+    // It goes with the network at its other end, if that was ever there.
+    let _ = command::run(&["ip", "link", "del", &end], &[]).await;
+    match fate {
+        Ok(Ok(fate)) => fate,
+        Ok(Err(why)) => Fate::Untried(why),
+        Err(_) => Fate::Untried("its network is not there in time".to_owned()),
+    }
+}
+
+fn begin_container(server: SocketAddr, canary: &Canary) -> io::Result<Child> {
+    Command::new("unshare")
         .arg("--net")
-        .arg(program)
+        .arg(std::env::current_exe()?)
         .args([
             "leaktest",
             "--from-container",
@@ -222,35 +241,40 @@ async fn from_container(server: SocketAddr, canary: &Canary) -> Fate {
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .kill_on_drop(true)
-        .spawn();
-    let mut child = match child {
-        Ok(child) => child,
-        Err(error) => return Fate::Untried(format!("unshare: {error}")),
+        .spawn()
+}
+
+async fn in_touch(child: &mut Child, end: &str, server: SocketAddr, canary: &Canary) -> Result<Fate, String> {
+    let words = |error: io::Error| error.to_string();
+    let (Some(mut stdin), Some(stdout), Some(pid)) = (child.stdin.take(), child.stdout.take(), child.id()) else {
+        return Err("it is gone".to_owned());
     };
-    let Some(pid) = child.id() else { return Fate::Silence };
-    let work = async {
-        connect(pid, server).await?;
-        if let Some(mut stdin) = child.stdin.take() {
-            // It waits for the end of its input.
-            stdin.write_all(b"go").await.map_err(|error| error.to_string())?;
-        }
-        let output = child.wait_with_output().await.map_err(|error| error.to_string())?;
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        match text.trim() {
-            "refused" => Ok(Fate::Refused),
-            text => Ok(canary.judge(&text.lines().filter_map(|line| line.parse().ok()).collect::<Vec<_>>())),
-        }
-    };
-    match timeout(CONTAINER_PATIENCE, work).await {
-        Ok(Ok(fate)) => fate,
-        Ok(Err(why)) => Fate::Untried(why),
-        Err(_) => Fate::Silence,
+    let mut lines = BufReader::new(stdout.take(MAX_OUTPUT)).lines();
+    // Before that, its number still means this very network.
+    if lines.next_line().await.map_err(words)?.as_deref() != Some(READY) {
+        return Err("unshare does not give it a network of its own".to_owned());
     }
+    let network = |of: &str| std::fs::read_link(format!("/proc/{of}/ns/net")).map_err(words);
+    if network(&pid.to_string())? == network("self")? {
+        return Err("it is in this host's own network".to_owned());
+    }
+    connect(pid, end, server).await?;
+    // It waits for the end of its input.
+    stdin.write_all(b"go").await.map_err(words)?;
+    drop(stdin);
+    let mut found = Vec::new();
+    while let Some(line) = lines.next_line().await.map_err(words)? {
+        if line == REFUSED {
+            return Ok(Fate::Refused);
+        }
+        found.extend(line.parse::<IpAddr>());
+    }
+    Ok(canary.judge(&found))
 }
 
 /// A cable between this host and the process's network, with addresses for trials (RFC 2544).
-async fn connect(pid: u32, server: SocketAddr) -> Result<(), String> {
-    let (pid, end) = (pid.to_string(), format!("{CABLE}{}", pid % 100_000));
+async fn connect(pid: u32, end: &str, server: SocketAddr) -> Result<(), String> {
+    let pid = pid.to_string();
     let inside = ["nsenter", "-t", &pid, "-n"];
     let (ours, theirs, router) = if server.is_ipv6() {
         ("2001:2:0:7ac::1/64", "2001:2:0:7ac::2/64", "2001:2:0:7ac::1")
@@ -258,13 +282,12 @@ async fn connect(pid: u32, server: SocketAddr) -> Result<(), String> {
         ("198.18.77.1/30", "198.18.77.2/30", "198.18.77.1")
     };
     let nodad: &[&str] = if server.is_ipv6() { &["nodad"] } else { &[] };
-    // The other network has to be there.
     for words in [
         &[
-            "ip", "link", "add", &end, "type", "veth", "peer", "name", "eth0", "netns", &pid,
+            "ip", "link", "add", end, "type", "veth", "peer", "name", "eth0", "netns", &pid,
         ][..],
-        &[&["ip", "addr", "add", ours, "dev", &end][..], nodad].concat(),
-        &["ip", "link", "set", &end, "up"],
+        &[&["ip", "addr", "add", ours, "dev", end][..], nodad].concat(),
+        &["ip", "link", "set", end, "up"],
         &[&inside[..], &["ip", "addr", "add", theirs, "dev", "eth0"], nodad].concat(),
         &[&inside[..], &["ip", "link", "set", "eth0", "up"]].concat(),
         &[&inside[..], &["ip", "route", "add", "default", "via", router]].concat(),
@@ -274,18 +297,35 @@ async fn connect(pid: u32, server: SocketAddr) -> Result<(), String> {
     Ok(())
 }
 
-/// The child's side: asks, and prints the addresses or `refused`.
+/// The label of a packet that nobody holds back: without it, the container's silence proves nothing.
+pub(super) fn control_of(label: &str) -> String {
+    let (run, number) = label.split_at(label.len().saturating_sub(2));
+    let number = u8::from_str_radix(number, 16).unwrap_or(0);
+    format!("{run}{:02x}", number | 0x80)
+}
+
+/// The child's side, once the cable is there: asks, and gives back the addresses or [`REFUSED`].
 pub(super) async fn in_container(server: SocketAddr, label: &str) -> String {
+    let _ = tell(
+        SocketAddr::new(server.ip(), DISCARD),
+        None,
+        control_of(label).as_bytes(),
+    )
+    .await;
     let query = question(&format!("{label}.{ZONE}")).write(ID, Padding::None);
     match timeout(PATIENCE, ask_over_udp(server, None, &query)).await {
         Ok(Ok(octets)) => {
             let answers = Reply::read(&octets).map(|reply| reply.answers).unwrap_or_default();
             answers.iter().map(|record| format!("{}\n", record.data)).collect()
         }
-        Ok(Err(error)) if of_error(&error) == Fate::Refused => "refused".to_owned(),
+        Ok(Err(error)) if of_error(&error) == Fate::Refused => REFUSED.to_owned(),
         _ => String::new(),
     }
 }
+
+/// What the child says: that it runs, and what became of its question.
+pub(super) const READY: &str = "ready";
+const REFUSED: &str = "refused";
 
 /// A name query (RFC 1002 section 4.2.12).
 fn netbios(label: &str) -> Vec<u8> {
@@ -302,6 +342,7 @@ fn netbios(label: &str) -> Vec<u8> {
 
 const A: u16 = 1;
 const DNS: u16 = 53;
+const DISCARD: u16 = 9;
 
 /// Nothing depends on it: who answers is told by the address.
 const ID: u16 = 0x7ace;
@@ -314,6 +355,9 @@ const SHORT_PATIENCE: Duration = Duration::from_millis(500);
 
 /// Six commands and an answer.
 const CONTAINER_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Some addresses.
+const MAX_OUTPUT: u64 = 4096;
 
 /// More is not asked for.
 const MAX_REPLY: usize = 4096;
@@ -328,6 +372,11 @@ mod tests {
         let found = search(&netbios("zq0123456789"), &[Needle::new("zq0123456789")]);
         assert_eq!(found[0].view, "as NetBIOS");
         assert_eq!(netbios("x").len(), 50);
+    }
+
+    #[test]
+    fn a_containers_control_has_a_label_of_its_own() {
+        assert_eq!(control_of("abcdef01230f"), "abcdef01238f");
     }
 
     #[test]

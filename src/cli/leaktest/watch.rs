@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 
 use super::{Exit, Failure};
 use crate::cli::leak::{Needle, search};
-use crate::os::capture::{Capture, Packet};
+use crate::os::capture::{Capture, Next, Packet};
 use crate::os::link;
 
 /// A canary where somebody could read it.
@@ -79,14 +79,15 @@ fn take(capture: &Capture, is_over: &AtomicBool) -> std::io::Result<Taken> {
     let (mut packets, mut links, mut lost) = (Vec::new(), HashMap::new(), false);
     loop {
         match capture.next()? {
-            Some(packet) if packets.len() < MAX_PACKETS => {
+            Next::Left(packet) if packets.len() < MAX_PACKETS => {
                 let name = || link::name_of(packet.link).unwrap_or_else(|| format!("link {}", packet.link));
                 links.entry(packet.link).or_insert_with(name);
                 packets.push(packet);
             }
-            Some(_) => lost = true,
-            None if is_over.load(Ordering::Relaxed) => break,
-            None => {}
+            Next::Left(_) => lost = true,
+            // What was sent before it was over has been taken by now.
+            Next::Quiet if is_over.load(Ordering::Relaxed) => break,
+            Next::Quiet | Next::Other => {}
         }
     }
     lost |= capture.lost()? > 0;

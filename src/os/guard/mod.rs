@@ -20,10 +20,11 @@ use portable::{changes as system_changes, flows, table};
 
 use std::fmt;
 use std::io;
+use std::time::Duration;
 
 use tokio::runtime::Runtime;
 
-use crate::os::command::{self, run};
+use crate::os::command::{self, run_within};
 use listing::Listing;
 use ruleset::{Ruleset, TABLE};
 use table::Owner;
@@ -95,14 +96,13 @@ impl Guard {
     /// See [`Error`].
     pub fn put(&mut self, rules: &Ruleset) -> Result<(), Error> {
         let before = self.look()?;
+        self.nft(&["--check", "-f", "-"], &rules.trial).map_err(Error::Failed)?;
         // Whoever holds it cannot have nft change it. What is without a holder still stands.
         self.owner = None;
         table::make(self.may_hold).map_err(|error| refused(error, before.as_ref()))?;
-        if let Err(why) = self.nft(&["-f", "-"], &rules.text) {
-            if before.as_ref().is_some_and(|before| before.mark.is_some()) && !is_of_another_version(&why) {
-                return Err(Error::Failed(why));
-            }
-            // Somebody else's table of that name, or an older tacenda's with other sorts of chains: anew, with a gap of milliseconds.
+        if self.nft(&["-f", "-"], &rules.text).is_err() {
+            // The rules are good, so it is the table: somebody else's of that name, or an older tacenda's with other sorts of chains. Anew, with
+            // a gap of milliseconds.
             self.delete()?;
             table::make(self.may_hold).map_err(|error| refused(error, None))?;
             let filled = self.nft(&["-f", "-"], &rules.text);
@@ -111,12 +111,17 @@ impl Guard {
                 return Err(Error::Failed(why));
             }
         }
-        if before.is_none() {
-            // Where the kernel remembers no flows there is nothing to forget; else what is left is refused.
-            let _ = flows::forget();
+        if before.and_then(|before| before.mark).as_ref() != Some(&rules.mark) {
+            self.forget_flows();
         }
         self.as_put = self.without_state().ok();
         Ok(())
+    }
+
+    /// A flow goes on where it was led to, also when it would be led elsewhere now. Where the kernel remembers none there is nothing to forget;
+    /// else what is left is refused.
+    fn forget_flows(&self) {
+        let _ = flows::forget();
     }
 
     /// Holds the table that stands, until this is dropped.
@@ -163,6 +168,7 @@ impl Guard {
         self.owner = None;
         if before.is_some() {
             self.delete()?;
+            self.forget_flows();
         }
         Ok(before.is_some())
     }
@@ -174,7 +180,7 @@ impl Guard {
     pub fn look(&self) -> Result<Option<Listing>, Error> {
         match self.nft(&["list", "table", "inet", TABLE], "") {
             Ok(text) => Ok(Some(Listing::read(&text))),
-            Err(why) if why.contains("No such file or directory") && !why.contains("cannot run") => Ok(None),
+            Err(why) if why.contains(NO_SUCH_TABLE) => Ok(None),
             Err(why) if why.contains("Operation not permitted") => {
                 Err(Error::Permission(io::ErrorKind::PermissionDenied.into()))
             }
@@ -192,15 +198,18 @@ impl Guard {
 
     fn nft(&self, arguments: &[&str], input: &str) -> Result<String, String> {
         let words = [&["nft"], arguments].concat();
-        let output = self.runtime.block_on(run(&words, input.as_bytes()))?;
+        let output = self
+            .runtime
+            .block_on(run_within(NFT_PATIENCE, &words, input.as_bytes()))?;
         Ok(String::from_utf8_lossy(&output).into_owned())
     }
 }
 
-/// nft's words where an object of that name is there and of another sort.
-fn is_of_another_version(why: &str) -> bool {
-    why.contains("File exists") || why.contains("Operation not supported")
-}
+/// nft's own words, and not those of a loader that misses a library.
+const NO_SUCH_TABLE: &str = "(exit status: 1): Error: No such file or directory";
+
+/// It waits for nobody but the kernel.
+const NFT_PATIENCE: Duration = Duration::from_secs(5);
 
 /// The kernel has one number for two reasons.
 fn refused(error: io::Error, there: Option<&Listing>) -> Error {

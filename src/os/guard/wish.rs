@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::ruleset::Mode;
-use crate::os::file;
+use crate::os::{clock, file};
 
 /// What is wanted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,17 +21,20 @@ pub struct Wish {
     pub mode: Option<Mode>,
     /// The configuration that is read for it, if not the usual one.
     pub config: Option<PathBuf>,
-    /// Until when; then the opposite.
+    /// Until when.
     pub until: Option<Until>,
 }
 
-/// A moment of one run of the machine. After a restart it has passed: who is shut out by a trial, or left open, is so no longer.
+/// A moment of one run of the machine, and what is wanted from then on. After a restart it has passed: who is shut out by a trial, or left open, is
+/// so no longer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Until {
     boot_id: String,
     /// Seconds since the machine's start, those asleep among them.
     uptime: u64,
+    /// As it was before.
+    then: Box<Wish>,
 }
 
 /// Now, by what nobody sets: no clock.
@@ -53,26 +56,27 @@ impl Wish {
         }
     }
 
-    /// What it comes to now: once its time has passed, the opposite, for good.
+    /// What it comes to now: once its time has passed, what was wanted before it.
     #[must_use]
     pub fn at(self, now: &Moment) -> Self {
-        if self.until.as_ref().is_none_or(|until| !until.left(now).is_zero()) {
-            return self;
-        }
-        Self {
-            is_on: !self.is_on,
-            until: None,
-            ..self
+        match self.until {
+            Some(until) if until.left(now).is_zero() => *until.then,
+            _ => self,
         }
     }
 }
 
 impl Until {
-    /// So long after now, in whole seconds, one at least.
-    pub fn after(now: &Moment, time: Duration) -> Self {
+    /// So long after now, in whole seconds, one at least; then `before` is wanted again, or if that is for a time, what was before it.
+    pub fn after(now: &Moment, time: Duration, before: Wish) -> Self {
+        let then = match before.until {
+            Some(until) => until.then,
+            None => Box::new(before),
+        };
         Self {
             boot_id: now.boot_id.clone(),
             uptime: now.uptime.saturating_add(time).as_secs().saturating_add(1),
+            then,
         }
     }
 
@@ -93,12 +97,9 @@ impl Moment {
     /// The system's own, where it does not tell.
     pub fn now() -> io::Result<Self> {
         let boot_id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
-        let uptime = std::fs::read_to_string("/proc/uptime")?;
-        let seconds = uptime.split(' ').next().and_then(|text| text.parse().ok());
-        let uptime = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
         Ok(Self {
             boot_id: boot_id.trim().to_owned(),
-            uptime: uptime.ok_or(io::ErrorKind::InvalidData)?,
+            uptime: clock::since_start(),
         })
     }
 }
@@ -212,23 +213,32 @@ mod tests {
     }
 
     #[test]
-    fn a_time_ends_with_it_and_with_the_run_of_the_machine() {
-        let until = Until::after(&moment("a", 100), Duration::from_secs(600));
-        for is_on in [true, false] {
-            let wish = Wish::new(is_on, Some(Mode::Reject), None, Some(until.clone()));
+    fn a_time_ends_with_it_and_with_the_run_of_the_machine_and_what_was_before_is_wanted_again() {
+        let start = moment("a", 100);
+        let off = || Wish::new(false, None, None, None);
+        let on = || Wish::new(true, Some(Mode::Reject), Some("/etc/x.toml".into()), None);
+        for (before, is_on) in [(off(), true), (on(), true), (on(), false)] {
+            let until = Until::after(&start, Duration::from_secs(600), before.clone());
+            let wish = Wish::new(is_on, Some(Mode::Redirect), None, Some(until));
             for (now, holds) in [
-                (moment("a", 100), true),
+                (start.clone(), true),
                 (moment("a", 700), true),
                 (moment("a", 701), false),
                 (moment("b", 100), false),
             ] {
-                let then = wish.clone().at(&now);
-                assert_eq!((then.is_on, then.until.is_some()), (is_on == holds, holds), "{now:?}");
-                assert_eq!(then.mode, Some(Mode::Reject));
+                let expected = if holds { &wish } else { &before };
+                assert_eq!(wish.clone().at(&now), *expected, "{now:?}");
             }
+            // A time within a time ends with what was before both.
+            let again = Wish::new(
+                is_on,
+                None,
+                None,
+                Some(Until::after(&start, Duration::from_secs(1), wish)),
+            );
+            assert_eq!(again.at(&moment("a", 102)), before);
         }
-        let for_good = Wish::new(true, None, None, None);
-        assert_eq!(for_good.clone().at(&moment("b", 0)), for_good);
+        assert_eq!(on().at(&moment("b", 0)), on());
     }
 
     #[test]
@@ -236,7 +246,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::at(&folder.path().join("made"));
         assert_eq!(store.load().unwrap(), None);
-        let until = Until::after(&Moment::now().unwrap(), Duration::from_secs(1));
+        let before = Wish::new(false, None, None, None);
+        let until = Until::after(&Moment::now().unwrap(), Duration::from_secs(1), before);
         let wish = Wish::new(true, Some(Mode::Redirect), Some("/etc/x.toml".into()), Some(until));
         store.save(&wish).unwrap();
         assert_eq!(store.load().unwrap(), Some(wish));

@@ -1,5 +1,5 @@
 """Runs the scenarios and prints the table."""
-import ipaddress, json, os, socket, sys, tempfile, time, traceback
+import ipaddress, json, os, signal, socket, sys, tempfile, time, traceback
 import canary
 from scenarios import ALL, query
 import vpn  # registers its scenarios
@@ -57,7 +57,7 @@ def main():
         w.run("system", "set", "--yes")
         w.spawn(None, [tacenda, "system", "watch"], log=work + "/watch.log")
         w.keeper = w.spawn(None, [tacenda, "guard", "watch"], log=work + "/guard.log")
-        until("the guard is kept", lambda: w.run("guard", "status", check=False).stdout)
+        until("the guard is kept", lambda: os.path.exists("/run/tacenda-guard/report.json"))
         w.run("guard", "on", "--yes")
         if wanted == ["show"]:
             show(w, "with")
@@ -72,6 +72,8 @@ def main():
                 print(f"      FAILED: {bad}", flush=True)
         leaktest(w, True)
         old_flow(w)
+        neighbour(w)
+        states(w)
         loose(w)
         for what, seconds in w.recoveries:
             print(f"answers again after: {what}: {seconds * 1000:.0f} ms")
@@ -136,12 +138,56 @@ def old_flow(w):
         raise Failed(f"an old flow: {names} packets with the name, answer {answer}")
     print("a socket that asked the hotel before the guard was on: led to tacenda from the next question on")
 
+def neighbour(w):
+    """A kernel that lets neighbours in to 127.0.0.1 (route_localnet, as kube-proxy sets it): they are no programs of this host."""
+    sh("sysctl -qw net.ipv4.conf.all.route_localnet=1")
+    sh(["ip", "netns", "exec", "ctr", "sh", "-c", """sysctl -qw net.ipv4.conf.all.route_localnet=1 && ip addr del 127.0.0.1/8 dev lo
+      ip route del table local local 127.0.0.0/8 2> /dev/null; ip route add 127.0.0.1/32 via 10.77.0.1"""])
+    for how in ((), ("+tcp",)):
+        text = w.dig("127.0.0.1", "localhost", *how, ns="ctr", time=1)
+        if "NOERROR" in text or "REFUSED" in text:
+            raise Failed(f"a neighbour's question to 127.0.0.1 arrives: {text}")
+    sh("sysctl -qw net.ipv4.conf.all.route_localnet=0")
+    print("a neighbour whom the kernel lets in to 127.0.0.1 is not heard")
+
+def states(w):
+    """What is wanted ends as it was before; what cannot be read is shut; what the kernel refuses leaves what stands."""
+    status = lambda: json.loads(w.run("guard", "status", "--json", check=False).stdout)
+    w.run("guard", "on", "--yes")
+    w.run("guard", "on", "--for", "1s", "--mode", "reject", "--yes")
+    if status()["mode"] != "reject":
+        raise Failed("a trial is not in force")
+    until("what was before the trial", lambda: status()["mode"] == "redirect", 5)
+    w.run("guard", "off", "--for", "1s")
+    until("it is on again", lambda: status()["mode"] == "redirect", 5)
+    with open("/var/lib/tacenda-system/guard.json") as f:
+        good = f.read()
+    for bad in ("{", good.replace('"version": 1', '"version": 9')):
+        w.end(w.keeper, signal.SIGKILL)
+        sh("nft delete table inet tacenda")
+        with open("/var/lib/tacenda-system/guard.json", "w") as f:
+            f.write(bad)
+        w.keeper = w.spawn(None, [w.tacenda, "guard", "watch"], log=w.work + "/guard.log")
+        until("a wish that cannot be read shuts", lambda: sh("nft list table inet tacenda", check=False).returncode == 0, 5)
+        if not status_problem():
+            raise Failed("and nobody is told")
+        w.run("guard", "on", "--yes")
+        until("a wish that is written anew", lambda: status()["problem"] is None, 5)
+    w.run("guard", "off")
+    w.run("guard", "on", "--yes")
+    print("a trial ends as it was before; a wish that nobody can read shuts everything, and says so")
+
+def status_problem():
+    """As whoever is not root reads it."""
+    return until("a report", lambda: json.load(open("/run/tacenda-guard/report.json")).get("problem"), 5)
+
 def loose(w):
     """A kernel that cannot hold the rules: what others flush is there again within milliseconds."""
     w.end(w.keeper)
     w.run("guard", "off")
     w.keeper = w.spawn(None, [w.tacenda, "guard", "watch", "--loose"], log=w.work + "/guard.log")
-    until("the guard is kept", lambda: "kept" in w.run("guard", "on", "--yes", check=False).stdout + w.run("guard", "status", check=False).stdout)
+    w.run("guard", "on", "--yes")
+    until("the guard is kept", lambda: "\nkept: put in force again" in w.run("guard", "status", check=False).stdout)
     times = []
     for change in ("nft flush ruleset", "nft delete table inet tacenda", "nft flush chain inet tacenda judge", "nft add element inet tacenda stub { 1000 }"):
         good = sh("nft -s list table inet tacenda").stdout
