@@ -193,10 +193,11 @@ fn share_udp(given: Vec<Socket>, address: SocketAddr, wish: Wish) -> io::Result<
     given.into_iter().map(share).collect()
 }
 
-/// What comes to a loopback address comes from this host, also where the kernel is told to let neighbours in (`route_localnet`). Before it is bound
-/// if it shares a port: all that do must be alike. Best effort: kernels before 5.7 want a right for it.
+/// What comes to a loopback address comes from this host, also where the kernel is told to let neighbours in (`route_localnet`, which IPv6 does
+/// not have; and there a socket that is bound so cannot answer this host's other addresses). Before it is bound if it shares a port: all that do
+/// must be alike. Best effort: kernels before 5.7 want a right for it.
 fn keep_to_loopback(socket: &Socket, address: SocketAddr) {
-    if address.ip().is_loopback() {
+    if address.is_ipv4() && address.ip().is_loopback() {
         let _ = system::bind_to_loopback(socket);
     }
 }
