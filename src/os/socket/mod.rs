@@ -193,6 +193,12 @@ fn share_udp(given: Vec<Socket>, address: SocketAddr, wish: Wish) -> io::Result<
     given.into_iter().map(share).collect()
 }
 
+/// Whether packets to this address would be given to no router. Sends none; not, where the system does not say.
+pub fn is_near(server: IpAddr) -> bool {
+    let hop = next_hops::next_hop(SocketAddr::new(server, 9), Transport::Udp, None);
+    hop.is_ok_and(|hop| hop.is_none())
+}
+
 /// What comes to a loopback address comes from this host, also where the kernel is told to let neighbours in (`route_localnet`, which IPv6 does
 /// not have; and there a socket that is bound so cannot answer this host's other addresses). Before it is bound if it shares a port: all that do
 /// must be alike. Best effort: kernels before 5.7 want a right for it.

@@ -10,7 +10,7 @@ use super::roads::Roads;
 use super::services::{Link, OPENRESOLV_NAME, Service, Services};
 use crate::os::command::run;
 use crate::os::link;
-use crate::os::socket::path_to;
+use crate::os::socket::{is_near, path_to};
 
 const DNS_PORT: u16 = 53;
 
@@ -46,6 +46,10 @@ impl Roads for Host {
     fn link_to(&self, server: IpAddr) -> Option<String> {
         let path = path_to(SocketAddr::new(server, DNS_PORT)).ok()?;
         Some(link::name_of(path.interface).unwrap_or_default())
+    }
+
+    fn is_near(&self, server: IpAddr) -> bool {
+        is_near(server)
     }
 
     fn has_link(&self, name: &str) -> bool {

@@ -12,6 +12,9 @@ pub trait Roads {
     /// The name of the link by which packets to this address would leave now, empty where the system does not say; none without a way.
     fn link_to(&self, server: IpAddr) -> Option<String>;
 
+    /// Whether it is in a network of this host's own, without a router in between.
+    fn is_near(&self, server: IpAddr) -> bool;
+
     /// Whether there is a link of this name.
     fn has_link(&self, name: &str) -> bool;
 }
@@ -62,6 +65,13 @@ pub(super) fn choose<'a>(before: &'a Object, notes: &'a [Note], roads: &impl Roa
         return before;
     }
     let newest = || notes.iter().rev();
+    let is_certain = |object: &Object| first_server(object).is_none_or(|server| server.is_certain(roads));
+    if let Some(note) = newest().find(|note| note.is_reached(roads) && is_certain(&note.object)) {
+        return &note.object;
+    }
+    if is_certain(before) {
+        return before;
+    }
     let chosen = newest().find(|note| note.is_reached(roads)).or_else(|| {
         // If nobody is reached the network is down, and comes back. A link that is gone does not.
         let is_down = first_server(before).is_some_and(|server| server.link(roads).is_none());
@@ -79,6 +89,16 @@ impl Server {
             Some(link) => roads.has_link(link).then(|| link.clone()),
             None => roads.link_to(self.0),
         }
+    }
+
+    /// Whether it is whom the file means. A private address behind a router may be anybody's: so a VPN's is reached when the VPN has gone, or
+    /// was not there yet when its script wrote.
+    fn is_certain(&self, roads: &impl Roads) -> bool {
+        let is_private = match self.0 {
+            IpAddr::V4(v4) => v4.is_private() || v4.is_link_local(),
+            IpAddr::V6(v6) => v6.is_unique_local() || v6.is_unicast_link_local(),
+        };
+        self.link(roads).is_some() && (!is_private || self.1.is_some() || roads.is_near(self.0))
     }
 }
 
@@ -125,13 +145,19 @@ mod tests {
             found.map(|(_, link)| (*link).to_owned())
         }
 
+        fn is_near(&self, server: IpAddr) -> bool {
+            let server = server.to_string();
+            let mut networks = self.0.iter().filter(|(network, _)| !network.is_empty());
+            networks.any(|(network, _)| server.starts_with(network))
+        }
+
         fn has_link(&self, name: &str) -> bool {
             name == "h0" || self.0.iter().any(|(_, link)| *link == name)
         }
     }
 
     const HOTEL: Net = Net(&[("192.168.77.", "h0"), ("", "h0")]);
-    const WITH_VPN: Net = Net(&[("10.8.", "tun0"), ("", "h0")]);
+    const WITH_VPN: Net = Net(&[("10.8.", "tun0"), ("192.168.77.", "h0"), ("", "h0")]);
     /// The tunnel is still there, but its routes are not.
     const VPN_DOWN: Net = Net(&[("none", "tun0"), ("", "h0")]);
     const CABLE_OUT: Net = Net(&[]);
@@ -183,7 +209,14 @@ mod tests {
                 &CABLE_OUT,
                 "192.0.2.1",
             ),
-            ("an old journal", vec![old()], &HOTEL, "10.8.0.1"),
+            ("an old journal", vec![old()], &WITH_VPN, "10.8.0.1"),
+            ("an old journal, the VPN is gone", vec![old()], &HOTEL, "192.0.2.1"),
+            (
+                "a VPN's script wrote before its routes were there",
+                vec![vpn(), note("10.8.0.1", Some("h0"))],
+                &HOTEL,
+                "192.0.2.1",
+            ),
             ("link-local", vec![note("fe80::1%h0", Some("h0"))], &HOTEL, "fe80::1%h0"),
             (
                 "link-local, of a link that is gone",
@@ -194,6 +227,9 @@ mod tests {
         ] {
             assert_eq!(*choose(&file("192.0.2.1"), &notes, roads), file(expected), "{what}");
         }
+        // Home's is as far away as the company's: the newest counts.
+        let company = [note("10.0.0.53", Some("h0"))];
+        assert_eq!(*choose(&file("192.168.1.1"), &company, &HOTEL), file("10.0.0.53"));
         let part = Net(&[("192.0.2.", "h0")]);
         assert_eq!(
             *choose(&file("192.0.2.1"), &[old()], &part),

@@ -76,6 +76,10 @@ impl Roads for Programs {
         Some(tunnel.filter(|_| is_inside).unwrap_or("h0").to_owned())
     }
 
+    fn is_near(&self, server: IpAddr) -> bool {
+        !server.to_string().starts_with("10.8.") || self.world.borrow().tunnel.is_some()
+    }
+
     fn has_link(&self, name: &str) -> bool {
         name == "h0" || self.world.borrow().tunnel == Some(name)
     }
