@@ -50,17 +50,30 @@
 //!  3  transport               wire, os::socket, stats   (tokio, rustls, h2 first appear here)
 //!  2  policy   cache          wire, stats           (siblings, never each other)
 //!  1  wire                    std only
-//!  0  stats  shutdown  os     leaves; os::link (the network changed) is for app alone, os::dns (whom the host asks) for cli
+//!  0  stats  shutdown  os     leaves; os::link (the network changed) is for app and os::dns::events, os::dns (whom the host asks) for cli
 //! ```
 //!
 //! # `tacenda system`: whom the host asks
 //! ```text
-//! os::dns::facts            what files, /proc and mounts say; changes nothing
-//! os::dns::plan             pure: which steps, or why it cannot be done
-//! os::dns (set)             each step is in the journal, with what stood there, before it is done
+//! os::dns (Machine)         the same on every system: each step is in the journal, with what stood there, before it is done
+//!  linux, macos, windows    facts: what files, scutil or the registry say; changes nothing
+//!                           plan: pure: which steps, or why it cannot be done
+//!  table                    macos and windows: a step is some rows of a table, written and taken back whole
 //! cli::system::verify       one fresh name, directly, through libc in a process of its own, through 127.0.0.53: policy::probe's
 //!                           address each time, or everything is undone
 //! os::dns::undo (restore)   backwards; only what is still ours; as often as it takes
+//!  linux::roads             pure: of what networks wrote since, the newest whose link still leads to its server
+//! os::dns (salvage)         the same without a journal that can be read: by our marks, and a copy of the file
+//! os::dns::events (watch)   files, the network and the bus tell when to look whether it stands
+//! ```
+//!
+//! # `tacenda guard`: what leaves this host
+//! ```text
+//! cli::guard::facts         the configuration's routes and exemptions, this host's interfaces, the user whom tacenda runs as
+//! os::guard::ruleset        pure: the packet rules, as text, with a mark that tells them from others
+//! os::guard (put, hold)     nft puts them in force in one transaction; the table is held, and outlives whoever holds it
+//! cli::guard::watch         a process of root's: the rules are as os::guard::wish says, from before the network is up
+//! cli::leaktest             canaries by every way a program could take, and a look at every link meanwhile
 //! ```
 //!
 //! # `tacenda portal`: a hotel's sign-in page
@@ -94,8 +107,10 @@
 //! - Time is a value below floor 3; shells read [`tokio::time::Instant`] only; no test sleeps.
 //! - Names that stay home never reach a transport.
 //! - Query names and client addresses are in no log above `trace`, no metric, no file; `Debug` of what holds a name hides it.
-//! - Wherever `system set` or `system restore` is cut off, `restore` brings back octets, mode, owner and link of every file, and links as they
-//!   were; what others wrote since stays. A backup never holds our own address, and `/etc/resolv.conf` never two servers of which one is ours.
+//! - Wherever `system set` or `system restore` is cut off, `restore` brings back octets, mode, owner and link of every file, links and rows of
+//!   tables as they were; what others wrote since stays. A backup never holds our own address, and `/etc/resolv.conf` never two servers of which one is ours.
+//! - While the guard is on, no packet to a port of DNS, DNS over TLS, multicast DNS, LLMNR or NetBIOS leaves this host, but tacenda's own by the
+//!   ways that routes name, and to servers that the configuration exempts; also while nothing of ours runs.
 //! - Once it serves, the daemon reads its own folders, writes its state folder, connects to the ports of its resolvers and to 443 and 853, and
 //!   starts no program ([`os::sandbox`]), as far as the kernel knows how.
 //! - Every table, queue, buffer and loop has a named limit with its reason beside it.
@@ -128,6 +143,9 @@
 //!   link brought goes with it. Records that change have it asked anew (generations, as with lists).
 //! - The undo journal is not in the daemon's state but in `/var/lib/tacenda-system`: root puts back what it says, and systemd gives the state
 //!   to the daemon's user. It holds our own octets and no hash: half a file written in place is known as ours too, and `ring` stays away.
+//! - On macOS and Windows it is `scutil` and the registry, without `networksetup` and `SetInterfaceDnsSettings`: one way each, whose every write
+//!   is one value that can be put back. What is set by hand in macOS' store is overwritten too, since it wins over what DHCP brings. On Windows the
+//!   journal is below Program Files: in ProgramData every user may make folders.
 //! - The names to verify by are below `test.`, not `invalid.`: systemd-resolved answers that one itself and asks nobody.
 //! - Drop-ins are named `zz-tacenda`, not `90-`: dhclient's hook for systemd-resolved writes `isc-dhcp-...`, which would come after and add its
 //!   servers. NetworkManager reads `/etc` after `/run`: where its own files there speak of DNS, ours is there too.
@@ -142,6 +160,15 @@
 //!   probes find the same page.
 //! - In a window a sandboxed tacenda asks over UDP alone: port 53 is not among the TCP ports that it may ever connect to.
 //! - Loopback addresses that a hotel gives are withheld: its page could else speak to what listens on this host.
+//! - The guard knows tacenda by the owner of its state folder, not by a fixed number: systemd gives a `DynamicUser=` the number that owns it.
+//! - The guard's keeper speaks no protocol: what is wanted is a file of root's, and a command waits until the kernel has it. Rules are changed by
+//!   letting go of the table for the moment of one transaction: nft is another process, and the kernel would refuse it.
+//! - Canaries of the leak test are below `verify.tacenda.test` like other probes, so that tacenda's own answer is told from anybody's.
+//! - A question that comes in at loopback is of this host whatever its source: the guard leads it there with the address of another link. Such
+//!   sockets are bound to the interface too, since kernels can be told to let neighbours in.
+//! - Loopback is tracked like everything (`notrack` broke redirections of others and brought nothing), and what another's redirection has led to
+//!   another port is judged by the port it was sent to. A set of rules is tried out in a table of another name before ours is let go of.
+//! - What is wanted of the guard and cannot be read shuts everything: somebody wanted something.
 //! - A failed road is remembered for a flat second, only what a resolver said grows (RFC 9520): roads come back.
 
 pub mod admin;

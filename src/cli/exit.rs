@@ -1,7 +1,7 @@
 //! Exit codes, and the failures that lead to them.
 
 use std::fmt;
-use std::io;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use super::logging::Color;
@@ -63,19 +63,20 @@ impl Failure {
     }
 
     /// What failed, without what to do about it.
+    #[cfg(unix)]
     pub(super) fn message(&self) -> &str {
         &self.message
     }
 
     /// Prints the failure on stderr and gives back its exit code.
-    #[expect(clippy::print_stderr, reason = "this is where the program talks to its user")]
     pub(super) fn report(&self, color: Color) -> Exit {
         let (red, reset) = if color.on_stderr() {
             ("\x1b[1;31m", "\x1b[0m")
         } else {
             ("", "")
         };
-        eprintln!("{red}error{reset}: {self}");
+        // A terminal that has hung up hears nothing; what was done is done all the same.
+        let _ = writeln!(io::stderr(), "{red}error{reset}: {self}");
         self.exit
     }
 }

@@ -46,13 +46,13 @@ It is on after a restart of the machine too, before the network is (tacenda-guar
 
 Examples:
   sudo tacenda guard on
-  sudo tacenda guard on --for 5m        a trial: off again after it, or after a restart
+  sudo tacenda guard on --for 5m        a trial: as before after it, or after a restart
   sudo tacenda guard on --mode reject")]
 pub(super) struct OnArgs {
-    /// redirect: tacenda answers what others are asked; reject: that is refused; else as configured
+    /// redirect: tacenda answers what others are asked; reject: it is refused; as configured if left out
     #[arg(long, value_name = "MODE", value_parser = read_mode)]
     mode: Option<Mode>,
-    /// Off again by itself after this time (5m, 1h), or when the machine is started anew
+    /// As before by itself after this time (5m, 1h), or when the machine is started anew
     #[arg(long = "for", value_name = "TIME", value_parser = read_time)]
     time: Option<Duration>,
     /// Read this file instead of /etc/tacenda/tacenda.toml
@@ -98,16 +98,20 @@ Does nothing until `tacenda guard on`. When this ends, the rules stay as they ar
 
 Examples:
   sudo tacenda guard watch")]
-pub(super) struct WatchArgs {}
+pub(super) struct WatchArgs {
+    /// Do not hold the rules, as on a kernel before 6.9: whatever others do to them is put right at once
+    #[arg(long)]
+    loose: bool,
+}
 
 pub(super) fn run(command: &GuardCommand, output: Output<'_>) -> Result<Exit, Failure> {
     match command {
         GuardCommand::On(args) => on(args, output),
         GuardCommand::Off(args) => off(args, output),
         GuardCommand::Status(args) => status::run(args.json, output),
-        GuardCommand::Watch(WatchArgs {}) => {
+        GuardCommand::Watch(WatchArgs { loose }) => {
             need_root("guard watch")?;
-            watch::run()
+            watch::run(if *loose { Guard::loose()? } else { Guard::new()? })
         }
     }
 }
@@ -115,24 +119,25 @@ pub(super) fn run(command: &GuardCommand, output: Output<'_>) -> Result<Exit, Fa
 fn on(args: &OnArgs, mut output: Output<'_>) -> Result<Exit, Failure> {
     need_root("guard on")?;
     let store = Store::of_this_host();
+    let before = wanted(&store)?;
     let until = until(args.time, &store)?;
     let config = args.config.as_deref().map(std::path::absolute).transpose()?;
-    let wish = Wish::new(true, args.mode, config, until);
+    let wish = for_a_time(Wish::new(true, args.mode, config), until, &before);
     let gathered = facts::of_this_host(&wish)?;
-    let asking = Asking::new()?;
     if !args.offline {
-        asking_works(&asking, &gathered)?;
+        asking_works(&Asking::new()?, &gathered)?;
     }
-    let plan =
-        std::iter::once(what(&gathered).to_owned()).chain(gathered.notes.iter().map(|note| format!("Note: {note}")));
+    let notes = gathered.notes.iter().map(|note| format!("Note: {note}"));
+    let plan = std::iter::once(what(&gathered).to_owned()).chain(notes);
     if !args.yes && !confirmed(plan)? {
         return Err(Failure::new(Exit::Failed, "nothing was changed: not confirmed"));
     }
-    let rules = ruleset(&gathered.facts);
-    let mut guard = Guard::new()?;
     // First, so that a restart in between finds it.
     store.save(&wish).map_err(not_written)?;
-    in_force(&mut guard, &store, &rules)?;
+    if let Err(failure) = in_force(&mut Guard::new()?, &store, &ruleset(&gathered.facts)) {
+        store.save(&before).map_err(not_written)?;
+        return Err(failure);
+    }
     output.write(format!("on: {}\n", what(&gathered)))?;
     for note in &gathered.notes {
         output.write(format!("note: {note}\n"))?;
@@ -141,6 +146,13 @@ fn on(args: &OnArgs, mut output: Output<'_>) -> Result<Exit, Failure> {
         output.write(NOBODY_KEEPS_IT)?;
     }
     Ok(Exit::Done)
+}
+
+/// What is wanted now. What cannot be read is written anew.
+fn wanted(store: &Store) -> Result<Wish, Failure> {
+    let now = Moment::now()?;
+    let wish = store.load().ok().flatten().map(|wish| wish.at(&now));
+    Ok(wish.unwrap_or_else(|| Wish::new(false, None, None)))
 }
 
 /// Has whoever keeps the guard see to it, or does it here.
@@ -175,13 +187,16 @@ fn kept_as(guard: &Guard, is_so: impl Fn(&Guard) -> Result<bool, Error>) -> Resu
 fn off(args: &OffArgs, mut output: Output<'_>) -> Result<Exit, Failure> {
     need_root("guard off")?;
     let store = Store::of_this_host();
-    let before = store.load().ok().flatten();
+    let before = wanted(&store)?;
+    if args.time.is_some() && !before.is_on {
+        output.write("it is off, and stays off\n")?;
+        return Ok(Exit::Done);
+    }
     let until = until(args.time, &store)?;
     let is_timed = until.is_some();
-    let (mode, config) = before.map_or((None, None), |wish| (wish.mode, wish.config));
-    store
-        .save(&Wish::new(false, mode, config, until))
-        .map_err(not_written)?;
+    let wish = Wish::new(false, before.mode, before.config.clone());
+    let wish = for_a_time(wish, until, &before);
+    store.save(&wish).map_err(not_written)?;
     output.write(match (take_away(&store)?, is_timed) {
         (true, false) => "off: questions in clear text leave this host again\n",
         (true, true) => "off for a time: questions in clear text leave this host until then\n",
@@ -207,7 +222,7 @@ pub(super) fn give_back(output: &mut Output<'_>) -> Result<(), Failure> {
     if store.load().is_ok_and(|wish| wish.is_none()) && !store.folder().exists() {
         return Ok(());
     }
-    store.save(&Wish::new(false, None, None, None)).map_err(not_written)?;
+    store.save(&Wish::new(false, None, None)).map_err(not_written)?;
     if take_away(&store)? {
         output.write("the leak guard is off\n")?;
     }
@@ -223,6 +238,13 @@ pub(super) fn window_changed() -> Result<bool, Failure> {
         guard.open(&ways::ways(window.as_ref()))?;
     }
     Ok(is_on)
+}
+
+fn for_a_time(wish: Wish, until: Option<Until>, before: &Wish) -> Wish {
+    match until {
+        Some(until) => wish.until(until, before.clone()),
+        None => wish,
+    }
 }
 
 fn until(time: Option<Duration>, store: &Store) -> Result<Option<Until>, Failure> {
@@ -241,8 +263,7 @@ fn until(time: Option<Duration>, store: &Store) -> Result<Option<Until>, Failure
 
 /// Refused questions are of no use to anybody unless they can be asked here.
 fn asking_works(asking: &Asking, gathered: &Gathered) -> Result<(), Failure> {
-    let listen = gathered.facts.listen.iter().find(|listen| listen.port() == DNS_PORT);
-    let Some(listen) = listen.map(|listen| listen.ip()) else {
+    let Some(listen) = gathered.asked_at else {
         let failure = Failure::new(
             Exit::Unavailable,
             "nothing was changed: tacenda does not listen on port 53 of this host",
@@ -303,8 +324,6 @@ impl From<Error> for Failure {
         }
     }
 }
-
-const DNS_PORT: u16 = 53;
 
 /// Whoever keeps the guard is woken at once; a busy machine takes its time: ten seconds together.
 const LOOKS: u32 = 200;

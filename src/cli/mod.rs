@@ -9,6 +9,9 @@ pub mod demo;
 mod exit;
 #[cfg(unix)]
 mod guard;
+pub mod leak;
+#[cfg(unix)]
+mod leaktest;
 mod logging;
 mod man;
 mod output;
@@ -17,7 +20,6 @@ mod portal;
 mod query;
 mod run;
 mod service;
-#[cfg(unix)]
 mod system;
 mod terminal;
 
@@ -60,7 +62,6 @@ enum Command {
     #[command(subcommand)]
     Service(service::ServiceCommand),
     /// Have this host's programs ask tacenda, and give everything back
-    #[cfg(unix)]
     #[command(subcommand)]
     System(system::SystemCommand),
     /// Have questions in clear text leave this host for nobody: packet rules in the kernel
@@ -71,6 +72,9 @@ enum Command {
     #[cfg(unix)]
     #[command(subcommand)]
     Portal(portal::PortalCommand),
+    /// Send canary names by every way a program could take, and say who on a link could read one
+    #[cfg(unix)]
+    Leaktest(leaktest::LeaktestArgs),
     /// Print the configuration
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -111,12 +115,13 @@ pub fn main() -> ExitCode {
         Command::Check(args) => check::run(&args, Output::stdout()),
         Command::Query(args) => query::run(&args, Output::stdout()),
         Command::Service(command) => service::run(&command, Output::stdout()),
-        #[cfg(unix)]
         Command::System(command) => system::run(&command, Output::stdout()),
         #[cfg(unix)]
         Command::Guard(command) => guard::run(&command, Output::stdout()),
         #[cfg(unix)]
         Command::Portal(command) => portal::run(&command, Output::stdout()),
+        #[cfg(unix)]
+        Command::Leaktest(args) => leaktest::run(&args, Output::stdout()),
         Command::Config(command) => config::run(&command, Output::stdout()),
         Command::Completions(args) => completions::run(&args, &mut definition(), Output::stdout()),
         Command::Man(args) => man::run(&args, definition(), Output::stdout()),

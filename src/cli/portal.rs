@@ -16,10 +16,13 @@ use super::terminal::{confirmed, need_root};
 use super::{Exit, Failure, guard};
 use crate::config::units::TimeSpan;
 use crate::config::{Flags, load};
+use crate::os::clock::since_start;
 use crate::os::dns::handed_out::{Said, Source, handed_out};
+use crate::os::dns::here;
+use crate::os::dns::system::Picture;
 use crate::os::guard::window::{LONGEST, Link, MAX_NAMES, Store, Window};
 use crate::os::guard::wish::Moment;
-use crate::os::link::{identity, since_start};
+use crate::os::link::identity;
 use crate::os::socket::Interface;
 use crate::wire::domains::canonical;
 use choice::{Choice, choose, leads_by};
@@ -114,10 +117,18 @@ pub(super) fn run(command: &PortalCommand, mut output: Output<'_>) -> Result<Exi
     }
 }
 
+/// The resolvers of the system's settings, and those that stood there before ours.
+fn settings() -> Result<Vec<IpAddr>, Failure> {
+    let machine = here()?;
+    let mut found = machine.servers_of_others().unwrap_or_default();
+    found.extend(machine.facts().servers());
+    Ok(found)
+}
+
 fn open(args: &OpenArgs, mut output: Output<'_>) -> Result<Exit, Failure> {
     need_root("portal open")?;
     let (stats, figures) = ask(args.config.as_deref())?;
-    let said = handed_out(Path::new("/"));
+    let said = handed_out(Path::new("/"), &settings()?);
     let names = names(&args.names, figures.as_ref(), &said);
     if names.is_empty() {
         return nothing_to_allow(figures.as_ref(), output);

@@ -123,6 +123,24 @@ impl Place {
             Err(words) => Err(Failure::new(Exit::Failed, format!("{line}: {words}")).with_help(SEE_JOURNAL)),
         }
     }
+
+    /// Does something while these units are stopped. If that fails everything is to go on as before, and they are started again.
+    fn without(
+        &self,
+        units: &[&str],
+        output: &mut Output<'_>,
+        work: impl FnOnce(&mut Output<'_>) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        if units.is_empty() {
+            return work(output);
+        }
+        self.systemctl(&[&["stop"], units].concat(), output)?;
+        let done = work(output);
+        if done.is_err() {
+            self.systemctl(&[&["start"], units].concat(), output)?;
+        }
+        done
+    }
 }
 
 fn install(args: &InstallArgs, mut output: Output<'_>) -> Result<Exit, Failure> {
@@ -188,17 +206,10 @@ fn uninstall(args: &PlaceArgs, mut output: Output<'_>) -> Result<Exit, Failure> 
     if ours.is_empty() {
         return Ok(Exit::Done);
     }
+    // First of all: nobody may be left asking a tacenda that is gone.
     if place.is_live {
-        let keepers: Vec<_> = ours
-            .iter()
-            .copied()
-            .filter(|unit| [WATCH, GUARD].contains(unit))
-            .collect();
-        if !keepers.is_empty() {
-            place.systemctl(&[&["stop"], &keepers[..]].concat(), &mut output)?;
-        }
-        // First of all: nobody may be left asking a tacenda that is gone.
-        give_back(&mut output)?;
+        let keepers = [WATCH, GUARD].into_iter().filter(|unit| ours.contains(unit));
+        place.without(&keepers.collect::<Vec<_>>(), &mut output, give_back)?;
     }
     // The socket with the service, in one call: the one would start the other again.
     place.systemctl(&[&["disable", "--now"], &ours[..]].concat(), &mut output)?;
@@ -213,14 +224,10 @@ fn uninstall(args: &PlaceArgs, mut output: Output<'_>) -> Result<Exit, Failure> 
 }
 
 /// The system's DNS, if it was set, and the ways to others.
-#[cfg(unix)]
 fn give_back(output: &mut Output<'_>) -> Result<(), Failure> {
     super::system::give_back(output)?;
-    super::guard::give_back(output)
-}
-
-#[cfg(not(unix))]
-fn give_back(_output: &mut Output<'_>) -> Result<(), Failure> {
+    #[cfg(unix)]
+    super::guard::give_back(output)?;
     Ok(())
 }
 

@@ -1,22 +1,23 @@
 //! `tacenda system`: this host's programs ask tacenda, and everything is given back as it was.
 
+mod confirm;
 mod fight;
 mod status;
 pub(super) mod verify;
 mod watch;
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::Path;
 
 use clap::{Args, Subcommand};
 
 use super::output::Output;
 use super::terminal::{confirmed, need_root};
 use super::{Exit, Failure};
-use crate::os::dns::host::Host;
-use crate::os::dns::journal::Phase;
-use crate::os::dns::plan::{Plan, plan};
-use crate::os::dns::{Error, Machine};
+use crate::config::units::TimeSpan;
+use crate::os::dns::system::{Outline, Picture};
+use crate::os::dns::{Error, here};
+use crate::os::process::as_root;
+use confirm::{Confirmation, read_patience};
 use verify::Asking;
 
 #[derive(Debug, Subcommand)]
@@ -38,12 +39,17 @@ pub(super) enum SystemCommand {
 #[command(after_help = "\
 Set is refused unless tacenda answers there over UDP and TCP and reaches an upstream. Afterwards it
 tries whether names asked through libc, and through 127.0.0.53, arrive at this tacenda; if they do
-not, everything is put back by itself. What stood there before is written down first, in
-/var/lib/tacenda-system/journal.json: whatever happens, `tacenda system restore` puts it back. Set
-it again whenever `status` says that something else changed it.
+not, everything is put back by itself. What stood there before is written down first, where only
+root may write (Linux: /var/lib/tacenda-system/journal.json): whatever happens, `tacenda system
+restore` puts it back. Set it again whenever `status` says that something else changed it.
+
+With --confirm, for a machine that is reached over the network: if nobody presses Enter in time, if
+the session ends, or the program is killed, everything is put back (if it is killed, by the service
+or by the next `system restore`). `y` and Enter, also from a pipe, say yes; anything else says no.
 
 Examples:
   sudo tacenda system set
+  sudo tacenda system set --confirm=60s
   sudo tacenda system set --offline --yes
   sudo tacenda system set --if-set --offline --yes")]
 pub(super) struct SetArgs {
@@ -56,6 +62,10 @@ pub(super) struct SetArgs {
     /// Set it even if no upstream can be reached now
     #[arg(long)]
     offline: bool,
+    /// Undo everything by itself unless Enter is pressed within this time after it is set
+    #[arg(long, value_name = "TIME", num_args = 0..=1, require_equals = true, default_missing_value = "30s",
+        value_parser = read_patience, conflicts_with = "if_set")]
+    confirm: Option<TimeSpan>,
     /// Do not ask on the terminal before anything is changed
     #[arg(short, long)]
     yes: bool,
@@ -94,8 +104,8 @@ pub(super) struct StatusArgs {
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Does nothing until `tacenda system set` has set something. A program that changes it again and again
-is named in the log, and kept from it by a read-only mount over /etc/resolv.conf, which `set` and
-`restore` take away. When this ends, what is set stays set.
+is named in the log, and on Linux kept from it by a read-only mount over /etc/resolv.conf, which
+`set` and `restore` take away. When this ends, what is set stays set.
 
 Examples:
   sudo tacenda system watch")]
@@ -111,32 +121,27 @@ pub(super) fn run(command: &SystemCommand, output: Output<'_>) -> Result<Exit, F
     match command {
         SystemCommand::Set(args) => set(args, output),
         SystemCommand::Restore(RestoreArgs {}) => restore(output),
-        SystemCommand::Status(args) => status::run(args.json, args.explain, &machine()?, output),
+        SystemCommand::Status(args) => status::run(args.json, args.explain, &here()?, output),
         SystemCommand::Watch(WatchArgs {}) => {
             need_root("system watch")?;
-            watch::run(&machine()?)
+            watch::run(&here()?)
         }
         SystemCommand::AskLibc(args) => verify::ask_libc(&args.name, output),
     }
 }
 
-fn machine() -> Result<Machine<Host>, Failure> {
-    Ok(Machine::at(Path::new("/"), Host::new()?))
-}
-
 fn set(args: &SetArgs, mut output: Output<'_>) -> Result<Exit, Failure> {
     need_root("system set")?;
-    let (machine, asking) = (machine()?, Asking::new()?);
+    let (machine, asking) = (here()?, Asking::new()?);
     if args.if_set {
         match machine.journal().map_err(Failure::from)?.map(|journal| journal.phase) {
-            Some(Phase::Applied) => {}
-            // Cut off: it was never known to work.
+            Some(phase) if phase.is_known_to_work() => {}
             Some(_) => return restore(output),
             None => return Ok(Exit::Done),
         }
     }
     let facts = machine.facts();
-    let plan = plan(&facts, args.listen_at).map_err(|refusal| Failure::from(Error::Refused(refusal)))?;
+    let plan = machine.plan(&facts, args.listen_at)?;
     asking.is_tacenda(args.listen_at).map_err(no_stub)?;
     if !args.offline {
         asking.reaches_upstream(args.listen_at).map_err(no_upstream)?;
@@ -144,11 +149,16 @@ fn set(args: &SetArgs, mut output: Output<'_>) -> Result<Exit, Failure> {
     if !args.yes && !confirmed(lines(&plan))? {
         return Err(Failure::new(Exit::Failed, "nothing was changed: not confirmed"));
     }
-    let done = machine.set(args.listen_at, |facts| asking.verify(args.listen_at, facts))?;
+    let mut confirmation = args.confirm.map(|time| Confirmation::within(time.0)).transpose()?;
+    let done = machine.set(args.listen_at, |facts| {
+        asking.verify(args.listen_at, facts)?;
+        confirmation.as_mut().map_or(Ok(()), Confirmation::wait)
+    })?;
     output.write(format!(
-        "set: programs on this host ask tacenda at {}, by {}; `sudo tacenda system restore` gives everything back\n",
+        "set: programs on this host ask tacenda at {}, by {}; {} gives everything back\n",
         args.listen_at,
-        plan.back_end.name()
+        plan.back_end.name(),
+        as_root("tacenda system restore")
     ))?;
     output.write(notes(&done.remarks))?;
     Ok(Exit::Done)
@@ -165,24 +175,25 @@ fn restore(mut output: Output<'_>) -> Result<Exit, Failure> {
 /// For whoever takes tacenda away: puts back what was set, and says so.
 pub(super) fn give_back(output: &mut Output<'_>) -> Result<(), Failure> {
     put_back(output)?;
-    if machine()?.facts().resolv_conf.is_ours {
+    let facts = here()?.facts();
+    if facts.named().is_some() {
         return Err(Failure::new(
             Exit::Failed,
-            "/etc/resolv.conf still names tacenda alone: nothing is taken away",
+            format!("{} still names tacenda alone: nothing is stopped", facts.place()),
         )
-        .with_help("write your network's server into it, then try again"));
+        .with_help("ask for a new DHCP lease, or write your network's server into it, then try again"));
     }
     Ok(())
 }
 
 /// Whether there was something to put back.
 fn put_back(output: &mut Output<'_>) -> Result<bool, Failure> {
-    match machine()?.restore()? {
+    match here()?.restore()? {
         None => Ok(false),
         Some(done) => {
             output.write(match done.back_end {
                 Some(back_end) => format!("restored: {} is as it was before\n", back_end.name()),
-                None => "taken away: everything of tacenda's, but what was there before is not known\n".to_owned(),
+                None => "taken away: everything of tacenda's that was found by its mark\n".to_owned(),
             })?;
             output.write(notes(&done.remarks))?;
             Ok(true)
@@ -195,8 +206,8 @@ fn notes(remarks: &[String]) -> String {
 }
 
 /// What a plan says to its user.
-fn lines(plan: &Plan) -> Vec<String> {
-    let steps = plan.steps.iter().map(|step| format!("  - {}", step.words()));
+fn lines<P: std::fmt::Display>(plan: &Outline<P>) -> Vec<String> {
+    let steps = plan.steps.iter().map(|step| format!("  - {step}"));
     let notes = plan.notes.iter().map(|note| format!("Note: {note}"));
     std::iter::once("This will".to_owned())
         .chain(steps)
@@ -205,8 +216,10 @@ fn lines(plan: &Plan) -> Vec<String> {
 }
 
 fn no_stub(why: String) -> Failure {
-    Failure::new(Exit::Unavailable, format!("nothing was changed: {why}"))
-        .with_help("start it first (`sudo tacenda run`, or the service), on port 53; --listen-at says where")
+    Failure::new(Exit::Unavailable, format!("nothing was changed: {why}")).with_help(format!(
+        "start it first ({}, or the service), on port 53; --listen-at says where",
+        as_root("tacenda run")
+    ))
 }
 
 fn no_upstream(why: String) -> Failure {
@@ -228,21 +241,25 @@ impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         let message = error.to_string();
         match error {
-            Error::Refused(refusal) => Self::new(Exit::Failed, format!("nothing was changed: {message}")).with_help(refusal.help()),
+            Error::Refused(refused) => {
+                Self::new(Exit::Failed, format!("nothing was changed: {message}")).with_help(refused.help)
+            }
             Error::Journal { error, .. } if error.kind() == std::io::ErrorKind::InvalidData => {
-                Self::new(Exit::Io, message).with_help(BROKEN_JOURNAL)
+                Self::new(Exit::Io, message).with_help(format!(
+                    "{} takes away what it can without it, and says what is left to do",
+                    as_root("tacenda system restore")
+                ))
             }
             Error::Journal { error, .. } if error.kind() == std::io::ErrorKind::PermissionDenied => {
                 Self::new(Exit::Permission, message)
             }
             Error::Undone { remarks, .. } => Self::new(Exit::Failed, [vec![message], remarks].concat().join("\n  ")),
-            Error::NotUndone(_) => Self::new(Exit::Io, message)
-                .with_help("put right what is named there and run `sudo tacenda system restore` again: it goes on where it stopped"),
+            Error::NotUndone(_) => Self::new(Exit::Io, message).with_help(format!(
+                "put right what is named there and run {} again: it goes on where it stopped",
+                as_root("tacenda system restore")
+            )),
             Error::Journal { .. } => Self::new(Exit::Io, message),
             Error::Busy | Error::Failed(_) => Self::new(Exit::Failed, message),
         }
     }
 }
-
-const BROKEN_JOURNAL: &str =
-    "`sudo tacenda system restore` takes away what it can without it, and says what is left to do";

@@ -4,14 +4,14 @@ use std::fmt::Display;
 use std::io::{self, IsTerminal};
 
 use super::{Exit, Failure};
-use crate::os::process::is_root;
+use crate::os::process::{as_root, is_root};
 
-/// Only root changes this host. `command` is what to type after `sudo tacenda`.
+/// Only root changes this host. `command` is what to type after `tacenda`.
 pub(super) fn need_root(command: &str) -> Result<(), Failure> {
     if is_root() {
         return Ok(());
     }
-    Err(Failure::new(Exit::Permission, "only root can do this").with_help(format!("sudo tacenda {command}")))
+    Err(Failure::new(Exit::Permission, "only root can do this").with_help(as_root(&format!("tacenda {command}"))))
 }
 
 /// Shows what will be done, and asks on the terminal, if there is one.

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::io;
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -9,15 +10,26 @@ use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 use tokio::time::timeout;
 
+use super::process::needed_variables;
+
 /// Runs a command to its end with this on its stdin, and gives back its stdout.
 ///
 /// # Errors
 /// In words: it cannot be run, takes longer than 30 s, or does not end with 0.
-pub(in crate::os) async fn run(words: &[&str], input: &[u8]) -> Result<Vec<u8>, String> {
+pub async fn run(words: &[&str], input: &[u8]) -> Result<Vec<u8>, String> {
+    run_within(PATIENCE, words, input).await
+}
+
+/// The same with another limit.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_within(patience: Duration, words: &[&str], input: &[u8]) -> Result<Vec<u8>, String> {
     let shown = words.join(" ");
     let mut child = Command::new(words.first().copied().unwrap_or_default())
         .args(words.get(1..).unwrap_or_default())
         .env_clear()
+        .envs(needed_variables())
         .env("PATH", SEARCH_PATH)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -33,7 +45,7 @@ pub(in crate::os) async fn run(words: &[&str], input: &[u8]) -> Result<Vec<u8>, 
         }
     };
     // Together: whoever writes before he has read all must not wait for us.
-    let ended = in_time(async { tokio::join!(feed, child.wait_with_output()).1 }).await;
+    let ended = in_time(patience, async { tokio::join!(feed, child.wait_with_output()).1 }).await;
     let output = ended.map_err(|error| format!("`{shown}`: {error}"))?;
     if output.status.success() {
         return Ok(output.stdout);
@@ -43,11 +55,18 @@ pub(in crate::os) async fn run(words: &[&str], input: &[u8]) -> Result<Vec<u8>, 
     Err(format!("`{shown}` failed ({}): {words}", output.status))
 }
 
-async fn in_time<T>(work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
-    timeout(PATIENCE, work).await.unwrap_or_else(|_| {
+/// Whether there is a program of this name.
+pub fn is_there(name: &str) -> bool {
+    SEARCH_PATH
+        .split(':')
+        .any(|folder| Path::new(folder).join(name).is_file())
+}
+
+async fn in_time<T>(patience: Duration, work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    timeout(patience, work).await.unwrap_or_else(|_| {
         Err(io::Error::new(
             io::ErrorKind::TimedOut,
-            format!("not done within {} s", PATIENCE.as_secs()),
+            format!("not done within {} s", patience.as_secs()),
         ))
     })
 }
@@ -75,6 +94,7 @@ mod tests {
         assert!(failed.contains("no way") && failed.contains('3'), "{failed}");
         let absent = run(&["tacenda-is-not-installed-here"], &[]).await.unwrap_err();
         assert!(absent.starts_with("cannot run `tacenda-is-not"), "{absent}");
+        assert!(is_there("sh") && !is_there("tacenda-is-not-installed-here"));
     }
 
     #[tokio::test]

@@ -106,11 +106,11 @@ pub fn others_may_read(path: &Path) -> bool {
     }
 }
 
-/// Whether nobody but this user can have written it: what root does because of it, others could else have root do.
+/// Whether nobody but this user can have written it: what root does because of it, others could else have root do. On Windows the folders above
+/// decide, and nothing is looked at.
 ///
 /// # Errors
 /// `InvalidData` if others can; else the system's own.
-#[cfg(unix)]
 pub fn is_of_this_user_alone(path: &Path) -> io::Result<()> {
     is_alone_of(&[super::process::user()], path)
 }
@@ -119,23 +119,26 @@ pub fn is_of_this_user_alone(path: &Path) -> io::Result<()> {
 ///
 /// # Errors
 /// As [`is_of_this_user_alone`].
-#[cfg(unix)]
 pub fn is_of_root_or_this_user_alone(path: &Path) -> io::Result<()> {
     is_alone_of(&[0, super::process::user()], path)
 }
 
-#[cfg(unix)]
 fn is_alone_of(users: &[u32], path: &Path) -> io::Result<()> {
-    use std::os::unix::fs::MetadataExt;
     let data = fs::metadata(path)?;
-    if users.contains(&data.uid()) && data.mode() & OTHERS_WRITE == 0 {
-        return Ok(());
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        if !users.contains(&data.uid()) || data.mode() & OTHERS_WRITE != 0 {
+            let text = format!(
+                "{}: others than root can write it, so it is not believed",
+                path.display()
+            );
+            return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+        }
     }
-    let text = format!(
-        "{}: others than root can write it, so it is not believed",
-        path.display()
-    );
-    Err(io::Error::new(io::ErrorKind::InvalidData, text))
+    #[cfg(not(unix))]
+    let _ = data;
+    Ok(())
 }
 
 /// The number of the user whose file or folder this is; none if there is none.
@@ -147,6 +150,20 @@ pub fn owner(path: &Path) -> Option<u32> {
 /// Permission bits of group and others to write.
 #[cfg(unix)]
 const OTHERS_WRITE: u32 = 0o022;
+
+/// Has what was renamed and removed in a folder be so on the disk. Windows opens no folders, and sees to it itself.
+///
+/// # Errors
+/// The system's own.
+pub fn sync_folder(path: &Path) -> io::Result<()> {
+    #[cfg(unix)]
+    return File::open(path)?.sync_all();
+    #[cfg(not(unix))]
+    {
+        let _ = path;
+        Ok(())
+    }
+}
 
 /// Puts `octets` in the place of the file, readable by this user alone: written beside it, synced, renamed, the folder synced.
 ///

@@ -1,7 +1,9 @@
 //! What differs between operating systems: the only place of `unsafe` and `cfg(target_os)`.
 
-mod command;
 #[cfg(unix)]
+pub mod capture;
+pub mod clock;
+pub mod command;
 pub mod dns;
 pub mod file;
 pub mod guard;

@@ -35,10 +35,40 @@ pub fn user() -> u32 {
     unsafe { libc::geteuid() }
 }
 
-/// Whether this process may change what belongs to the system. Elsewhere the system says so when it is tried.
-#[cfg(not(unix))]
+/// Whether this process may change what belongs to the system: whether it runs with an administrator's full rights.
+#[cfg(windows)]
 pub fn is_root() -> bool {
-    true
+    use windows_sys::Win32::Foundation::CloseHandle;
+    use windows_sys::Win32::Security::{GetTokenInformation, TOKEN_ELEVATION, TOKEN_QUERY, TokenElevation};
+    use windows_sys::Win32::System::Threading::{GetCurrentProcess, OpenProcessToken};
+    let (mut token, mut elevation, mut len) = (std::ptr::null_mut(), TOKEN_ELEVATION::default(), 0);
+    let size = u32::try_from(size_of::<TOKEN_ELEVATION>()).unwrap_or_default();
+    // SAFETY: all places live until the calls return, the struct has the size that is said, and the token is closed once, if there is one.
+    unsafe {
+        if OpenProcessToken(GetCurrentProcess(), TOKEN_QUERY, &raw mut token) == 0 {
+            return false;
+        }
+        let place = (&raw mut elevation).cast();
+        let is_told = GetTokenInformation(token, TokenElevation, place, size, &raw mut len) != 0;
+        CloseHandle(token);
+        is_told && elevation.TokenIsElevated != 0
+    }
+}
+
+/// How a command is typed by whoever may change what belongs to the system, for a sentence.
+pub fn as_root(command: &str) -> String {
+    if cfg!(windows) {
+        format!("`{command}` as administrator")
+    } else {
+        format!("`sudo {command}`")
+    }
+}
+
+/// The variables without which no program starts, whatever else is kept from it: Windows finds its sockets by one.
+pub fn needed_variables() -> Vec<(&'static str, std::ffi::OsString)> {
+    let needed: &[&str] = if cfg!(windows) { &["SystemRoot"] } else { &[] };
+    let known = needed.iter().map(|name| (*name, std::env::var_os(name)));
+    known.filter_map(|(name, value)| Some((name, value?))).collect()
 }
 
 /// Takes variables out of the environment that were meant for this process and nobody after it. Only while it has a single thread: another

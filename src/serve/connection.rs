@@ -6,7 +6,6 @@
 use std::cell::RefCell;
 use std::future::pending;
 use std::io;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +15,7 @@ use tokio::task::coop::consume_budget;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
 
-use super::intake::{Intake, Late, Message, Step, Via};
+use super::intake::{Client, Intake, Late, Message, Step, Via};
 use super::limits::{MAX_IN_FLIGHT, MESSAGE_DEADLINE, READ_LEN};
 use super::output::Output;
 use super::stats::Tally;
@@ -30,7 +29,7 @@ use crate::wire::header::HEADER_LEN;
 /// A connection that was let in.
 pub(super) struct Connection {
     stream: TcpStream,
-    client: IpAddr,
+    client: Client,
     seat: Seat,
     intake: Arc<Intake>,
     resolver: watch::Receiver<Arc<Resolver>>,
@@ -57,7 +56,7 @@ enum Flow {
 impl Connection {
     pub(super) fn new(
         stream: TcpStream,
-        client: IpAddr,
+        client: Client,
         seat: Seat,
         intake: Arc<Intake>,
         resolver: watch::Receiver<Arc<Resolver>>,

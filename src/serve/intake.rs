@@ -41,11 +41,29 @@ pub(super) enum Via {
     Tcp { keepalive: u16 },
 }
 
+/// Who asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Client {
+    pub(super) address: IpAddr,
+    /// Where the socket that it came to is bound.
+    pub(super) asked_at: IpAddr,
+}
+
+impl Client {
+    /// Whether it is a program of this host's. What others send never gets to a socket that is bound to loopback; the leak guard leads questions
+    /// there that programs here have sent elsewhere, and those come from any address that this host has.
+    fn is_here(self) -> bool {
+        [self.address, self.asked_at]
+            .iter()
+            .any(|ip| ip.to_canonical().is_loopback())
+    }
+}
+
 /// One message from a client.
 #[derive(Clone, Copy)]
 pub(super) struct Message<'a> {
     pub(super) octets: &'a [u8],
-    pub(super) client: IpAddr,
+    pub(super) client: Client,
     pub(super) via: Via,
     pub(super) received: Instant,
 }
@@ -95,9 +113,9 @@ impl Intake {
         *self.gate.write().unwrap_or_else(PoisonError::into_inner) = gate;
     }
 
-    /// Whether a client at this address may ask.
-    pub(super) fn admits(&self, client: IpAddr) -> bool {
-        client.to_canonical().is_loopback() || self.gate().access.allows(client)
+    /// Whether this client may ask.
+    pub(super) fn admits(&self, client: Client) -> bool {
+        client.is_here() || self.gate().access.allows(client.address)
     }
 
     fn gate(&self) -> RwLockReadGuard<'_, Gate> {
@@ -181,7 +199,9 @@ impl Intake {
     /// others counts, whatever becomes of it, because each would be answered. Over TCP there is no rate: the address is proven,
     /// connections and their queries are limited, and whoever was sent there from UDP must find an answer.
     fn standing(&self, message: &Message<'_>) -> Standing {
-        let Some(network) = ClientNetwork::of(message.client) else {
+        let client = message.client;
+        let stranger = ClientNetwork::of(client.address).filter(|_| !client.is_here());
+        let Some(network) = stranger else {
             return Standing {
                 may_ask: true,
                 is_over_rate: false,
@@ -190,7 +210,7 @@ impl Intake {
         let gate = self.gate();
         let rate_limit = gate.rate_limit.as_ref().filter(|_| message.via == Via::Udp);
         Standing {
-            may_ask: gate.access.allows(message.client),
+            may_ask: gate.access.allows(client.address),
             is_over_rate: rate_limit.is_some_and(|rate_limit| !rate_limit.allows(network, message.received)),
         }
     }

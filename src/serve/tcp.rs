@@ -9,7 +9,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep};
 
 use super::connection::Connection;
-use super::intake::Intake;
+use super::intake::{Client, Intake};
 use super::limits::{
     Admission, ConnectionId, ConnectionTable, ERROR_PAUSE, MAX_CONNECTIONS, MAX_CONNECTIONS_PER_CLIENT,
 };
@@ -67,17 +67,19 @@ impl Acceptor {
         // Answers are written whole; waiting for more to send could only delay them. A connection that is gone
         // already fails here, and again, noticed, at its first read.
         let _ = stream.set_nodelay(true);
-        let is_welcome = self.intake.admits(client.ip());
-        let Some(seat) = Places::admit(&self.places, client.ip(), is_welcome) else {
+        // Known as long as it is open.
+        let Ok(asked_at) = self.listener.local_addr() else {
             return;
         };
-        let connection = Connection::new(
-            stream,
-            client.ip(),
-            seat,
-            Arc::clone(&self.intake),
-            self.resolver.clone(),
-        );
+        let client = Client {
+            address: client.ip(),
+            asked_at: asked_at.ip(),
+        };
+        let is_welcome = self.intake.admits(client);
+        let Some(seat) = Places::admit(&self.places, client.address, is_welcome) else {
+            return;
+        };
+        let connection = Connection::new(stream, client, seat, Arc::clone(&self.intake), self.resolver.clone());
         let shutdown = self.shutdown.clone();
         self.shutdown.spawn(async move { connection.run(shutdown).await });
     }

@@ -11,7 +11,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::intake::{Intake, Message, Refresh, Step, Via, Waiting};
+use super::intake::{Client, Intake, Message, Refresh, Step, Via, Waiting};
 use super::limits::{ERROR_PAUSE, ERRORS_BEFORE_PAUSE};
 use super::stats::Tally;
 use crate::os::socket::{BATCH_LEN, Datagram, MAX_REPLY_LEN, ReplyHandle, Transport, UdpBatch, UdpListener};
@@ -78,7 +78,10 @@ impl Receiver {
             let Datagram { octets, path } = datagram;
             let message = Message {
                 octets,
-                client: path.peer.ip(),
+                client: Client {
+                    address: path.peer.ip(),
+                    asked_at: self.listener.local().ip(),
+                },
                 via: Via::Udp,
                 received,
             };
@@ -168,7 +171,10 @@ mod tests {
             let Datagram { octets, path } = datagram;
             let message = Message {
                 octets,
-                client: path.peer.ip(),
+                client: Client {
+                    address: path.peer.ip(),
+                    asked_at: listener.local().ip(),
+                },
                 via: Via::Udp,
                 received: Instant::now(),
             };

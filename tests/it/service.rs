@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::daemon::run;
+use crate::daemon::{lab, run};
 
 /// A root that nothing is in.
 struct Image(tempfile::TempDir);
@@ -166,4 +166,10 @@ fn the_units_please_systemd_and_expose_little() {
         .output()
         .unwrap();
     assert!(status.status.success(), "{}", String::from_utf8_lossy(&status.stdout));
+}
+
+#[test]
+#[ignore = "needs root, systemd, overlayfs, python3"]
+fn under_a_real_systemd_it_is_installed_runs_and_is_taken_away_in_every_state() {
+    lab("systemd.sh", &[]);
 }

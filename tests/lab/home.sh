@@ -62,7 +62,7 @@ for host in vpn hotel; do
   ip netns exec "$ns-$host" dnsmasq --keep-in-foreground --no-resolv --no-hosts --log-queries --log-facility="$work/$host" \
     --user=root --bind-interfaces --listen-address=10.8.0.1 --pid-file --address=/#/10.9.9.9 --ptr-record=7.3.8.10.in-addr.arpa,pc.corp.example & pids+=($!)
 done
-ip netns exec "$ns-hotel" tcpdump -i h0 -n -U -w "$work/hotel.pcap" 2> /dev/null & pids+=($!)
+ip netns exec "$ns-hotel" tcpdump -i h0 -n -U -w "$work/hotel.pcap" 2> "$work/tcpdump.err" & pids+=($!)
 
 mkdir "$work/lists"
 echo "||ads.example^" > "$work/lists/ads.txt"
@@ -87,7 +87,21 @@ TOML
 ip netns exec "$ns-host" "$tacenda" run --config "$work/tacenda.toml" 2> "$work/log" & pids+=($!)
 dig() { ip netns exec "$ns-host" dig +tries=1 +time=6 "$@" 2>&1 || true; }
 ask() { dig @127.0.0.1 "$@" | sed -n 's/.*status: \([A-Z]*\),.*/\1/p'; }
-for _ in $(seq 100); do [ "$(ask localhost)" = NOERROR ] && break; sleep 0.1; done
+# Whoever is asked before he listens has not heard, and a capture that begins late is blind: each is waited for, on a busy machine too.
+until_true() { # WHAT COMMAND...
+  local what=$1; shift
+  for _ in $(seq 300); do if "$@"; then return; fi; sleep 0.1; done
+  cat "$work"/*.err 2>/dev/null || true; fail "not ready after 30 s: $what"
+}
+listens() { [ -n "$(ip netns exec "$ns-$1" ss -Hln "$2" "src $3 and sport = :$4")" ]; }
+answers() { [ "$(ask localhost)" = NOERROR ]; }
+# No name that is looked for below, to a port where nobody is.
+sees_beacon() { ip netns exec "$ns-host" bash -c 'echo beacon-to-nobody > /dev/udp/192.168.7.1/9' 2> /dev/null || true; grep -qa beacon-to-nobody "$work/hotel.pcap"; }
+until_true "Unbound" listens public -t 192.0.2.1 443
+for host in vpn hotel; do until_true "dnsmasq ($host), UDP" listens $host -u 10.8.0.1 53; until_true "dnsmasq ($host), TCP" listens $host -t 10.8.0.1 53; done
+until_true "tcpdump" test -s "$work/hotel.pcap"
+until_true "the capture" sees_beacon
+until_true "tacenda" answers
 
 home="localhost a.localhost invalid x.invalid x.test printer.local _http._tcp.local expyuzz4wqqyqhjn.onion x.alt db.internal nas.lan
   router.home mail.corp wiki.intranet x.private x.localdomain home.arpa nas.home.arpa resolver.arpa _dns.resolver.arpa printer wpad

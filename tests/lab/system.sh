@@ -3,7 +3,7 @@
 # case is a machine of its own (mounts, processes, network) with a hotel's DHCP and DNS server behind a link, which answers every name.
 # The real host is not touched, and everything dies with this script. Needs root, Debian 12's apt-get, dnsmasq, python3, openssl, strace.
 set -euo pipefail
-cases=(plain dangling mounted readonly container dhclient dhcpcd udhcpc watched watchedlink debian openresolv resolved networkd manager desktop desktop2 resolvedhcp restart full broken killed killedbus)
+cases=(plain dangling mounted readonly immutable confirm container dhclient dhcpcd udhcpc watched watchednetwork watchedlink debian openresolv resolved networkd manager desktop desktop2 resolvedhcp restart full broken killed killedbus)
 packages=(isc-dhcp-client dhcpcd-base udhcpc busybox systemd-resolved libnss-resolve libsystemd-shared resolvconf openresolv
   network-manager libnm0 libndp0 libjansson4 libcurl3-gnutls libmm-glib0 libpolkit-agent-1-0 libpolkit-gobject-1-0 libpsl5 libteamdctl0
   libbluetooth3 libudev1 libreadline8 libselinux1 libmnl0 libssh2-1 librtmp1 libnghttp2-14 libldap-2.5-0)

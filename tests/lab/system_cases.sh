@@ -133,6 +133,61 @@ case_readonly() {
   before; tacenda system set --yes > /tmp/out 2>&1 && fail "set on a read-only /etc"
   has "$(cat /tmp/out)" "read-only"; same "refused"; [ ! -e /var/lib/tacenda-system/journal.json ] || fail "a journal is left"
 }
+# Undone by itself unless somebody says within the time that he can still work.
+waits() { grep -q '"phase": "verify"' /var/lib/tacenda-system/journal.json 2> /dev/null; }
+undone() { has "$(cat /tmp/out)" "as it was before: $2"; same "$1"; asks $hotel "$1"; [ ! -e /var/lib/tacenda-system/journal.json ] || fail "a journal is left ($1)"; }
+case_confirm() {
+  address; plain_file; daemon; before; mkfifo /tmp/silence; exec 9<> /tmp/silence
+  : > /tmp/watch.log
+  for answer in '\n' 'y\n' 'yes'; do
+    printf "$answer" | set_it --confirm > /tmp/out 2>&1; asks $ours confirmed; restore; same confirmed
+  done
+  if printf 'n\n' | tacenda system set --yes --confirm > /tmp/out 2>&1; then fail "set against a no"; fi; undone no "not confirmed"
+  if tacenda system set --yes --confirm > /tmp/out 2>&1 < /dev/null; then fail "set by nobody"; fi; undone nobody "nobody is there"
+  if tacenda system set --yes --confirm=1s > /tmp/out 2>&1 <&9; then fail "set without an answer"; fi; undone silence "not confirmed within 1s"
+  for signal in INT TERM HUP; do
+    tacenda system set --yes --confirm > /tmp/out 2>&1 <&9 & pid=$!; within 100 waits; asks $ours "waits$signal"
+    if tacenda system restore > /tmp/restore.log 2>&1; then fail "two at once"; fi; has "$(cat /tmp/restore.log)" "another tacenda"
+    kill -s $signal $pid; if wait $pid; then fail "set after a signal"; fi; undone "SIG$signal" ended
+  done
+  # A session that ends: the terminal hangs up. And one in which Enter is pressed.
+  cat > /tmp/session.py <<'PY'
+import os, pty, sys
+pid, terminal = pty.fork()
+if pid == 0: os.execvp("tacenda", ["tacenda", "system", "set", "--confirm"])
+said = b""
+while b"Go on?" not in said: said += os.read(terminal, 4096)
+os.write(terminal, b"y\n")
+while b"Press Enter within 30s" not in said: said += os.read(terminal, 4096)
+if sys.argv[1] == "enter":
+    os.write(terminal, b"\n")
+    while b"set: programs" not in said: said += os.read(terminal, 4096)
+else: os.close(terminal)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+PY
+  code=0; python3 /tmp/session.py hangup || code=$?; [ $code = 1 ] || fail "after a hang-up it ends with $code"
+  same "hung up"; asks $hotel "hungup"
+  python3 /tmp/session.py enter || fail "Enter on a terminal"; asks $ours entered; restore; same entered
+  # Killed, it is never known to have worked: whoever comes next undoes it.
+  for next in "system set --if-set --offline --yes" "system restore" "system watch"; do
+    tacenda system set --yes --confirm > /tmp/out 2>&1 <&9 & pid=$!; within 100 waits; kill -KILL $pid; wait $pid || true; asks $ours killed
+    if [ "$next" = "system watch" ]; then watch_it; soon "the watch undoes it" given_back; unwatch
+    else tacenda $next > /tmp/next.log 2>&1 || fail "$next"; fi
+    same "killed, $next"; asks $hotel "killed$((nth = ${nth:-0} + 1))"
+  done
+}
+given_back() { [ ! -e /var/lib/tacenda-system/journal.json ] && grep -q 192.168.77.1 /etc/resolv.conf; }
+# Administrators protect the file from everything else like this; root itself may not write it then.
+case_immutable() {
+  address; plain_file; daemon; chattr +i /etc/resolv.conf || fail "no file system here that knows the flag"
+  before; tacenda system set --yes > /tmp/out 2>&1 && fail "set on an immutable file"
+  has "$(cat /tmp/out)" "everything is as it was before"; has "$(cat /tmp/out)" "chattr -i"; same refused; asks $hotel refused
+  [ ! -e /var/lib/tacenda-system/journal.json ] || fail "a journal is left"
+  chattr -i /etc/resolv.conf; before; set_it; chattr +i /etc/resolv.conf
+  tacenda system restore > /tmp/out 2>&1 && fail "restored an immutable file"
+  has "$(cat /tmp/out)" "chattr -i"; has "$(cat /tmp/out)" "system restore"; asks $ours kept
+  chattr -i /etc/resolv.conf; restore; same restored; asks $hotel restored
+}
 case_container() {
   address; plain_file; daemon; touch /.dockerenv; before
   tacenda system set --yes > /tmp/out 2>&1 && fail "set in a container"
@@ -168,6 +223,14 @@ case_udhcpc() {
 # What udhcpc and a link of systemd-resolved take away comes back by itself.
 watch_it() { tacenda system watch 2> /tmp/watch.log & watcher=$!; }
 within() { for _ in $(seq "$1"); do "$2" && return; sleep 0.1; done; cat /tmp/watch.log; fail "not within $1 tenths of a second: $2"; }
+now_ms() { date +%s%3N; }
+# Until "$2" holds, at most a second after now; the milliseconds are told at the end.
+soon() {
+  local begin took; begin=$(now_ms)
+  for _ in $(seq 300); do if "$2"; then took=$(($(now_ms) - begin)); break; fi; sleep 0.01; done
+  [ -n "${took:-}" ] && [ "$took" -lt 1000 ] || { cat /tmp/watch.log; fail "$1: ${took:-over 3000} ms"; }
+  detail="${detail:-}, $1: $took ms"
+}
 case_watched() {
   plain_file; daemon
   udhcpc -i h0 -s /etc/udhcpc/default.script -p /run/udhcpc.pid -b > /tmp/udhcpc.log 2>&1
@@ -182,15 +245,43 @@ case_watched() {
   kill "$watcher"; wait "$watcher" || true
   one_server "after the watch"; asks $ours afterwards; restore; same restored
 }
+ours_alone() { [ "$(grep ^nameserver /etc/resolv.conf)" = "nameserver 127.0.0.1" ]; }
+stripped() { ! resolvectl --no-pager dns h0 | grep -q 192.168.77.1; }
+unwatch() { kill "$watcher"; wait "$watcher" || true; }
+# A mount over the file is a change of which no folder tells: only the network does.
+case_watchednetwork() {
+  address; plain_file; daemon; : > /tmp/lease; before
+  watch_it; set_it; asks $ours set
+  for change in "addr add 192.168.77.3/24" "addr del 192.168.77.3/24"; do
+    sleep 1; printf 'search hotel.example\nnameserver 192.168.77.1\n' > /tmp/lease; mount --bind /tmp/lease /etc/resolv.conf; grep -q 192.168.77.1 /etc/resolv.conf || fail "no mount"
+    # shellcheck disable=SC2086 # words
+    ip $change dev h0; soon "ip ${change% *}" ours_alone; asks $ours "${change:5:3}"
+    umount /etc/resolv.conf
+  done
+  unwatch; restore; same restored
+}
 case_watchedlink() {
   address; resolved; daemon; hotel_gives; links > /tmp/links.before; before
   watch_it; set_it; asks $ours set
-  hotel_gives
-  stripped() { ! resolvectl --no-pager dns h0 | grep -q 192.168.77.1; }
-  within 300 stripped; asks $ours stripped
-  kill "$watcher"; wait "$watcher" || true
-  restore; same_link restored
+  # Not even a second after the last change: what comes in the meantime is told too.
+  for _ in 1 2 3; do hotel_gives; soon "a link gets servers" stripped; asks $ours "stripped$((nth = ${nth:-0} + 1))"; done
+  # A restart of systemd-resolved reads what a manager wrote for the link meanwhile.
+  kill "$(cat /run/resolved.pid)"; while [ -e "/proc/$(cat /run/resolved.pid)" ]; do sleep 0.05; done
+  printf 'LLMNR=yes\nSERVERS=192.168.77.1\nDOMAINS=com ~hotel.example\nDEFAULT_ROUTE=yes\n' > "/run/systemd/resolve/netif/$(cat /sys/class/net/h0/ifindex)"
+  chown -R systemd-resolve: /run/systemd/resolve/netif; sleep 1
+  grep 'cannot be looked after' /tmp/watch.log && fail "complains that systemd-resolved does not run"
+  systemctl reload-or-restart systemd-resolved.service; soon "systemd-resolved restarts" stripped; asks $ours restarted
+  # Without a bus nothing is heard; /etc/resolv.conf is looked after all the same, and the bus is found again.
+  unwatch; restore; same_link restored; plain_file; set_it
+  dbus_pid=$(pgrep_dbus); kill "$dbus_pid"; while [ -e "/proc/$dbus_pid" ]; do sleep 0.05; done; rm -f /run/dbus/system_bus_socket
+  watch_it; sleep 1; printf 'nameserver 192.168.77.1\n' > /etc/resolv.conf; soon "without a bus" ours_alone
+  sleep 4; used=$(awk '{print $14 + $15}' "/proc/$watcher/stat"); [ "$used" -lt 20 ] || fail "$((used * 10)) ms of CPU without a bus"
+  [ "$(grep -c 'cannot be looked after' /tmp/watch.log)" -le 1 ] || fail "complains more than once"
+  deaf=$(sockets); bus; within 150 heard; unwatch; systemctl reload-or-restart systemd-resolved.service; restore
 }
+pgrep_dbus() { for p in /proc/[0-9]*; do if [ "$(cat "$p/comm" 2>/dev/null)" = dbus-daemon ]; then echo "${p#/proc/}"; fi; done; }
+sockets() { find "/proc/$watcher/fd" -lname 'socket:*' | wc -l; }
+heard() { [ "$(sockets)" -gt "$deaf" ]; }
 case_debian() {
   ignored='^run/'
   mkdir -p /run/resolvconf/interface; ln -sfn /run/resolvconf/resolv.conf /etc/resolv.conf; resolvconf --enable-updates; daemon
@@ -262,6 +353,12 @@ case_networkd() {
   daemon; sources 'hosts: files resolve [!UNAVAIL=return] dns'
   renew_networkd() { networkctl renew h0; sleep 2; }
   links > /tmp/links.before; cycle renew_networkd one_upstream; same_link restored
+  # Configured anew, a link now and then gets its lease's servers again; then they are taken away.
+  watch_it; set_it; sleep 1
+  for nth in 1 2 3; do
+    networkctl reconfigure h0; sleep 2; soon "configured anew" stripped; one_upstream anew; asks $ours "anew$nth"
+  done
+  unwatch; restore
 }
 manager() {
   printf '[main]\nplugins=keyfile\n%s\n[keyfile]\nunmanaged-devices=none\n[logging]\nlevel=WARN\n' "$1" > /etc/NetworkManager/NetworkManager.conf

@@ -91,11 +91,12 @@ until_true 50 inside grep -qx 'nameserver 127.0.0.1' /etc/resolv.conf || fail "w
 proves "set as system DNS, it stays so"
 inside tacenda guard on --offline --yes > /dev/null || fail "guard on"
 inside tacenda guard status --json | tr -d ' \n' | grep -q '"on":true,.*"problem":null' || fail "the guard is not as it is wanted"
-inside nft flush ruleset; inside nft list table inet tacenda > /dev/null 2>&1 || inside sleep 1
-inside nft list table inet tacenda > /dev/null || fail "the guard is flushed away"
+if inside tacenda guard status --json | tr -d ' \n' | grep -q '"held":true'; then
+  inside sh -c 'nft flush ruleset; nft list table inet tacenda' > /dev/null || fail "the guard is flushed away"
+elif [ "$(printf '6.9\n%s\n' "$(uname -r)" | sort -V | head -1)" = 6.9 ]; then fail "nobody holds the guard"; fi
 inside setpriv --reuid=1000 --clear-groups tacenda guard status | grep -q '^leak guard: on (redirect)' || fail "who is not root is not told"
 inside systemctl kill -s KILL tacenda-guard.service; inside nft list table inet tacenda > /dev/null || fail "killed, it takes the rules along"
-until_true 50 inside sh -c 'tacenda guard status | grep -q "^kept"' || fail "its unit does not start it again"
+until_true 50 inside sh -c 'tacenda guard status | grep -q "^kept: others cannot"' || fail "its unit does not start it again"
 inside tacenda guard off --for 1s > /dev/null || fail "guard off"
 until_true 50 inside nft list table inet tacenda || fail "it is not on again after its time"
 inside systemctl restart tacenda.service
@@ -122,3 +123,65 @@ inside tacenda service uninstall || fail uninstall
 inside grep -qx 'nameserver 192.0.2.9' /etc/resolv.conf || fail "the system's DNS is not given back"
 [ -z "$(inside nft list ruleset)" ] || fail "packet rules are left"
 proves "uninstalled: no unit, no link, no socket is left"
+
+# Uninstalled in every state, programs ask whom they asked before the installation: a resolver of the network's, which answers every name.
+cat > "$W.dns" <<'PY'
+import socket
+server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); server.bind(("127.0.0.77", 53))
+while True:
+    query, client = server.recvfrom(512); end = query.index(b"\0", 12) + 5; is_a = query[end - 4:end] == b"\0\1\0\1"
+    record = b"\xc0\x0c\0\1\0\1\0\0\0\x01\0\4\xcb\0\x71\x42" if is_a else b""
+    server.sendto(query[:2] + b"\x81\x80\0\1\0" + bytes([is_a]) + b"\0\0\0\0" + query[12:end] + record, client)
+PY
+inside sh -c 'cat > /tmp/dns.py' < "$W.dns"; rm "$W.dns"
+# libc asks for no address of a family of which the host has none but 127.0.0.1.
+inside ip address add 192.0.2.100/32 dev lo
+inside python3 /tmp/dns.py < /dev/null > /dev/null 2>&1 &
+inside sh -c 'sed -i "s/^hosts:.*/hosts: files dns/" /etc/nsswitch.conf; rm -f /etc/resolv.conf; printf "search lan.example\nnameserver 127.0.0.77\n" > /etc/resolv.conf; chmod 640 /etc/resolv.conf; chown daemon /etc/resolv.conf'
+asked() { inside getent ahostsv4 nas.example 2> /dev/null | awk 'NR == 1 { print $1 }'; }
+network_answers() { [ "$(asked)" = 203.0.113.66 ]; }
+looks() { inside sh -c 'stat -c "%a %U %F" /etc/resolv.conf; cat /etc/resolv.conf; find /etc /run -name "*tacenda*" ! -path "/etc/tacenda*" ! -path "/run/tacenda-system*" | sort'; }
+until_true 50 network_answers || fail "the network's resolver does not answer"; LOOKS=$(looks)
+J=/var/lib/tacenda-system/journal.json
+installed() { inside tacenda service install > /dev/null || fail "install before: $1"; }
+set_there() { installed "$1"; inside tacenda system set --offline --yes > /dev/null || fail "set before: $1"; [ "$(asked)" = 192.0.2.9 ] || fail "not asked: $1"; }
+# $1 the state, $2 how it comes about; whoever watches would put some of it right at once.
+state() { set_there "$1"; inside systemctl stop tacenda-system.service; inside sh -c "$2" || fail "cannot make: $1"; }
+away() { inside tacenda service uninstall > "$LOG.out" 2>&1 || { cat "$LOG.out"; fail "uninstall, $1"; }; }
+given_back() { away "$1"; [ "$(asked)" = 203.0.113.66 ] || fail "names go elsewhere: $1"; [ "$(looks)" = "$LOOKS" ] || { looks; fail "not as before: $1"; }; states=$((${states:-0} + 1)); }
+stays() {
+  ! inside tacenda service uninstall > "$LOG.out" 2>&1 || fail "uninstall though it cannot be given back: $1"
+  grep -q "$2" "$LOG.out" || { cat "$LOG.out"; fail "not said why: $1"; }
+  for unit in tacenda.socket tacenda.service tacenda-system.service; do inside systemctl is-active -q $unit || fail "$unit is stopped: $1"; done
+  [ "$(asked)" = 192.0.2.9 ] || fail "names go elsewhere: $1"
+}
+installed "not set"; given_back "not set"
+set_there "set"; given_back "set"
+for phase in intent steps verify again restoring; do state "cut off at $phase" "sed -i 's/\"phase\": \"applied\"/\"phase\": \"$phase\"/' $J; grep -q '\"$phase\"' $J"; given_back "cut off at $phase"; done
+state "nothing done yet" "cp $J /tmp/j; tacenda system restore; sed 's/applied/intent/; s/begun/planned/' /tmp/j > $J; chmod 600 $J"; given_back "nothing done yet"
+state damaged "echo '{' > $J"; given_back damaged
+state "another version" "sed -i 's/\"version\": 1/\"version\": 7/' $J"; given_back "another version"
+state "no journal" "rm $J"; given_back "no journal"
+state "tacenda is dead" "systemctl kill -s KILL tacenda.service; systemctl stop tacenda.service tacenda.socket"; given_back "tacenda is dead"
+state shield ":"; inside systemctl start tacenda-system.service
+inside python3 -c 'import time
+for _ in range(300): open("/etc/resolv.conf", "w").write("nameserver 127.0.0.77\n") if not open("/proc/self/mountinfo").read().count("tacenda-system/resolv.conf") else 0; time.sleep(0.01)' 2> /dev/null || true
+inside tacenda system status 2> /dev/null | grep -q '^shielded' || fail "no shield"; away shield; [ "$(asked)" = 203.0.113.66 ] || fail "names go elsewhere: shield"
+! inside grep -q tacenda-system /proc/self/mountinfo || fail "the shield is still there"
+inside sh -c 'printf "search lan.example\nnameserver 127.0.0.77\n" > /etc/resolv.conf; chmod 640 /etc/resolv.conf; chown daemon /etc/resolv.conf'
+state "somebody wrote since" "printf 'nameserver 127.0.0.77\n' > /etc/resolv.conf.new; mv /etc/resolv.conf.new /etc/resolv.conf"; away "somebody wrote since"
+[ "$(asked)" = 203.0.113.66 ] || fail "names go elsewhere: somebody wrote since"; inside grep -qx 'nameserver 127.0.0.77' /etc/resolv.conf || fail "theirs is gone"
+inside sh -c 'printf "search lan.example\nnameserver 127.0.0.77\n" > /etc/resolv.conf; chmod 640 /etc/resolv.conf; chown daemon /etc/resolv.conf'
+set_there "a unit changed by hand"; inside sh -c 'echo "# mine" >> /etc/systemd/system/tacenda.socket'; away "a unit changed by hand"
+[ "$(asked)" = 203.0.113.66 ] || fail "names go elsewhere: a unit changed by hand"; inside test -e /etc/systemd/system/tacenda.socket || fail "a unit changed by hand is gone"
+inside systemctl disable --now tacenda.socket 2> /dev/null; inside rm /etc/systemd/system/tacenda.socket
+proves "uninstalled in $((states + 3)) states, names are asked as before the installation"
+# What cannot be given back is said, and everything goes on.
+set_there "no folder"; inside systemctl stop tacenda-system.service; inside rm -r /var/lib/tacenda-system; inside systemctl start tacenda-system.service
+stays "no folder" "still names tacenda alone"
+inside sh -c 'rm /etc/resolv.conf; printf "search lan.example\nnameserver 127.0.0.77\n" > /etc/resolv.conf; chmod 640 /etc/resolv.conf; chown daemon /etc/resolv.conf'; given_back "no folder, and a server written"
+set_there "read-only"; inside mount --bind /etc/resolv.conf /etc/resolv.conf; inside mount -o remount,bind,ro /etc/resolv.conf
+stays "read-only" "make it writable"; inside umount /etc/resolv.conf; given_back "read-only, and writable again"
+set_there immutable; inside chattr +i /etc/resolv.conf || fail "no chattr here"
+stays immutable "chattr -i"; inside chattr -i /etc/resolv.conf; given_back "immutable, and not any more"
+proves "what cannot be given back is said, and nothing is stopped; then it can"

@@ -15,8 +15,9 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::admin::snapshot::{PortalFigures, WindowFigures};
 use crate::config::PortalConfig;
+use crate::os::clock::since_start;
 use crate::os::guard::window::{Store, Window};
-use crate::os::link::{Watcher, since_start};
+use crate::os::link::Watcher;
 use crate::os::watch::FolderWatcher;
 use crate::policy::portal::Gate;
 use crate::resolve::{Portal, Resolver};

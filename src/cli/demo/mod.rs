@@ -4,12 +4,11 @@
 //! application --classic DNS--> stub --TLS--> observer --TLS--> resolver
 //! ```
 //! Application, observer and resolver are this module's own; the stub is the real one, started by the caller. Everything is
-//! checked: the answers, the cache, and that no name is in the captured octets in any form that [`leak`] knows. The run is
+//! checked: the answers, the cache, and that no name is in the captured octets in any form that [`crate::cli::leak`] knows. The run is
 //! void unless the observer finds a name that it is shown in clear.
 
 pub mod application;
 pub(super) mod command;
-pub mod leak;
 pub mod observer;
 pub mod report;
 pub mod resolver;
@@ -25,10 +24,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use application::{Question, Road};
-use leak::{Finding, Needle};
 use observer::{Direction, Observer};
 use resolver::DemoResolver;
 use zone::RecordType;
+
+use crate::cli::leak::{self, Finding, Needle};
 
 pub use report::{Leg, Report, Row, Style};
 

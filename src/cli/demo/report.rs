@@ -6,8 +6,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::cli::demo::application::{Question, Reply, Road};
-use crate::cli::demo::leak::{Finding, VIEWS};
 use crate::cli::demo::{Figures, resolver};
+use crate::cli::leak::{Finding, VIEWS};
 
 /// Everything a run has shown.
 #[derive(Clone, Debug)]

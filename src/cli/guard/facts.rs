@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::Failure;
 use crate::config::{Config, Flags, RouteConfig, load};
-use crate::os::guard::ruleset::{Facts, Mode, Way};
+use crate::os::guard::ruleset::{Facts, Mode, Way, quotable};
 use crate::os::guard::wish::Wish;
 use crate::os::{file, link};
 use crate::upstream::route_endpoint::RouteEndpoint;
@@ -17,6 +17,8 @@ pub(super) struct Gathered {
     pub(super) facts: Facts,
     /// A line each.
     pub(super) notes: Vec<String>,
+    /// Where tacenda can be asked on this host at the usual port.
+    pub(super) asked_at: Option<IpAddr>,
 }
 
 /// What a wish comes to here.
@@ -55,35 +57,71 @@ fn gather(config: &Config, mode: Option<Mode>, stub: u32, addresses: &[(String, 
     if stub == 0 {
         notes.push(ROOTS.to_owned());
     }
-    let served = config
-        .listen
-        .addresses
-        .iter()
-        .filter(|listen| !listen.ip().is_loopback());
-    let served = served.flat_map(|listen| {
-        let there = addresses.iter().filter(|(_, ip)| *ip == listen.ip());
-        there.map(|(interface, _)| (interface.clone(), *listen))
-    });
     let facts = Facts {
         mode,
         stub,
-        listen,
-        served: served.collect(),
+        served: served(config, addresses),
         ways,
         exempt: config.guard.exempt.iter().copied().collect(),
+        sealed: sealed(config),
         lets_mdns_out: config.guard.multicast_dns,
+        listen,
     };
-    Gathered { facts, notes }
+    let on_loopback = on_loopback(&config.listen.addresses);
+    let asked_at = on_loopback
+        .iter()
+        .find(|listen| listen.port() == DNS_PORT)
+        .map(SocketAddr::ip);
+    Gathered { facts, notes, asked_at }
 }
 
-/// The first of each family.
-fn listen_on_loopback(addresses: &[SocketAddr]) -> Vec<SocketAddr> {
+/// By which interface others may ask, and at which address there.
+fn served(config: &Config, addresses: &[(String, IpAddr)]) -> BTreeSet<(String, SocketAddr)> {
+    let there = |listen: SocketAddr| {
+        let is_asked = move |own: IpAddr| {
+            let is_any = listen.ip().is_unspecified() && own.is_ipv6() == listen.is_ipv6();
+            // At every address, but led there are only those who may ask.
+            own == listen.ip() || is_any && config.allow.iter().any(|network| network.contains(own))
+        };
+        let own = addresses
+            .iter()
+            .filter(move |(_, own)| !own.is_loopback() && is_asked(*own));
+        // An address may have a label of its own: `eth0:1`.
+        let name = |name: &String| name.split(':').next().unwrap_or_default().to_owned();
+        own.map(move |(interface, own)| (name(interface), SocketAddr::new(*own, listen.port())))
+    };
+    config.listen.addresses.iter().copied().flat_map(there).collect()
+}
+
+/// Where the resolvers of DNS over TLS are, as far as the configuration says.
+fn sealed(config: &Config) -> BTreeSet<IpAddr> {
+    let upstreams = config
+        .upstreams
+        .iter()
+        .flat_map(|upstream| upstream.addresses.iter().copied());
+    let routes = config
+        .routes
+        .iter()
+        .flat_map(|route| &route.upstreams)
+        .filter_map(|upstream| match upstream {
+            RouteEndpoint::Encrypted(_) => Some(upstream.servers().into_iter().map(|(server, _)| server.ip())),
+            RouteEndpoint::Plain(_) => None,
+        });
+    upstreams.chain(routes.flatten()).map(|ip| ip.to_canonical()).collect()
+}
+
+fn on_loopback(addresses: &[SocketAddr]) -> Vec<SocketAddr> {
     let here = addresses.iter().filter_map(|listen| match listen.ip() {
         ip if ip.is_loopback() => Some(*listen),
         ip if ip.is_unspecified() => Some(SocketAddr::new(loopback(ip.is_ipv6()), listen.port())),
         _ => None,
     });
-    let here: Vec<_> = here.collect();
+    here.collect()
+}
+
+/// The first of each family.
+fn listen_on_loopback(addresses: &[SocketAddr]) -> Vec<SocketAddr> {
+    let here = on_loopback(addresses);
     let first = |is_v6| here.iter().find(|listen| listen.is_ipv6() == is_v6).copied();
     [first(false), first(true)].into_iter().flatten().collect()
 }
@@ -122,11 +160,19 @@ fn ways_of(route: &RouteConfig, notes: &mut Vec<String>) -> Vec<Way> {
         ));
         return Vec::new();
     }
+    if let Some(name) = interface.filter(|name| quotable(name).is_none()) {
+        notes.push(format!(
+            "the route by {name:?} is shut: packet rules cannot name that interface"
+        ));
+        return Vec::new();
+    }
     ways
 }
 
-const ROOTS: &str = "tacenda runs as root, as far as is known: root's other programs may use DNS over TLS, and the servers of routes, as \
-it may; `sudo tacenda service install` gives it a user of its own";
+const DNS_PORT: u16 = 53;
+
+const ROOTS: &str = "tacenda runs as root, as far as is known: root's other programs may ask its resolvers over TLS, and the servers of \
+routes, as it may; `sudo tacenda service install` gives it a user of its own";
 
 #[cfg(test)]
 mod tests {
@@ -195,6 +241,36 @@ mod tests {
         assert_eq!(gathered.facts.served, expected);
         // Nobody answers at ::1.
         assert!(gathered.notes[0].contains("IPv6"), "{:?}", gathered.notes);
+    }
+
+    #[test]
+    fn at_every_address_those_are_served_who_may_ask() {
+        let text = "listen = [\"0.0.0.0:53\"]\nallow = [\"172.17.0.0/16\"]\n";
+        let gathered = gathered(
+            text,
+            &[
+                ("docker0:1", "172.17.0.1"),
+                ("eth0", "192.168.1.5"),
+                ("docker0", "fd00::1"),
+            ],
+        );
+        let expected = BTreeSet::from([("docker0".to_owned(), "172.17.0.1:53".parse().unwrap())]);
+        assert_eq!(gathered.facts.served, expected);
+        assert_eq!(gathered.asked_at, Some("127.0.0.1".parse().unwrap()));
+    }
+
+    #[test]
+    fn resolvers_over_tls_are_known_and_odd_interfaces_are_said() {
+        let text = "[[upstream]]\nurl = \"tls://dns.example\"\naddresses = [\"192.0.2.1\"]\n\
+            [[route]]\nzones = [\"corp.example\"]\nupstream = [\"tls://10.8.0.2\", \"udp://10.8.0.1\"]\ninterface = \"tun*\"\n";
+        let gathered = gathered(text, &[]);
+        let expected = BTreeSet::from(["192.0.2.1".parse().unwrap(), "10.8.0.2".parse().unwrap()]);
+        assert_eq!(gathered.facts.sealed, expected);
+        assert!(
+            gathered.facts.ways.is_empty() && gathered.notes[0].contains("tun*"),
+            "{:?}",
+            gathered.notes
+        );
     }
 
     #[test]

@@ -39,8 +39,8 @@ fn look() -> Result<Status, Failure> {
     let store = Store::of_this_host();
     let said = Report::read().unwrap_or_default();
     let mut status = Status {
-        // Root sees it for himself.
-        is_kept: store.is_kept() || said.is_some() && !is_root(),
+        // Root knows; others believe whoever keeps it, while he says something.
+        is_kept: if is_root() { store.is_kept() } else { said.is_some() },
         ..Status::default()
     };
     match store.load() {

@@ -5,19 +5,20 @@ use std::future::pending;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::facts::{Gathered, of_this_host, without_configuration};
 use super::ways;
 use super::{Exit, Failure};
 use crate::config;
+use crate::os::clock::since_start;
 use crate::os::guard::changes::Changes;
 use crate::os::guard::report::Report;
 use crate::os::guard::ruleset::ruleset;
 use crate::os::guard::window::{self, Window};
 use crate::os::guard::wish::{Moment, Store, Wish};
 use crate::os::guard::{Guard, Kept};
-use crate::os::link::{Watcher, since_start};
+use crate::os::link::Watcher;
 use crate::os::notify::Notifier;
 use crate::os::signal::{Request, Signals};
 use crate::os::watch::FolderWatcher;
@@ -26,13 +27,16 @@ use crate::os::watch::FolderWatcher;
 const LOOK_INTERVAL: Duration = Duration::from_secs(15);
 
 /// Between two looks: others have business with packet rules too.
-const BREATH: Duration = Duration::from_millis(50);
+const BREATH: Duration = Duration::from_millis(20);
+
+/// After what failed: trying makes events of its own.
+const LONG_BREATH: Duration = Duration::from_secs(1);
 
 /// To get the right to keep the guard.
-const ATTEMPTS: u32 = 10;
+const ATTEMPTS: u32 = 25;
 
 /// Watches until it is asked to stop. The rules then stay as they are.
-pub(super) fn run() -> Result<Exit, Failure> {
+pub(super) fn run(guard: Guard) -> Result<Exit, Failure> {
     let store = Store::of_this_host();
     let (notifier, _) = Notifier::from_environment();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -43,7 +47,7 @@ pub(super) fn run() -> Result<Exit, Failure> {
         let _they_belong_there = runtime.enter();
         Events::new()?
     };
-    let mut keeper = Keeper::new(store)?;
+    let mut keeper = Keeper::new(store, guard);
     let mut has_said = false;
     loop {
         {
@@ -58,10 +62,18 @@ pub(super) fn run() -> Result<Exit, Failure> {
             let _ = notifier.ready(keeper.status());
             has_said = true;
         }
-        let is_held = keeper.guard.holds();
+        // Nobody's changes are of interest while nothing is wanted, nor while nobody else can touch the rules.
+        let is_touchable = keeper.mark.is_some() && !keeper.guard.holds();
+        let breath = if keeper.report.problem.is_some() {
+            LONG_BREATH
+        } else {
+            BREATH
+        };
         let is_over = runtime.block_on(async {
-            sleep(BREATH).await;
-            events.next(is_held, wait).await
+            match timeout(breath, events.signals.next()).await {
+                Ok(request) => request == Request::Stop,
+                Err(_) => events.next(is_touchable, wait).await,
+            }
         });
         if is_over {
             let _ = notifier.stopping();
@@ -101,7 +113,7 @@ impl Events {
     }
 
     /// Waits for one, at most so long. True if it is to stop.
-    async fn next(&mut self, is_held: bool, wait: Duration) -> bool {
+    async fn next(&mut self, is_touchable: bool, wait: Duration) -> bool {
         let folders = async {
             match &mut self.folders {
                 Some(folders) => folders.changed_at_all(wait).await,
@@ -110,8 +122,7 @@ impl Events {
         };
         let rules = async {
             match &mut self.rules {
-                // What others do to their own rules is of no interest while they cannot touch ours.
-                Some(rules) if !is_held => rules.next().await,
+                Some(rules) if is_touchable => rules.next().await,
                 _ => pending().await,
             }
         };
@@ -141,14 +152,14 @@ struct Keeper {
 }
 
 impl Keeper {
-    fn new(store: Store) -> std::io::Result<Self> {
+    fn new(store: Store, guard: Guard) -> Self {
         let windows = window::Store::of_this_host();
         if let Err(error) = windows.make_folder() {
             tracing::warn!(%error, "a window for a sign-in page will be noticed late");
         }
-        Ok(Self {
+        Self {
             store,
-            guard: Guard::new()?,
+            guard,
             mark: None,
             report: Report::default(),
             wish: None,
@@ -156,7 +167,7 @@ impl Keeper {
             window: None,
             knows_ways: false,
             shut: None,
-        })
+        }
     }
 
     /// Where the wish, the consent to a window and the configuration are.
@@ -205,7 +216,14 @@ impl Keeper {
     }
 
     fn see_to_it(&mut self) -> Result<(), String> {
-        let wish = self.store.load().map_err(|error| error.to_string())?;
+        let wish = match self.store.load() {
+            Ok(wish) => wish,
+            // Somebody wanted something, and nobody knows what: shut, until root says it anew.
+            Err(error) => {
+                self.arm(&Wish::new(true, None, None))?;
+                return Err(format!("{error}; `sudo tacenda guard on` or `off` writes it anew"));
+            }
+        };
         let now = Moment::now().map_err(|error| format!("the time since the start is not known: {error}"))?;
         let current = wish.clone().map(|wish| wish.at(&now));
         if current != wish
@@ -213,7 +231,7 @@ impl Keeper {
         {
             tracing::warn!(
                 on = current.is_on,
-                "the time is over: the leak guard is as it was before"
+                "the time is over: the leak guard is as it was wanted before"
             );
             self.store.save(current).map_err(|error| error.to_string())?;
         }
@@ -225,8 +243,10 @@ impl Keeper {
     }
 
     fn disarm(&mut self) -> Result<(), String> {
-        self.mark = None;
         self.knows_ways = false;
+        if self.mark.take().is_none() && !Guard::can_be() {
+            return Ok(());
+        }
         if self.guard.lift().map_err(|error| error.to_string())? {
             tracing::warn!("the leak guard is off: questions in clear text leave this host");
         }
@@ -234,23 +254,17 @@ impl Keeper {
     }
 
     fn arm(&mut self, wish: &Wish) -> Result<(), String> {
-        let standing = self
-            .guard
-            .look()
-            .map_err(|error| error.to_string())?
-            .and_then(|there| there.mark);
-        let (gathered, problem) = self.gather(wish, standing.is_some());
-        if let Some(gathered) = gathered {
-            let rules = ruleset(&gathered.facts);
-            let is_taken_away = self.mark.is_some() && standing != self.mark;
-            if standing.as_ref() != Some(&rules.mark) || !self.guard.stands() {
-                let window = self.consent();
-                let ways = ways::ways(window.as_ref());
-                self.guard.put(&rules, &ways).map_err(|error| error.to_string())?;
-                (self.window, self.knows_ways) = (window, true);
-                self.told(is_taken_away, &gathered);
+        let there = self.guard.look().map_err(|error| error.to_string())?;
+        let standing = there.and_then(|there| there.mark);
+        let (gathered, mut problem) = self.gather(wish, standing.is_some());
+        if let Some(gathered) = gathered
+            && let Err(why) = self.put(&gathered, standing.as_ref())
+        {
+            // What stands goes on, and nobody takes it away; where nothing does, nothing of the configuration is opened.
+            if standing.is_none() {
+                self.put(&without_configuration(wish), None)?;
             }
-            self.mark = Some(rules.mark);
+            problem = Some(why);
         }
         self.open_or_close()?;
         if self.guard.hold().map_err(|error| error.to_string())? == Kept::Loose {
@@ -259,6 +273,22 @@ impl Keeper {
         problem.map_or(Ok(()), Err)
     }
 
+    fn put(&mut self, gathered: &Gathered, standing: Option<&String>) -> Result<(), String> {
+        let rules = ruleset(&gathered.facts);
+        // The same rules once more: it was not us who changed them.
+        let is_taken_away = self.mark.as_ref() == Some(&rules.mark);
+        if standing != Some(&rules.mark) || !self.guard.stands() {
+            let window = self.consent();
+            let ways = ways::ways(window.as_ref());
+            self.guard.put(&rules, &ways).map_err(|error| error.to_string())?;
+            (self.window, self.knows_ways) = (window, true);
+            self.told(is_taken_away, gathered);
+        }
+        self.mark = Some(rules.mark);
+        Ok(())
+    }
+
+    /// A window that was shut stays shut, be its network back or not.
     fn consent(&mut self) -> Option<Window> {
         let window = ways::window(&self.windows).filter(|window| self.shut.as_ref() != Some(window));
         if self.window.is_some() && window != self.window {

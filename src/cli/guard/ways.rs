@@ -3,9 +3,10 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::os::clock::since_start;
 use crate::os::guard::ruleset::Ways;
 use crate::os::guard::window::{Store, Window};
-use crate::os::link::{identity, since_start};
+use crate::os::link::identity;
 
 /// The consent that holds now; none if there is none, or it cannot be read: then nothing is open.
 pub(super) fn window(store: &Store) -> Option<Window> {

@@ -8,26 +8,25 @@ use serde_json::{Value, json};
 use super::verify::{Asking, Way};
 use super::{Exit, Failure, Output};
 use crate::os::dns::Machine;
-use crate::os::dns::facts::{Access, Facts, Place, Wsl};
-use crate::os::dns::journal::{Journal, Phase};
-use crate::os::dns::plan::{Plan, Refusal, plan};
-use crate::os::dns::services::Services;
+use crate::os::dns::journal::Journal;
+use crate::os::dns::system::{Outline, Picture, Refused, System};
+use crate::os::process::as_root;
 
 /// Everything that is printed.
-struct Status {
-    facts: Facts,
+struct Status<S: System> {
+    facts: S::Facts,
     /// What is set; `None` if only root may know.
-    journal: Option<Option<Journal>>,
+    journal: Option<Option<Journal<S::Change>>>,
     /// Whether it stands as it was set.
     stands: bool,
     /// Whether a program is kept from `/etc/resolv.conf`.
     is_shielded: bool,
     listen: IpAddr,
     ways: Vec<Way>,
-    would: Result<Plan, Refusal>,
+    would: Result<Outline<S::Planned>, Refused>,
 }
 
-pub(super) fn run<S: Services>(
+pub(super) fn run<S: System>(
     as_json: bool,
     explain: bool,
     machine: &Machine<S>,
@@ -46,17 +45,15 @@ pub(super) fn run<S: Services>(
     })
 }
 
-fn look<S: Services>(machine: &Machine<S>) -> Result<Status, Failure> {
+fn look<S: System>(machine: &Machine<S>) -> Result<Status<S>, Failure> {
     let facts = machine.facts();
     let journal = match machine.journal() {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => None,
         found => Some(found.map_err(|error| Failure::new(Exit::Io, format!("the journal of `system set`: {error}")))?),
     };
     let known = journal.as_ref().and_then(Option::as_ref);
-    // Who may not read the journal sees it in the file.
-    let named = facts.resolv_conf.servers.first().filter(|_| facts.resolv_conf.is_ours);
-    let listen = known.map(|journal| journal.listen);
-    let listen = listen.or_else(|| named.and_then(|server| server.parse().ok()));
+    // Who may not read the journal sees it in the settings.
+    let listen = known.map(|journal| journal.listen).or_else(|| facts.named());
     let listen = listen.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
     let stands = known.is_none_or(|journal| machine.stands(journal));
     let ways = Asking::new()?.ways(listen, &facts);
@@ -65,19 +62,19 @@ fn look<S: Services>(machine: &Machine<S>) -> Result<Status, Failure> {
         is_shielded: machine.is_shielded(),
         listen,
         ways,
-        would: plan(&facts, listen),
+        would: S::plan(&facts, listen),
         journal,
         facts,
     })
 }
 
-impl Status {
-    fn known(&self) -> Option<&Journal> {
+impl<S: System> Status<S> {
+    fn known(&self) -> Option<&Journal<S::Change>> {
         self.journal.as_ref().and_then(Option::as_ref)
     }
 
     fn is_set(&self) -> bool {
-        self.known().is_some() || self.journal.is_none() && self.facts.resolv_conf.is_ours
+        self.known().is_some() || self.journal.is_none() && self.facts.named().is_some()
     }
 
     /// Whether every way leads to tacenda.
@@ -87,22 +84,31 @@ impl Status {
 
     fn headline(&self) -> String {
         match self.known() {
-            Some(journal) if journal.phase != Phase::Applied => {
-                "begun and cut off: `sudo tacenda system restore` puts everything back".to_owned()
+            Some(journal) if !journal.phase.is_known_to_work() => {
+                format!(
+                    "begun and cut off: {} puts everything back",
+                    as_root("tacenda system restore")
+                )
             }
             Some(journal) if !self.stands => format!(
-                "set by {}, and changed by somebody since: `sudo tacenda system set` sets it again",
-                journal.back_end.name()
+                "set by {}, and changed by somebody since: {} sets it again",
+                journal.back_end.name(),
+                as_root("tacenda system set")
             ),
             Some(journal) => format!("set by {}", journal.back_end.name()),
-            None if self.is_set() => "set, by /etc/resolv.conf at least; root is told more".to_owned(),
+            None if self.is_set() => format!("set, by {} at least; root is told more", self.facts.place()),
+            None if self.facts.named().is_some() => format!(
+                "not set by anything that is known, but {} names it: {} takes it away",
+                self.facts.place(),
+                as_root("tacenda system restore")
+            ),
             None if self.journal.is_none() => "not known without root".to_owned(),
             None => "not set".to_owned(),
         }
     }
 }
 
-fn to_text(status: &Status, explain: bool) -> String {
+fn to_text<S: System>(status: &Status<S>, explain: bool) -> String {
     let mut text = format!("system DNS: {}\n", status.headline());
     for way in &status.ways {
         text.push_str(&match &way.arrives {
@@ -110,7 +116,7 @@ fn to_text(status: &Status, explain: bool) -> String {
             Err(why) => format!("names asked {}: do not arrive at tacenda: {why}\n", way.name),
         });
     }
-    text.push_str(&format!("/etc/resolv.conf: {}\n", described(&status.facts)));
+    text.push_str(&format!("{}\n", status.facts.headline()));
     if status.is_shielded {
         text.push_str("shielded: a program rewrote it again and again, which the log of `system watch` names; `system set` opens it again\n");
     }
@@ -120,69 +126,25 @@ fn to_text(status: &Status, explain: bool) -> String {
     text
 }
 
-fn described(facts: &Facts) -> String {
-    let file = &facts.resolv_conf;
-    let mut text = match (file.place, &file.leads_to) {
-        (Place::Missing, _) => "there is none".to_owned(),
-        (Place::File, _) => "a file".to_owned(),
-        (Place::Link, Some(end)) => format!("a link to {}", end.display()),
-        (Place::Link, None) => "a link that leads nowhere".to_owned(),
-        (Place::Odd, _) => "neither a file nor a link".to_owned(),
-    };
-    if let Some(writer) = file.writer {
-        text.push_str(&format!(", written by {writer}"));
-    }
-    if file.is_mount {
-        text.push_str(", a mount of its own");
-    }
-    match file.servers.as_slice() {
-        [] => text.push_str(", names no server"),
-        servers => text.push_str(&format!(", names {}", servers.join(", "))),
-    }
-    text
-}
-
-fn explained(status: &Status) -> String {
-    let facts = &status.facts;
-    let running: Vec<_> = facts.running.iter().map(|program| program.name()).collect();
-    let or_none = |words: Vec<&str>| {
-        if words.is_empty() {
-            "none".to_owned()
-        } else {
-            words.join(", ")
-        }
-    };
-    let mut text = format!(
-        "sources of names (nsswitch.conf): {}\nrunning, with a say in DNS: {}\n",
-        or_none(facts.sources.iter().map(String::as_str).collect()),
-        or_none(running)
-    );
-    if let Some(resolvconf) = facts.resolvconf {
-        text.push_str(&format!("resolvconf: {resolvconf:?}\n"));
-    }
-    if facts.etc == Access::ReadOnly {
-        text.push_str("/etc: read-only\n");
-    }
-    if let Some(engine) = facts.container {
-        text.push_str(&format!("container: {engine}\n"));
-    }
+fn explained<S: System>(status: &Status<S>) -> String {
+    let mut text = status.facts.explained();
     match &status.would {
         Ok(plan) => {
             text.push_str(&format!("set would, by {}:\n", plan.back_end.name()));
-            text.extend(plan.steps.iter().map(|step| format!("  - {}\n", step.words())));
+            text.extend(plan.steps.iter().map(|step| format!("  - {}\n", step)));
             text.extend(plan.notes.iter().map(|note| format!("note: {note}\n")));
         }
-        Err(refusal) => text.push_str(&format!("set cannot be done: {refusal}\n  = {}\n", refusal.help())),
+        Err(refused) => text.push_str(&format!("set cannot be done: {refused}\n  = {}\n", refused.help)),
     }
     text
 }
 
-fn to_json(status: &Status) -> Value {
+fn to_json<S: System>(status: &Status<S>) -> Value {
     let way = |way: &Way| json!({ "way": way.name, "arrives": way.arrives.is_ok(), "why": way.arrives.as_ref().err() });
     let would = status.would.as_ref().ok().map(|plan| {
         json!({
             "back_end": plan.back_end,
-            "steps": plan.steps.iter().map(|step| step.words()).collect::<Vec<_>>(),
+            "steps": plan.steps.iter().map(|step| step.to_string()).collect::<Vec<_>>(),
             "notes": plan.notes.iter().map(ToString::to_string).collect::<Vec<_>>(),
         })
     });
@@ -198,27 +160,8 @@ fn to_json(status: &Status) -> Value {
         "shielded": status.is_shielded,
         "asks_tacenda": status.arrives(),
         "ways": status.ways.iter().map(way).collect::<Vec<_>>(),
-        "facts": facts_json(&status.facts),
+        "facts": status.facts.to_json(),
         "would": would,
-        "refused": refused.map(|refusal| json!({ "why": refusal.to_string(), "help": refusal.help() })),
-    })
-}
-
-fn facts_json(facts: &Facts) -> Value {
-    let file = &facts.resolv_conf;
-    json!({
-        "resolv_conf": {
-            "is": format!("{:?}", file.place).to_lowercase(),
-            "leads_to": file.leads_to,
-            "servers": file.servers,
-            "written_by": file.writer,
-            "is_mount": file.is_mount,
-        },
-        "sources": facts.sources,
-        "etc_read_only": facts.etc == Access::ReadOnly,
-        "container": facts.container,
-        "wsl_writes": facts.wsl.map(|wsl| wsl == Wsl::Writes),
-        "running": facts.running.iter().map(|program| program.name()).collect::<Vec<_>>(),
-        "resolvconf": facts.resolvconf.map(|one| format!("{one:?}").to_lowercase()),
+        "refused": refused.map(|refused| json!({ "why": refused.to_string(), "help": refused.help })),
     })
 }

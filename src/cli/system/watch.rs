@@ -8,13 +8,10 @@ use tokio::time::{Instant, sleep_until};
 use super::fight::{Fight, Move};
 use super::{Exit, Failure};
 use crate::os::dns::Machine;
-use crate::os::dns::services::Services;
+use crate::os::dns::events::Events;
+use crate::os::dns::system::System;
 use crate::os::signal::{Request, Signals};
-use crate::os::watch::FolderWatcher;
 use crate::os::watch::writers::{Writer, Writers};
-
-/// Even if nobody tells of a change: links of systemd-resolved get their servers without a file being written.
-const LOOK_INTERVAL: Duration = Duration::from_secs(15);
 
 /// Between two looks at what stands as it was set: others have business in `/etc` too.
 const BREATH: Duration = Duration::from_millis(100);
@@ -23,18 +20,17 @@ const BREATH: Duration = Duration::from_millis(100);
 const LONG_BREATH: Duration = Duration::from_secs(5);
 
 /// Watches until it is asked to stop. What is set then stays: programs go on asking tacenda, or nobody.
-pub(super) fn run<S: Services>(machine: &Machine<S>) -> Result<Exit, Failure> {
+pub(super) fn run<S: System>(machine: &Machine<S>) -> Result<Exit, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let mut signals = {
+    let (mut signals, mut watch) = {
         let _handlers_belong_there = runtime.enter();
-        Signals::new()?
+        (Signals::new()?, Watch::new(machine))
     };
-    let mut watch = Watch::new(machine);
     loop {
         {
             // First, so that what changes while it is looked at is told.
             let _watcher_belongs_there = runtime.enter();
-            watch.watch_folders();
+            watch.events.watch_folders(&machine.folders());
         }
         // Outside of the runtime: the machine's programs have one of their own. At the start of the host what was in `/run` is gone.
         watch.look();
@@ -52,7 +48,7 @@ pub(super) fn run<S: Services>(machine: &Machine<S>) -> Result<Exit, Failure> {
 
 struct Watch<'a, S> {
     machine: &'a Machine<S>,
-    folders: Option<FolderWatcher>,
+    events: Events,
     writers: Option<Writers>,
     fight: Fight,
     /// Until when it is left alone.
@@ -63,11 +59,11 @@ struct Watch<'a, S> {
     said: Option<String>,
 }
 
-impl<'a, S: Services> Watch<'a, S> {
+impl<'a, S: System> Watch<'a, S> {
     fn new(machine: &'a Machine<S>) -> Self {
         Self {
             machine,
-            folders: None,
+            events: Events::listen(),
             // Without it the alarm says "somebody".
             writers: Writers::of(Path::new("/etc")).ok(),
             fight: Fight::default(),
@@ -77,38 +73,47 @@ impl<'a, S: Services> Watch<'a, S> {
         }
     }
 
-    fn watch_folders(&mut self) {
-        self.folders = FolderWatcher::new(&self.machine.folders()).ok();
-    }
-
     /// Ends when a look is worth while. Cancel-safe.
     async fn wait(&mut self) {
-        let changed = async {
-            match &mut self.folders {
-                Some(folders) => folders.changed_at_all(LOOK_INTERVAL).await,
-                None => tokio::time::sleep(LOOK_INTERVAL).await,
-            }
-        };
         // What changes meanwhile is told after it.
         if let Some(until) = self.rest {
             sleep_until(until).await;
         }
         if !self.is_due {
-            changed.await;
+            self.events.next(S::LOOK_INTERVAL).await;
         }
     }
 
     fn look(&mut self) {
         (self.rest, self.is_due) = (None, false);
+        match self.machine.undo_cut_off() {
+            Ok(None) => self.look_for_drift(),
+            Ok(Some(done)) => {
+                self.said = None;
+                tracing::warn!(
+                    notes = done.remarks.join("; "),
+                    "a change of this host's DNS was cut off, and is undone"
+                );
+            }
+            Err(error) => {
+                self.complain(error.to_string());
+                // A try writes to the journal, which is told as a change.
+                self.rest_for(S::LOOK_INTERVAL);
+            }
+        }
+    }
+
+    fn look_for_drift(&mut self) {
         let drift = match self.machine.drift() {
+            Ok(Some(drift)) => drift,
             Ok(None) => {
                 self.said = None;
-                let breath = if self.fight.is_on() { LONG_BREATH } else { BREATH };
-                self.rest = Some(Instant::now() + breath);
-                return;
+                return self.rest_for(if self.fight.is_on() { LONG_BREATH } else { BREATH });
             }
-            Ok(Some(drift)) => drift,
-            Err(error) => return self.complain(error.to_string()),
+            Err(error) => {
+                self.complain(error.to_string());
+                return self.rest_for(BREATH);
+            }
         };
         let writer = self.writers.as_mut().and_then(|writers| writers.last_of("resolv.conf"));
         match self.fight.changed(Instant::now()) {
@@ -118,6 +123,10 @@ impl<'a, S: Services> Watch<'a, S> {
                 Err(error) => self.complain(error.to_string()),
             },
         }
+    }
+
+    fn rest_for(&mut self, time: Duration) {
+        self.rest = Some(Instant::now() + time);
     }
 
     /// Says what was put right; in a fight, what is done about it.

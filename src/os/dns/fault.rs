@@ -4,7 +4,7 @@ use std::io;
 
 /// Counts the points that are passed; nothing outside tests.
 #[derive(Debug, Default)]
-pub(super) struct Fault {
+pub struct Fault {
     #[cfg(test)]
     left: std::cell::Cell<Option<u32>>,
 }

@@ -5,9 +5,6 @@ use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 
-use super::content::is_ours;
-use super::facts::servers;
-use super::journal::{self, Change, FileChange, Journal};
 use crate::os::file::{self, files_of};
 
 /// A resolver of the network's.
@@ -55,14 +52,12 @@ pub struct Said {
     pub pages: Vec<String>,
 }
 
-/// What is known on the host whose file tree is at `root`. Root's to ask: others may not read all of it.
-pub fn handed_out(root: &Path) -> Said {
+/// What is known on the host whose file tree is at `root`, and in whose settings these servers stand or stood, the newest first. Root's to ask:
+/// others may not read all of it.
+pub fn handed_out(root: &Path, settings: &[IpAddr]) -> Said {
     let mut said = Said::default();
-    if let Ok(Some(journal)) = journal::Store::at(root.join(journal::FOLDER)).load() {
-        said.take_journal(&journal);
-    }
-    if let Some(text) = text(&root.join("etc/resolv.conf")).filter(|text| !is_ours(text.as_bytes())) {
-        said.take_settings(&text);
+    for server in settings {
+        said.add(None, *server, Source::Settings);
     }
     for text in texts(&root.join("run/systemd/netif/leases")) {
         said.take_networkd(&text);
@@ -88,40 +83,6 @@ impl Said {
                 server,
                 by,
             });
-        }
-    }
-
-    fn take_journal(&mut self, journal: &Journal) {
-        for step in &journal.steps {
-            match &step.change {
-                Change::Links { before } => {
-                    for link in before {
-                        let addresses = link.servers.iter().filter_map(|(_, octets, ..)| address(octets));
-                        addresses.for_each(|server| self.add(Some(&link.name), server, Source::Settings));
-                    }
-                }
-                Change::File(change) if change.path.ends_with("etc/resolv.conf") => self.take_file(change),
-                Change::File(_) | Change::Openresolv { .. } => {}
-            }
-        }
-    }
-
-    /// What others wrote last comes first: it is of the network that the host is on now.
-    fn take_file(&mut self, change: &FileChange) {
-        for object in change.latest.iter().chain([&change.before]) {
-            if let Some(text) = object.octets().and_then(|octets| str::from_utf8(octets).ok()) {
-                self.take_settings(text);
-            }
-        }
-    }
-
-    fn take_settings(&mut self, text: &str) {
-        for server in servers(text) {
-            // With its interface behind a percent sign, if it is good on one link only.
-            let (address, interface) = server.split_once('%').map_or((&*server, None), |(a, i)| (a, Some(i)));
-            if let Ok(address) = address.parse() {
-                self.add(interface, address, Source::Settings);
-            }
         }
     }
 
@@ -169,11 +130,6 @@ impl Said {
             }
         }
     }
-}
-
-fn address(octets: &[u8]) -> Option<IpAddr> {
-    let v4 = || Some(IpAddr::from(<[u8; 4]>::try_from(octets).ok()?));
-    v4().or_else(|| Some(IpAddr::from(<[u8; 16]>::try_from(octets).ok()?)))
 }
 
 fn text(path: &Path) -> Option<String> {
@@ -224,10 +180,6 @@ mod tests {
             fs::write(path, text).unwrap();
         };
         put(
-            "etc/resolv.conf",
-            "# x\nnameserver 192.168.1.9\nnameserver 127.0.0.53\nnameserver fe80::1%wlan0\n",
-        );
-        put(
             "run/systemd/netif/leases/3",
             "ADDRESS=192.168.1.7\nDNS=192.168.1.1 192.168.1.9\nCAPTIVE_PORTAL=https://api.hotel.example/\n",
         );
@@ -240,13 +192,14 @@ mod tests {
             "proc/net/route",
             "Iface\tDestination\tGateway \tFlags\nh0\t0001A8C0\t00000000\t0001\nh0\t00000000\t0100A8C0\t0003\n",
         );
-        let said = handed_out(folder.path());
+        let settings = ["192.168.1.9", "127.0.0.53", "fe80::1", "192.168.1.9"].map(|server| server.parse().unwrap());
+        let said = handed_out(folder.path(), &settings);
         let router = Ipv4Addr::from(0x0100_A8C0_u32.to_ne_bytes()).to_string();
         assert_eq!(
             found(&said),
             [
                 (None, "192.168.1.9".into(), Source::Settings),
-                (Some("wlan0"), "fe80::1".into(), Source::Settings),
+                (None, "fe80::1".into(), Source::Settings),
                 (None, "192.168.1.1".into(), Source::Networkd),
                 (Some("h0"), "10.0.0.2".into(), Source::Dhclient),
                 (Some("h0"), "10.0.0.3".into(), Source::Dhclient),
@@ -257,39 +210,10 @@ mod tests {
     }
 
     #[test]
-    fn what_others_wrote_over_ours_is_of_the_network_now() {
-        use crate::os::dns::object::{Object, Octets};
-        let object = |text: &str| Object::File {
-            octets: Octets(text.into()),
-            mode: 0o644,
-            owner: 0,
-            group: 0,
-        };
-        let mut said = Said::default();
-        said.take_file(&FileChange {
-            path: "/etc/resolv.conf".into(),
-            before: object("nameserver 10.0.0.1\n"),
-            latest: Some(object("nameserver 192.168.77.1\n")),
-            ours: Octets(Vec::new()),
-            mode: 0o644,
-            folders: Vec::new(),
-            reader: None,
-        });
-        assert_eq!(
-            found(&said),
-            [
-                (None, "192.168.77.1".into(), Source::Settings),
-                (None, "10.0.0.1".into(), Source::Settings)
-            ]
-        );
-    }
-
-    #[test]
     fn nothing_and_nonsense_say_nothing() {
         let folder = tempfile::tempdir().unwrap();
-        assert_eq!(handed_out(folder.path()), Said::default());
+        assert_eq!(handed_out(folder.path(), &[]), Said::default());
         let mut said = Said::default();
-        said.take_settings("nameserver\nnameserver ::\nnameserver x%y\nnameserver 127.0.0.1\n");
         said.take_networkd("DNS=\nDNS=x 0.0.0.0 224.0.0.1\n=\n");
         said.take_dhclient("lease { option domain-name-servers ; } }");
         said.take_routes("\n\nh0 00000000 zz\nh0 00000000 00000000\n");

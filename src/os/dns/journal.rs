@@ -9,25 +9,28 @@ use std::io;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::fault::Fault;
-use super::object::{MAX_LEN, Object, Octets};
-use super::plan::BackEnd;
-use super::services::{Link, Service};
+use super::system::{BackEnd, System};
 use crate::os::file;
 
 /// What this version writes. A later one has to read it, or to say which tacenda does.
 const VERSION: u32 = 1;
 
-/// The longest journal: six files with what stood there before, twice, in an encoding that may take twice the place.
-const MAX_JOURNAL_LEN: u64 = 6 * 4 * MAX_LEN;
+/// The longest journal: six files with what stood there before, twice, one of them four times, in an encoding that may take twice the place. Settings of hundreds of
+/// adapters are less.
+const MAX_JOURNAL_LEN: u64 = 8 * 1024 * 1024;
 
-/// The undo journal.
+/// The undo journal, of changes of one system.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct Journal {
+pub struct Journal<C> {
     version: u32,
+    /// The system that it was written on.
+    #[serde(default = "linux", skip_serializing_if = "is_linux")]
+    system: String,
     /// Of which start of the machine: links' numbers and what `/run` held mean nothing after the next one.
     pub boot_id: String,
     /// Who was told.
@@ -37,7 +40,24 @@ pub struct Journal {
     /// How far it went.
     pub phase: Phase,
     /// In the order in which they are done.
-    pub steps: Vec<Step>,
+    pub steps: Vec<Step<C>>,
+}
+
+/// Journals were written on Linux before they said so.
+fn linux() -> String {
+    "linux".to_owned()
+}
+
+fn is_linux(system: &str) -> bool {
+    system == linux()
+}
+
+/// What is read first: whether the rest can be.
+#[derive(Deserialize)]
+struct Head {
+    version: u32,
+    #[serde(default = "linux")]
+    system: String,
 }
 
 /// How far it went.
@@ -52,18 +72,27 @@ pub enum Phase {
     Verify,
     /// It does.
     Applied,
+    /// It did, and steps that others have changed are being done again.
+    Again,
     /// Steps are being undone.
     Restoring,
+}
+
+impl Phase {
+    /// Whether the host has once asked tacenda with this. What has not is undone when it is cut off.
+    pub fn is_known_to_work(self) -> bool {
+        matches!(self, Self::Applied | Self::Again)
+    }
 }
 
 /// One change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct Step {
+pub struct Step<C> {
     /// Whether it is undone.
     pub mark: Mark,
     /// What is changed.
-    pub change: Change,
+    pub change: C,
 }
 
 /// How far a step went. Whether one that was begun has an effect is seen on its object.
@@ -80,71 +109,43 @@ pub enum Mark {
     Undone,
 }
 
-/// What a step changes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Change {
-    /// A file of ours in the place of what stood there.
-    File(FileChange),
-    /// Links of systemd-resolved that lose their servers.
-    Links {
-        /// As they were.
-        before: Vec<Link>,
-    },
-    /// Our entry in openresolv's table, which hides all others.
-    Openresolv {
-        /// What it is handed.
-        octets: Octets,
-        /// `/etc/resolv.conf`, should openresolv not write it anew.
-        before: Object,
-    },
-}
-
-/// A file of ours.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct FileChange {
-    /// From the root of the file tree.
-    pub path: PathBuf,
-    /// What stood there first. Never ours.
-    pub before: Object,
-    /// What somebody put there since, and we replaced again. Never ours.
-    pub latest: Option<Object>,
-    /// What we write.
-    pub ours: Octets,
-    /// Its permission bits.
-    pub mode: u32,
-    /// Folders that are made for it, from above.
-    pub folders: Vec<PathBuf>,
-    /// Who has to read it, before it counts and after it is gone.
-    pub reader: Option<Service>,
-}
-
-impl FileChange {
-    /// What is to stand there again. A link is somebody's decision and stays it; a file that was written over is out of date.
-    pub fn to_put_back(&self) -> &Object {
-        match (&self.before, &self.latest) {
-            (Object::File { .. }, Some(latest)) => latest,
-            (before, _) => before,
-        }
-    }
-}
-
-impl Journal {
+impl<C> Journal<C> {
     /// Nothing was changed yet.
-    pub(super) fn of_intent(boot_id: &str, back_end: BackEnd, listen: IpAddr, changes: Vec<Change>) -> Self {
+    pub(super) fn of_intent<S: System<Change = C>>(
+        boot_id: String,
+        back_end: BackEnd,
+        listen: IpAddr,
+        changes: Vec<C>,
+    ) -> Self {
         let step = |change| Step {
             mark: Mark::Planned,
             change,
         };
         Self {
             version: VERSION,
-            boot_id: boot_id.to_owned(),
+            system: S::NAME.to_owned(),
+            boot_id,
             back_end,
             listen,
             phase: Phase::Intent,
             steps: changes.into_iter().map(step).collect(),
         }
+    }
+
+    /// What it says was changed.
+    pub(super) fn changes(&self) -> Vec<&C> {
+        self.steps.iter().map(|step| &step.change).collect()
+    }
+
+    /// The servers that stood where ours do now, as networks or users had put them there, the newest first. None twice.
+    pub(super) fn servers_of_others<S: System<Change = C>>(&self) -> Vec<IpAddr> {
+        let mut found: Vec<IpAddr> = Vec::new();
+        for server in self.changes().into_iter().flat_map(S::servers_before) {
+            if !server.is_loopback() && !found.contains(&server) {
+                found.push(server);
+            }
+        }
+        found
     }
 }
 
@@ -152,21 +153,30 @@ impl Journal {
 #[derive(Clone, Debug)]
 pub struct Store {
     folder: PathBuf,
+    /// The system whose journals are read.
+    system: &'static str,
 }
 
-/// Where root keeps it (FHS 3.0 section 5.8).
-pub(super) const FOLDER: &str = "var/lib/tacenda-system";
 const NAME: &str = "journal.json";
 
 impl Store {
-    /// In this folder.
-    pub(super) fn at(folder: PathBuf) -> Self {
-        Self { folder }
+    /// That of a system.
+    pub(super) fn of<S: System>(system: &S) -> Self {
+        Self {
+            folder: system.folder(),
+            system: S::NAME,
+        }
     }
 
     /// The journal's path.
     pub fn path(&self) -> PathBuf {
         self.folder.join(NAME)
+    }
+
+    /// Whether there is one, also if we may not look.
+    pub(super) fn may_be_there(&self) -> bool {
+        let found = fs::symlink_metadata(self.path());
+        found.map_or_else(|error| error.kind() == io::ErrorKind::PermissionDenied, |_| true)
     }
 
     /// The lock: two of us at once would undo each other's work. Let go with the file, also by a crash.
@@ -188,132 +198,138 @@ impl Store {
     ///
     /// # Errors
     /// The system's own, and `InvalidData` for what is no journal of ours.
-    pub fn load(&self) -> io::Result<Option<Journal>> {
+    pub fn load<C: DeserializeOwned>(&self) -> io::Result<Option<Journal<C>>> {
         let path = self.path();
         let Some(octets) = file::read(&path, MAX_JOURNAL_LEN)? else {
             return Ok(None);
         };
         file::is_of_this_user_alone(&path)?;
         file::is_of_this_user_alone(&self.folder)?;
-        let journal: Journal =
-            serde_json::from_slice(&octets).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
-        if journal.version != VERSION {
-            let text = format!("of version {}, this tacenda knows {VERSION}", journal.version);
-            return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+        let head: Head = serde_json::from_slice(&octets).map_err(invalid)?;
+        if head.version != VERSION {
+            let text = format!("of version {}, this tacenda knows {VERSION}", head.version);
+            return Err(invalid(text));
         }
-        Ok(Some(journal))
+        if head.system != self.system {
+            let text = format!("written on {}, and this is {}", head.system, self.system);
+            return Err(invalid(text));
+        }
+        serde_json::from_slice(&octets).map(Some).map_err(invalid)
     }
 
     /// On the disk when this returns.
-    pub(super) fn save(&self, journal: &Journal, fault: &Fault) -> io::Result<()> {
+    pub(super) fn save<C: Serialize>(&self, journal: &Journal<C>, fault: &Fault) -> io::Result<()> {
         file::make_private_folder(&self.folder)?;
         let octets = serde_json::to_vec_pretty(journal).map_err(io::Error::other)?;
         file::replace(&self.path(), &octets)?;
         fault.point()
     }
 
-    /// Puts a journal that is of no use aside, for whoever wants to look at it.
+    /// Puts a journal that is of no use aside, for whoever wants to look at it. Without one there is nothing to do.
     pub(super) fn put_aside(&self) -> io::Result<()> {
-        fs::rename(self.path(), self.folder.join("journal.broken"))?;
-        File::open(&self.folder)?.sync_all()
+        match fs::rename(self.path(), self.folder.join("journal.broken")) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => file::sync_folder(&self.folder),
+        }
     }
 
     /// Nothing is set any more.
     pub(super) fn remove(&self, fault: &Fault) -> io::Result<()> {
         fs::remove_file(self.path())?;
-        File::open(&self.folder)?.sync_all()?;
+        file::sync_folder(&self.folder)?;
         fault.point()
     }
+}
+
+fn invalid(why: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, why)
 }
 
 #[cfg(test)]
 mod tests {
     use std::net::Ipv4Addr;
-    use std::os::unix::fs::PermissionsExt;
 
     use super::*;
 
-    fn journal() -> Journal {
-        let change = FileChange {
-            path: "/etc/resolv.conf".into(),
-            before: Object::Nothing,
-            latest: None,
-            ours: Octets(b"x".to_vec()),
-            mode: 0o644,
-            folders: Vec::new(),
-            reader: Some(Service::Resolved),
-        };
-        Journal::of_intent(
-            "boot",
-            BackEnd::File,
-            Ipv4Addr::LOCALHOST.into(),
-            vec![Change::File(change)],
-        )
+    /// A journal whose changes are words.
+    fn journal() -> Journal<String> {
+        Journal {
+            version: VERSION,
+            system: linux(),
+            boot_id: "boot".to_owned(),
+            back_end: BackEnd::File,
+            listen: Ipv4Addr::LOCALHOST.into(),
+            phase: Phase::Intent,
+            steps: vec![Step {
+                mark: Mark::Planned,
+                change: "x".to_owned(),
+            }],
+        }
+    }
+
+    fn store(folder: PathBuf) -> Store {
+        Store {
+            folder,
+            system: "linux",
+        }
+    }
+
+    fn load(store: &Store) -> io::Result<Option<Journal<String>>> {
+        store.load()
     }
 
     #[test]
     fn it_is_read_as_it_was_written() {
         let folder = tempfile::tempdir().unwrap();
-        let store = Store::at(folder.path().join("made"));
-        assert_eq!(store.load().unwrap(), None);
+        let store = store(folder.path().join("made"));
+        assert_eq!(load(&store).unwrap(), None);
         store.save(&journal(), &Fault::default()).unwrap();
-        assert_eq!(store.load().unwrap(), Some(journal()));
+        assert_eq!(load(&store).unwrap(), Some(journal()));
         store.remove(&Fault::default()).unwrap();
-        assert_eq!(store.load().unwrap(), None);
+        assert_eq!(load(&store).unwrap(), None);
     }
 
     #[test]
     fn what_is_no_journal_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
-        let store = Store::at(folder.path().to_owned());
-        let other = serde_json::to_string(&journal())
-            .unwrap()
-            .replace("\"version\":1", "\"version\":2");
-        for text in ["", "{", "{\"version\":1}", "[]", &other] {
+        let store = store(folder.path().to_owned());
+        let text = serde_json::to_string(&journal()).unwrap();
+        let other_version = text.replace("\"version\":1", "\"version\":2");
+        let other_system = text.replace("\"version\":1", "\"version\":1,\"system\":\"macos\"");
+        for (text, why) in [
+            ("", "EOF"),
+            ("{", "EOF"),
+            ("{\"version\":1}", "missing field"),
+            ("[]", "invalid length"),
+            (&other_version, "of version 2, this tacenda knows 1"),
+            (&other_system, "written on macos, and this is linux"),
+        ] {
             fs::write(store.path(), text).unwrap();
-            assert_eq!(store.load().unwrap_err().kind(), io::ErrorKind::InvalidData, "{text}");
+            let error = load(&store).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::InvalidData, "{text}");
+            assert!(error.to_string().contains(why), "{text}: {error}");
         }
     }
 
+    #[cfg(unix)]
     #[test]
     fn what_others_can_write_is_not_believed() {
+        use std::os::unix::fs::PermissionsExt;
         let folder = tempfile::tempdir().unwrap();
-        let store = Store::at(folder.path().to_owned());
+        let store = store(folder.path().to_owned());
         store.save(&journal(), &Fault::default()).unwrap();
         fs::set_permissions(store.path(), fs::Permissions::from_mode(0o666)).unwrap();
-        let error = store.load().unwrap_err();
+        let error = load(&store).unwrap_err();
         assert!(error.to_string().contains("not believed"), "{error}");
     }
 
     #[test]
     fn one_at_a_time() {
         let folder = tempfile::tempdir().unwrap();
-        let store = Store::at(folder.path().to_owned());
+        let store = store(folder.path().to_owned());
         let held = store.lock().unwrap();
         assert_eq!(store.lock().unwrap_err().kind(), io::ErrorKind::WouldBlock);
         drop(held);
         assert!(store.lock().is_ok());
-    }
-
-    #[test]
-    fn a_link_comes_back_as_it_was_and_a_file_as_it_was_last() {
-        let Change::File(mut change) = journal().steps.remove(0).change else {
-            panic!()
-        };
-        let object = |octets: &[u8]| Object::ours(octets.to_vec(), 0o644);
-        let link = Object::Link {
-            target: Octets(b"t".to_vec()),
-            owner: 0,
-            group: 0,
-        };
-        for (before, latest, expected) in [
-            (object(b"a"), None, object(b"a")),
-            (object(b"a"), Some(object(b"b")), object(b"b")),
-            (link.clone(), Some(object(b"b")), link),
-            (Object::Nothing, Some(object(b"b")), Object::Nothing),
-        ] {
-            (change.before, change.latest) = (before, latest);
-            assert_eq!(*change.to_put_back(), expected);
-        }
     }
 }

@@ -21,10 +21,11 @@ use portable::{changes as system_changes, flows, table};
 
 use std::fmt;
 use std::io;
+use std::time::Duration;
 
 use tokio::runtime::Runtime;
 
-use crate::os::command::run;
+use crate::os::command::{self, run_within};
 use listing::Listing;
 use ruleset::{Ruleset, TABLE, Ways};
 use table::Owner;
@@ -34,6 +35,7 @@ use table::Owner;
 pub struct Guard {
     runtime: Runtime,
     owner: Option<Owner>,
+    may_hold: bool,
     /// What nft said after the rules were put in force.
     as_put: Option<String>,
 }
@@ -68,7 +70,24 @@ impl Guard {
         Ok(Self {
             runtime,
             owner: None,
+            may_hold: true,
             as_put: None,
+        })
+    }
+
+    /// Whether nft is installed: without it nothing is put in force, and there is nothing to take away.
+    pub fn can_be() -> bool {
+        command::is_there("nft")
+    }
+
+    /// The same, but as on a kernel before 6.9: the table is never held, and others can change it.
+    ///
+    /// # Errors
+    /// As [`Guard::new`].
+    pub fn loose() -> io::Result<Self> {
+        Ok(Self {
+            may_hold: false,
+            ..Self::new()?
         })
     }
 
@@ -79,25 +98,23 @@ impl Guard {
     pub fn put(&mut self, rules: &Ruleset, ways: &Ways) -> Result<(), Error> {
         let text = rules.text.clone() + &ways.text();
         let before = self.look()?;
+        self.nft(&["--check", "-f", "-"], &rules.trial).map_err(Error::Failed)?;
         // Whoever holds it cannot have nft change it. What is without a holder still stands.
         self.owner = None;
-        table::make().map_err(|error| refused(error, before.as_ref()))?;
-        if let Err(why) = self.nft(&["-f", "-"], &text) {
-            if before.as_ref().is_some_and(|before| before.mark.is_some()) && !is_of_another_version(&why) {
-                return Err(Error::Failed(why));
-            }
-            // Somebody else's table of that name, or an older tacenda's with other sorts of chains: anew, with a gap of milliseconds.
+        table::make(self.may_hold).map_err(|error| refused(error, before.as_ref()))?;
+        if self.nft(&["-f", "-"], &text).is_err() {
+            // The rules are good, so it is the table: somebody else's of that name, or an older tacenda's with other sorts of chains. Anew, with
+            // a gap of milliseconds.
             self.delete()?;
-            table::make().map_err(|error| refused(error, None))?;
+            table::make(self.may_hold).map_err(|error| refused(error, None))?;
             let filled = self.nft(&["-f", "-"], &text);
             if let Err(why) = filled {
                 self.delete()?;
                 return Err(Error::Failed(why));
             }
         }
-        if before.is_none() {
-            // Where the kernel remembers no flows there is nothing to forget; else what is left is refused.
-            let _ = flows::forget();
+        if before.and_then(|before| before.mark).as_ref() != Some(&rules.mark) {
+            self.forget_flows();
         }
         self.as_put = self.without_state().ok();
         Ok(())
@@ -117,6 +134,12 @@ impl Guard {
         opened.map(drop)
     }
 
+    /// A flow goes on where it was led to, also when it would be led elsewhere now. Where the kernel remembers none there is nothing to forget;
+    /// else what is left is refused.
+    fn forget_flows(&self) {
+        let _ = flows::forget();
+    }
+
     /// Holds the table that stands, until this is dropped.
     ///
     /// # Errors
@@ -124,6 +147,9 @@ impl Guard {
     pub fn hold(&mut self) -> Result<Kept, Error> {
         if self.owner.is_some() {
             return Ok(Kept::Held);
+        }
+        if !self.may_hold {
+            return Ok(Kept::Loose);
         }
         match Owner::of_table() {
             Ok(owner) => {
@@ -140,8 +166,10 @@ impl Guard {
         self.owner.is_some() || self.as_put.is_some() && self.as_put == self.without_state().ok()
     }
 
+    /// What the kernel changes by itself is not looked at: counters, and the ways of a window, which end.
     fn without_state(&self) -> Result<String, String> {
-        self.nft(&["--stateless", "list", "table", "inet", TABLE], "")
+        let text = self.nft(&["--stateless", "list", "table", "inet", TABLE], "")?;
+        Ok(text.lines().filter(|line| !line.contains(" timeout ")).collect())
     }
 
     /// Whether this one holds the table.
@@ -158,6 +186,7 @@ impl Guard {
         self.owner = None;
         if before.is_some() {
             self.delete()?;
+            self.forget_flows();
         }
         Ok(before.is_some())
     }
@@ -169,7 +198,7 @@ impl Guard {
     pub fn look(&self) -> Result<Option<Listing>, Error> {
         match self.nft(&["list", "table", "inet", TABLE], "") {
             Ok(text) => Ok(Some(Listing::read(&text))),
-            Err(why) if why.contains("No such file or directory") && !why.contains("cannot run") => Ok(None),
+            Err(why) if why.contains(NO_SUCH_TABLE) => Ok(None),
             Err(why) if why.contains("Operation not permitted") => {
                 Err(Error::Permission(io::ErrorKind::PermissionDenied.into()))
             }
@@ -187,15 +216,18 @@ impl Guard {
 
     fn nft(&self, arguments: &[&str], input: &str) -> Result<String, String> {
         let words = [&["nft"], arguments].concat();
-        let output = self.runtime.block_on(run(&words, input.as_bytes()))?;
+        let output = self
+            .runtime
+            .block_on(run_within(NFT_PATIENCE, &words, input.as_bytes()))?;
         Ok(String::from_utf8_lossy(&output).into_owned())
     }
 }
 
-/// nft's words where an object of that name is there and of another sort.
-fn is_of_another_version(why: &str) -> bool {
-    why.contains("File exists") || why.contains("Operation not supported")
-}
+/// nft's own words, and not those of a loader that misses a library.
+const NO_SUCH_TABLE: &str = "(exit status: 1): Error: No such file or directory";
+
+/// It waits for nobody but the kernel.
+const NFT_PATIENCE: Duration = Duration::from_secs(5);
 
 /// The kernel has one number for two reasons.
 fn refused(error: io::Error, there: Option<&Listing>) -> Error {

@@ -22,7 +22,7 @@ pub(super) mod table {
         }
     }
 
-    pub(in crate::os::guard) fn make() -> io::Result<()> {
+    pub(in crate::os::guard) fn make(_may_be_held: bool) -> io::Result<()> {
         Err(io::Error::new(
             io::ErrorKind::Unsupported,
             "only Linux has these packet rules",
@@ -44,7 +44,7 @@ pub(super) mod changes {
         }
 
         pub(in crate::os::guard) async fn next(&mut self) {
-            pending().await
+            pending::<()>().await;
         }
     }
 }

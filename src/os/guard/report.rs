@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::ruleset::Mode;
-use crate::os::file;
+use crate::os::{clock, file};
 
 /// How the guard stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,24 +24,28 @@ pub struct Report {
     pub repaired: u64,
     /// What keeps it from being as it is wanted.
     pub problem: Option<String>,
+    /// Seconds since the machine's start when it was written.
+    pub at: u64,
 }
 
 impl Report {
-    /// The last one; none if nobody keeps the guard.
+    /// The last one; none if nobody keeps the guard, or whoever did has said nothing for too long.
     ///
     /// # Errors
     /// The system's own, and `InvalidData`.
     pub fn read() -> io::Result<Option<Self>> {
         let octets = file::read(Path::new(PATH), MAX_LEN)?;
         let read = |octets: Vec<u8>| serde_json::from_slice(&octets).map_err(io::Error::from);
-        octets.map(read).transpose()
+        let report = octets.map(read).transpose()?;
+        Ok(report.filter(|report: &Self| clock::since_start().as_secs() <= report.at.saturating_add(MAX_AGE)))
     }
 
     /// In the place of the last one, for everybody to read.
     ///
     /// # Errors
     /// The system's own.
-    pub fn write(&self) -> io::Result<()> {
+    pub fn write(&mut self) -> io::Result<()> {
+        self.at = clock::since_start().as_secs();
         let path = Path::new(PATH);
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder)?;
@@ -59,6 +63,9 @@ impl Report {
 /// Its folder: the daemon's sandbox lets it read there.
 pub const FOLDER: &str = "/run/tacenda-guard";
 const PATH: &str = "/run/tacenda-guard/report.json";
+
+/// It is written every fifteen seconds; whoever was killed does not take it away.
+const MAX_AGE: u64 = 40;
 
 /// Some numbers and a line of words.
 const MAX_LEN: u64 = 16 << 10;

@@ -104,8 +104,8 @@ impl Way {
 }
 
 /// A name that stands for itself between quotes. nft reads a star as any end, and knows no escapes.
-fn quotable(interface: &str) -> Option<&str> {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "_.-:@".contains(c);
+pub fn quotable(interface: &str) -> Option<&str> {
+    let is_plain = |c: char| c.is_ascii_graphic() && !"\"*\\<>".contains(c);
     (!interface.is_empty() && interface.chars().all(is_plain)).then_some(interface)
 }
 
@@ -154,6 +154,8 @@ pub struct Facts {
     pub ways: BTreeSet<Way>,
     /// Everybody's.
     pub exempt: BTreeSet<Exempt>,
+    /// Where the resolvers of DNS over TLS are. While tacenda is root, everybody of root's is let to these alone.
+    pub sealed: BTreeSet<IpAddr>,
     /// Whether multicast DNS is let out: a home network's printers.
     pub lets_mdns_out: bool,
 }
@@ -163,6 +165,8 @@ pub struct Facts {
 pub struct Ruleset {
     /// For `nft -f -`; the table must be there.
     pub text: String,
+    /// For `nft --check -f -`: whether the kernel takes it.
+    pub trial: String,
     /// Mode and checksum, as the table's comment has them.
     pub mark: String,
 }
@@ -172,14 +176,22 @@ pub fn ruleset(facts: &Facts) -> Ruleset {
     let body = Rules::of(facts);
     let mark = format!("{} {:016x}", facts.mode.as_str(), checksum(&body));
     Ruleset {
+        // It is tried out in a table of another name: ours, when it is held, nobody else can even try to change.
+        trial: format!(
+            "add table inet {TRIAL_TABLE}\n{}",
+            body.replace(&format!(" inet {TABLE} "), &format!(" inet {TRIAL_TABLE} "))
+        ),
         // The mark is of the text without it.
         text: body.replace(NO_MARK, &mark),
         mark,
     }
 }
 
-/// Where the mark stands.
-const NO_MARK: &str = "unmarked";
+/// Where the mark stands. No interface's name that is quoted has such characters.
+const NO_MARK: &str = "<mark>";
+
+/// Never made, only thought of.
+const TRIAL_TABLE: &str = "tacenda_trial";
 
 /// FNV-1a: tells one set of rules from another; nobody gains anything by forging it.
 fn checksum(text: &str) -> u64 {
@@ -195,7 +207,6 @@ impl Rules {
         let mut rules = Self(String::new());
         rules.objects();
         rules.sets(facts);
-        rules.untracked();
         rules.redirects(facts);
         rules.guards(facts);
         rules.0
@@ -255,17 +266,6 @@ impl Rules {
         }
     }
 
-    /// Questions and answers between two ends of loopback: they are most of all, and need nobody who remembers them.
-    fn untracked(&mut self) {
-        self.rule("raw_out", "oifname != \"lo\" accept");
-        for (family, network) in [("ip", "127.0.0.0/8"), ("ip6", "::1")] {
-            for port in ["dport", "sport"] {
-                let ends = format!("{family} saddr {network} {family} daddr {network}");
-                self.rule("raw_out", format_args!("{ends} udp {port} 53 notrack"));
-            }
-        }
-    }
-
     fn redirects(&mut self, facts: &Facts) {
         if facts.mode == Mode::Reject {
             return;
@@ -322,28 +322,49 @@ impl Rules {
         // Behind every redirection, of others too. Nobody can be told here: `reject` does not exist.
         self.rule("after", "oifname \"lo\" accept");
         self.rule("after", "goto judge_silently");
-        let ports: Vec<_> = PORTS
-            .iter()
-            .filter(|port| !(facts.lets_mdns_out && **port == MDNS))
-            .collect();
-        let ports = ports.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-        for chain in ["judge", "judge_silently"] {
-            self.rule(
-                chain,
-                format_args!("meta l4proto != {{ udp, tcp }} accept comment \"tacenda {NO_MARK}\""),
+        let ports = PORTS.map(|port| port.to_string()).join(", ");
+        for (chain, verdict) in [
+            ("judge", "goto refuse"),
+            ("judge_silently", "counter name rejected drop"),
+        ] {
+            let comment = format!("comment \"tacenda {NO_MARK}\"");
+            self.rule(chain, format_args!("meta l4proto != {{ udp, tcp }} accept {comment}"));
+            // Another's redirection to another port makes it no other question.
+            let was_led = format!(
+                "meta l4proto {{ udp, tcp }} ct direction original ct status dnat ct original proto-dst {{ {ports} }}"
             );
+            self.rule(chain, format_args!("{was_led} {verdict}"));
             self.rule(chain, format_args!("th dport != {{ {ports} }} accept"));
             self.rule(chain, "jump allowed");
+            self.rule(chain, verdict);
         }
-        self.rule("judge", "counter name rejected");
-        self.rule("judge", "meta l4proto tcp reject with tcp reset");
-        self.rule("judge", "reject with icmpx port-unreachable");
-        self.rule("judge_silently", "counter name rejected drop");
+        self.rule("refuse", "counter name rejected");
+        self.rule("refuse", "meta l4proto tcp reject with tcp reset");
+        self.rule("refuse", "reject with icmpx port-unreachable");
+        self.allows(facts);
+    }
+
+    fn allows(&mut self, facts: &Facts) {
         for version in ["ip", "ip6"] {
             self.rule("allowed", format_args!("{} accept", exempt(version)));
         }
+        if facts.lets_mdns_out {
+            for group in ["ip daddr 224.0.0.251", "ip6 daddr ff02::fb"] {
+                self.rule("allowed", format_args!("{group} udp dport {MDNS} accept"));
+            }
+        }
         self.rule("allowed", "meta skuid @stub goto allowed_stub");
-        self.rule("allowed_stub", "th dport 853 accept");
+        if facts.stub == ROOT {
+            for server in &facts.sealed {
+                let family = if server.is_ipv6() { "ip6" } else { "ip" };
+                self.rule(
+                    "allowed_stub",
+                    format_args!("{family} daddr {server} th dport 853 accept"),
+                );
+            }
+        } else {
+            self.rule("allowed_stub", "th dport 853 accept");
+        }
         for way in facts.ways.iter().filter_map(Way::rule) {
             self.rule("allowed_stub", way);
         }
@@ -368,9 +389,9 @@ fn window(family: &str) -> String {
 const CHAINS: [(&str, &str); 10] = [
     ("allowed_stub", ""),
     ("allowed", ""),
+    ("refuse", ""),
     ("judge", ""),
     ("judge_silently", ""),
-    ("raw_out", "{ type filter hook output priority -300; policy accept; }"),
     ("nat_out", "{ type nat hook output priority -110; policy accept; }"),
     ("nat_pre", "{ type nat hook prerouting priority -110; policy accept; }"),
     ("out", "{ type filter hook output priority 10; policy accept; }"),

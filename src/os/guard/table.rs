@@ -27,13 +27,14 @@ impl Owner {
     }
 }
 
-/// Makes the table, without any rule, unless it is there.
+/// Makes the table, without any rule, unless it is there; one that outlives its holder if it may be held and the kernel knows such.
 ///
 /// # Errors
 /// The kernel's own: `EPERM` without `CAP_NET_ADMIN`, or while somebody else holds the table.
-pub(super) fn make() -> io::Result<()> {
+pub(super) fn make(may_be_held: bool) -> io::Result<()> {
     let socket = open()?;
-    match change(&socket, NEW_TABLE, TABLE_PERSIST) {
+    let flags = if may_be_held { TABLE_PERSIST } else { 0 };
+    match change(&socket, NEW_TABLE, flags) {
         // A table that was made without it cannot be changed to it either.
         Err(error) if is_unknown(&error) => change(&socket, NEW_TABLE, 0),
         made => made,

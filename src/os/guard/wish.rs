@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::ruleset::Mode;
-use crate::os::file;
+use crate::os::{clock, file};
 
 /// What is wanted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,8 +21,10 @@ pub struct Wish {
     pub mode: Option<Mode>,
     /// The configuration that is read for it, if not the usual one.
     pub config: Option<PathBuf>,
-    /// Until when; then the opposite.
+    /// Until when.
     pub until: Option<Until>,
+    /// What is wanted from then on: as before.
+    then: Option<Box<Self>>,
 }
 
 /// A moment of one run of the machine. After a restart it has passed: who is shut out by a trial, or left open, is so no longer.
@@ -42,27 +44,38 @@ pub struct Moment {
 }
 
 impl Wish {
-    /// The guard on, or off, for good or for a time.
-    pub fn new(is_on: bool, mode: Option<Mode>, config: Option<PathBuf>, until: Option<Until>) -> Self {
+    /// The guard on, or off, for good.
+    pub fn new(is_on: bool, mode: Option<Mode>, config: Option<PathBuf>) -> Self {
         Self {
             version: VERSION,
             is_on,
             mode,
             config,
-            until,
+            until: None,
+            then: None,
         }
     }
 
-    /// What it comes to now: once its time has passed, the opposite, for good.
+    /// The same until then, and after it as `before`; if that is for a time too, as before both.
+    #[must_use]
+    pub fn until(self, until: Until, before: Self) -> Self {
+        Self {
+            until: Some(until),
+            then: Some(match before.then {
+                Some(then) => then,
+                None => Box::new(before),
+            }),
+            ..self
+        }
+    }
+
+    /// What it comes to now: once its time has passed, what was wanted before it.
     #[must_use]
     pub fn at(self, now: &Moment) -> Self {
-        if self.until.as_ref().is_none_or(|until| !until.left(now).is_zero()) {
-            return self;
-        }
-        Self {
-            is_on: !self.is_on,
-            until: None,
-            ..self
+        let is_over = self.until.as_ref().is_some_and(|until| until.left(now).is_zero());
+        match self.then {
+            Some(then) if is_over => *then,
+            _ => self,
         }
     }
 }
@@ -108,12 +121,9 @@ impl Moment {
     /// The system's own, where it does not tell.
     pub fn now() -> io::Result<Self> {
         let boot_id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
-        let uptime = std::fs::read_to_string("/proc/uptime")?;
-        let seconds = uptime.split(' ').next().and_then(|text| text.parse().ok());
-        let uptime = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
         Ok(Self {
             boot_id: boot_id.trim().to_owned(),
-            uptime: uptime.ok_or(io::ErrorKind::InvalidData)?,
+            uptime: clock::since_start(),
         })
     }
 }
@@ -227,23 +237,28 @@ mod tests {
     }
 
     #[test]
-    fn a_time_ends_with_it_and_with_the_run_of_the_machine() {
-        let until = Until::after(&moment("a", 100), Duration::from_secs(600));
-        for is_on in [true, false] {
-            let wish = Wish::new(is_on, Some(Mode::Reject), None, Some(until.clone()));
+    fn a_time_ends_with_it_and_with_the_run_of_the_machine_and_what_was_before_is_wanted_again() {
+        let start = moment("a", 100);
+        let off = || Wish::new(false, None, None);
+        let on = || Wish::new(true, Some(Mode::Reject), Some("/etc/x.toml".into()));
+        for (before, is_on) in [(off(), true), (on(), true), (on(), false)] {
+            let until = Until::after(&start, Duration::from_secs(600));
+            let wish = Wish::new(is_on, Some(Mode::Redirect), None).until(until, before.clone());
             for (now, holds) in [
-                (moment("a", 100), true),
+                (start.clone(), true),
                 (moment("a", 700), true),
                 (moment("a", 701), false),
                 (moment("b", 100), false),
             ] {
-                let then = wish.clone().at(&now);
-                assert_eq!((then.is_on, then.until.is_some()), (is_on == holds, holds), "{now:?}");
-                assert_eq!(then.mode, Some(Mode::Reject));
+                let expected = if holds { &wish } else { &before };
+                assert_eq!(wish.clone().at(&now), *expected, "{now:?}");
             }
+            // A time within a time ends with what was before both.
+            let until = Until::after(&start, Duration::from_secs(1));
+            let again = Wish::new(is_on, None, None).until(until, wish);
+            assert_eq!(again.at(&moment("a", 102)), before);
         }
-        let for_good = Wish::new(true, None, None, None);
-        assert_eq!(for_good.clone().at(&moment("b", 0)), for_good);
+        assert_eq!(on().at(&moment("b", 0)), on());
     }
 
     #[test]
@@ -252,7 +267,8 @@ mod tests {
         let store = Store::at(&folder.path().join("made"));
         assert_eq!(store.load().unwrap(), None);
         let until = Until::after(&Moment::now().unwrap(), Duration::from_secs(1));
-        let wish = Wish::new(true, Some(Mode::Redirect), Some("/etc/x.toml".into()), Some(until));
+        let wish = Wish::new(true, Some(Mode::Redirect), Some("/etc/x.toml".into()));
+        let wish = wish.until(until, Wish::new(false, None, None));
         store.save(&wish).unwrap();
         assert_eq!(store.load().unwrap(), Some(wish));
     }
@@ -267,13 +283,13 @@ mod tests {
             "{",
             "[]",
             "{\"version\":1}",
-            "{\"version\":2,\"is-on\":true,\"mode\":null,\"config\":null,\"until\":null}",
+            "{\"version\":2,\"is-on\":true,\"mode\":null,\"config\":null,\"until\":null,\"then\":null}",
         ] {
             fs::write(&path, text).unwrap();
             fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
             assert_eq!(store.load().unwrap_err().kind(), io::ErrorKind::InvalidData, "{text}");
         }
-        store.save(&Wish::new(true, None, None, None)).unwrap();
+        store.save(&Wish::new(true, None, None)).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).unwrap();
         assert_eq!(store.load().unwrap_err().kind(), io::ErrorKind::InvalidData);
     }

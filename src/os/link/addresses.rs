@@ -1,7 +1,7 @@
 //! The addresses of this host's interfaces.
 #![allow(unsafe_code, reason = "std does not list interfaces")]
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -30,6 +30,27 @@ pub fn addresses() -> io::Result<Vec<(String, IpAddr)>> {
     // SAFETY: it came from getifaddrs and is freed once.
     unsafe { libc::freeifaddrs(list) };
     Ok(found)
+}
+
+/// The number of the interface with this name; none if there is none.
+pub fn index_of(name: &str) -> Option<u32> {
+    let name = CString::new(name).ok()?;
+    // SAFETY: the call reads the name up to its zero; it outlives it.
+    let index = unsafe { libc::if_nametoindex(name.as_ptr()) };
+    (index != 0).then_some(index)
+}
+
+/// The name of the interface with this number; none if there is none.
+pub fn name_of(index: u32) -> Option<String> {
+    let mut name = [0; libc::IF_NAMESIZE];
+    // SAFETY: the call writes at most `IF_NAMESIZE` octets, a zero among them.
+    let found = unsafe { libc::if_indextoname(index, name.as_mut_ptr()) };
+    if found.is_null() {
+        return None;
+    }
+    // SAFETY: it ends with the zero.
+    let name = unsafe { CStr::from_ptr(name.as_ptr()) };
+    Some(name.to_string_lossy().into_owned())
 }
 
 /// # Safety
@@ -63,6 +84,11 @@ mod tests {
             addresses()
                 .unwrap()
                 .contains(&("lo".into(), Ipv4Addr::LOCALHOST.into()))
+        );
+        assert_eq!((name_of(1).as_deref(), name_of(u32::MAX)), (Some("lo"), None));
+        assert_eq!(
+            (index_of("lo"), index_of("no such"), index_of("l\0o")),
+            (Some(1), None, None)
         );
     }
 }

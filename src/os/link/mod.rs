@@ -9,6 +9,7 @@ mod linux;
 #[cfg(target_os = "linux")]
 mod netlink;
 mod portable;
+mod routers;
 #[cfg(test)]
 mod tests;
 
@@ -18,7 +19,8 @@ use linux as system;
 use portable as system;
 
 #[cfg(unix)]
-pub use addresses::addresses;
+pub use addresses::{addresses, index_of, name_of};
+pub use routers::routers;
 
 use std::io;
 use std::net::IpAddr;
@@ -43,11 +45,6 @@ pub fn identity(interface: &Interface) -> io::Result<Option<(u32, Vec<IpAddr>)>>
     let addresses: Vec<(String, IpAddr)> = Vec::new();
     let own = addresses.into_iter().filter(|(name, _)| name == interface.name());
     Ok(Some((index, own.map(|(_, address)| address).collect())))
-}
-
-/// How long ago the machine was started, the time that it slept among it. No file is read for it.
-pub fn since_start() -> Duration {
-    system::clocks().all
 }
 
 /// Something that may have made connections useless.

@@ -85,8 +85,9 @@ impl fmt::Display for Passed {
     }
 }
 
-#[cfg(unix)]
-mod unix {
+/// systemd runs on Linux alone.
+#[cfg(target_os = "linux")]
+mod linux {
     use std::os::fd::{FromRawFd, OwnedFd, RawFd};
     use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -178,7 +179,7 @@ mod unix {
     }
 }
 
-#[cfg(not(unix))]
+#[cfg(not(target_os = "linux"))]
 impl Inherited {
     /// Nothing: there is no such manager here.
     ///
@@ -190,6 +191,7 @@ impl Inherited {
 }
 
 /// The names of what is passed to the process with this number, in order. Nothing if the variables are another's, handed on.
+#[cfg(any(target_os = "linux", test))]
 fn announced(
     pid: Option<&str>,
     count: Option<&str>,
@@ -216,6 +218,7 @@ fn announced(
 }
 
 /// The first descriptor that a manager passes, behind the standard three (SD_LISTEN_FDS_START).
+#[cfg(target_os = "linux")]
 const FIRST: i32 = 3;
 
 /// Two for each of sixteen addresses; nobody listens on more.

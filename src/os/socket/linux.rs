@@ -397,6 +397,11 @@ pub(super) fn share_port(socket: &Socket) -> io::Result<()> {
     socket.set_reuse_port(true)
 }
 
+/// What comes by another interface never gets to the socket.
+pub(super) fn bind_to_loopback(socket: &Socket) -> io::Result<()> {
+    socket.bind_device(Some(b"lo"))
+}
+
 pub(super) fn prepare(socket: &UdpSocket, local: SocketAddr) -> io::Result<()> {
     let descriptor = socket.as_raw_fd();
     let granted = SockRef::from(socket).recv_buffer_size().unwrap_or(0);

@@ -108,6 +108,11 @@ pub(super) fn share_port(_socket: &Socket) -> io::Result<()> {
     Ok(())
 }
 
+/// Nobody lets neighbours in there.
+pub(super) fn bind_to_loopback(_socket: &Socket) -> io::Result<()> {
+    Ok(())
+}
+
 pub(super) fn prepare(socket: &UdpSocket, _local: SocketAddr) -> io::Result<()> {
     socket.set_read_timeout(Some(RECEIVE_TIMEOUT))
 }

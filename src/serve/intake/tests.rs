@@ -38,9 +38,13 @@ impl Desk {
     }
 
     fn ask(&mut self, client: &str, octets: &[u8], via: Via) -> (Step, Vec<u8>) {
+        self.ask_at("192.168.0.1", client, octets, via)
+    }
+
+    fn ask_at(&mut self, asked_at: &str, client: &str, octets: &[u8], via: Via) -> (Step, Vec<u8>) {
         let message = Message {
             octets,
-            client: client.parse().unwrap(),
+            client: from(client, asked_at),
             via,
             received: self.now,
         };
@@ -196,5 +200,34 @@ fn who_may_ask_can_change_while_serving() {
         ["192.168.3.4", "10.0.0.1", "::1"].map(|client| is_refused(&mut desk, client)),
         [true, false, false]
     );
-    assert!(desk.intake.admits("10.0.0.1".parse().unwrap()) && !desk.intake.admits("192.168.3.4".parse().unwrap()));
+    let admits = |client, asked_at| desk.intake.admits(from(client, asked_at));
+    assert!(admits("10.0.0.1", "10.0.0.9") && !admits("192.168.3.4", "10.0.0.9"));
+}
+
+fn from(client: &str, asked_at: &str) -> Client {
+    Client {
+        address: client.parse().unwrap(),
+        asked_at: asked_at.parse().unwrap(),
+    }
+}
+
+/// The leak guard leads a program's question to 8.8.8.8 to loopback, and leaves it the address that this host has on that link.
+#[test]
+fn whoever_asks_at_loopback_is_of_this_host_whatever_its_address() {
+    let mut desk = Desk::new(&["10.0.0.0/8"]);
+    let ask = Ask::new("quick.example").octets(1);
+    for (asked_at, is_answered) in [
+        ("127.0.0.1", true),
+        ("::1", true),
+        ("::ffff:127.0.0.5", true),
+        ("192.168.0.1", false),
+    ] {
+        let step = desk.ask_at(asked_at, "192.168.88.50", &ask, Via::Udp).0;
+        assert_eq!(matches!(step, Step::Wait(_)), is_answered, "{asked_at}");
+        assert_eq!(
+            desk.intake.admits(from("192.168.88.50", asked_at)),
+            is_answered,
+            "{asked_at}"
+        );
+    }
 }

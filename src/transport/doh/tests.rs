@@ -51,6 +51,16 @@ where
 }
 
 impl Rig {
+    /// So many connections took the place of another. A machine that stands still for a moment has the client doubt a connection, and open one
+    /// more.
+    fn assert_reconnects(&self, expected: u64) {
+        let (reconnects, doubted) = (self.stats.reconnects.value(), self.stats.doubted.value());
+        assert!(
+            (expected..=expected + doubted).contains(&reconnects),
+            "{reconnects}, expected {expected}, doubted {doubted}"
+        );
+    }
+
     async fn ask(&self, name: &str, deadline: Instant) -> Result<Response, ExchangeError> {
         self.doh.exchange(&query(name), deadline).await
     }

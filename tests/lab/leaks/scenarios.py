@@ -178,6 +178,22 @@ def flushed(w, label):
             if HOTEL in text or STRANGER in text:
                 raise Failed(f"another's DNAT wins: {text}")
             sh("nft delete table ip other")
+            # To another port, where a resolver of the hotel's may listen: it is the same question.
+            sh(["nft", "-f", "-"], input=f"""table ip other {{
+              chain o {{
+                type nat hook output priority {priority}
+                udp dport 53 ip daddr != 127.0.0.0/8 dnat to 192.168.77.1:5300
+              }}
+              chain p {{
+                type nat hook prerouting priority {priority}
+                udp dport 53 dnat to 192.168.77.1:5300
+              }}
+            }}""")
+            for ns in (None, "ctr"):
+                text = w.dig("8.8.8.8", f"p{-priority}.{label}.example", time=1, ns=ns)
+                if HOTEL in text or STRANGER in text:
+                    raise Failed(f"another's DNAT to another port wins: {text}")
+            sh("nft delete table ip other")
         ours(w, w.dig("8.8.8.8", f"after.{label}.example"), "afterwards")
     else:
         w.dig("8.8.8.8", f"f.{label}.example")

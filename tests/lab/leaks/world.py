@@ -9,7 +9,7 @@ Hotel and strangers answer every name (203.0.113.66, .67), so that a leak works 
 import os, signal, subprocess, sys, time
 import canary
 
-HOTEL, CAFE, STRANGER, TRUSTED = "203.0.113.66", "203.0.113.68", "203.0.113.67", "203.0.113.80"
+HOTEL, STRANGER, CAFE, VPN, TRUSTED = (f"203.0.113.{n}" for n in (66, 67, 68, 69, 80))
 GUARDED = {53, 137, 138, 853, 5353, 5355}
 
 def sh(command, check=True, timeout=30, **more):
@@ -34,7 +34,8 @@ def until(what, is_so, seconds=10, step=0.05):
 class World:
     def __init__(self, tacenda, certs, work):
         self.tacenda, self.certs, self.work, self.processes, self.captures = tacenda, certs, work, [], {}
-        self.stub = None
+        self.stub = self.openvpn = None
+        self.recoveries = []
 
     # --- the net -----------------------------------------------------------------------------------------------------------------
     def link(self, here, device, addresses, there, peer, peers):
@@ -56,6 +57,7 @@ class World:
         sh("sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1")
         self.link(None, "h0", ["192.168.77.50/24", "fd77::50/64"], "hotel", "r0", ["192.168.77.1/24", "fd77::1/64", "fe80::77/64"])
         self.link(None, "k0", ["10.77.0.1/24", "fd78::1/64"], "ctr", "c0", ["10.77.0.2/24", "fd78::2/64"])
+        self.link(None, "h1", ["192.168.88.50/24", "fd88::50/64"], "cafe", "r1", ["192.168.88.1/24", "fd88::1/64"])
         self.link("hotel", "i0", ["198.51.100.1/30", "fd79::1/64"], "isp", "i1", ["198.51.100.2/30", "fd79::2/64"])
         self.link("cafe", "i2", ["198.51.100.5/30", "fd7a::1/64"], "isp", "i3", ["198.51.100.6/30", "fd7a::2/64"])
         self.link("isp", "n0", ["198.51.100.9/30", "fd7b::1/64"], "net", "n1", ["198.51.100.10/30", "fd7b::2/64"])
@@ -82,6 +84,7 @@ class World:
         self.dnsmasq("hotel", "r0", ["192.168.77.1", "fd77::1", "fe80::77%r0"], HOTEL, [
             "--dhcp-range=192.168.77.50,192.168.77.90,2m", "--dhcp-range=fd77::100,fd77::200,64,2m", "--enable-ra", "--dhcp-leasefile=" + self.work + "/leases",
             "--dhcp-option=6,192.168.77.1", "--dhcp-option=option6:dns-server,[fd77::1]", "--domain=com", "--dhcp-option=119,com"])
+        self.dnsmasq("cafe", "r1", ["192.168.88.1", "fd88::1"], CAFE, [])
         self.dnsmasq("net", "lo", ["8.8.8.8", "2001:4860:4860::8888"], STRANGER, [])
         with open(self.work + "/unbound.conf", "w") as f:
             f.write(f"""server:
@@ -156,14 +159,15 @@ class World:
 
     # --- captures ----------------------------------------------------------------------------------------------------------------
     def capture(self, tag):
-        """On the hotel's side of the client's link, and on the ISP's side of the hotel's; live when this returns."""
+        """On the hotel's side of the client's link, on the ISP's side of the hotel's, and the same at the cafe; live when this returns."""
         self.captures = {}
-        for who, ns, device in (("hotel", "hotel", "r0"), ("isp", "isp", "i1")):
+        for who, ns, device in (("hotel", "hotel", "r0"), ("isp", "isp", "i1"), ("cafe", "cafe", "r1"), ("the cafe's isp", "isp", "i3")):
             path = f"{self.work}/{tag}.{who}.pcap"
             self.captures[who] = (path, self.spawn(ns, ["tcpdump", "-i", device, "-n", "-U", "--immediate-mode", "-s0", "-w", path]))
         beacon = canary.fresh()
         def is_live():
-            sh(["bash", "-c", f"echo {beacon} > /dev/udp/192.0.2.1/9"], check=False)
+            for where, address in (("hotel", "192.0.2.1"), ("hotel", "192.168.77.50"), ("cafe", "192.0.2.1"), ("cafe", "192.168.88.50")):
+                sh(["ip", "netns", "exec", where, "bash", "-c", f"echo {beacon} > /dev/udp/{address}/9"], check=False)
             return all(os.path.exists(path) and canary.found(beacon, canary.packets(path)) for path, _ in self.captures.values())
         until("the captures see a beacon", is_live)
 
@@ -177,12 +181,13 @@ class World:
         return out
 
     # --- tacenda -----------------------------------------------------------------------------------------------------------------
-    def config(self, more=""):
+    def config(self, more="", strategy="in-order"):
         os.makedirs("/etc/tacenda", exist_ok=True)
         with open("/etc/tacenda/tacenda.toml", "w") as f:
             f.write(f"""version = 1
+strategy = "{strategy}"
 listen = ["127.0.0.1:53", "[::1]:53", "10.77.0.1:53"]
-allow = ["127.0.0.0/8", "::1", "10.77.0.0/24", "192.168.77.0/24", "fd77::/64"]
+allow = ["127.0.0.0/8", "::1", "10.77.0.0/24"]
 [[upstream]]
 url = "https://dns.tacenda.test/dns-query"
 addresses = ["192.0.2.1", "2001:db8:2::1"]
@@ -192,6 +197,10 @@ url = "tls://dns.tacenda.test"
 addresses = ["192.0.2.1"]
 roots = "{self.certs}/ca.pem"
 {more}
+[[route]]
+zones = ["corp.example"]
+upstream = ["udp://10.8.0.1"]
+interface = "tun0"
 """)
 
     def start_stub(self):

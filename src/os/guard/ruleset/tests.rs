@@ -8,6 +8,7 @@ fn facts() -> Facts {
         served: BTreeSet::new(),
         ways: BTreeSet::new(),
         exempt: BTreeSet::new(),
+        sealed: BTreeSet::new(),
         lets_mdns_out: false,
     }
 }
@@ -81,14 +82,64 @@ fn every_chain_is_emptied_before_it_is_filled_and_used_after_it_is_there() {
 }
 
 #[test]
-fn all_ports_are_judged_and_multicast_dns_is_let_out_by_choice() {
-    let judged = |facts: &Facts| chain(&text(facts), "judge")[1].to_owned();
-    assert_eq!(judged(&facts()), "th dport != { 53, 137, 138, 853, 5353, 5355 } accept");
+fn all_ports_are_judged_and_multicast_dns_is_let_out_by_choice_and_to_its_groups() {
     let lets_mdns_out = Facts {
         lets_mdns_out: true,
         ..facts()
     };
-    assert_eq!(judged(&lets_mdns_out), "th dport != { 53, 137, 138, 853, 5355 } accept");
+    for facts in [facts(), lets_mdns_out] {
+        let text = text(&facts);
+        assert_eq!(
+            chain(&text, "judge")[2],
+            "th dport != { 53, 137, 138, 853, 5353, 5355 } accept"
+        );
+        let groups: Vec<_> = chain(&text, "allowed")
+            .into_iter()
+            .filter(|rule| rule.contains("5353"))
+            .collect();
+        let expected = [
+            "ip daddr 224.0.0.251 udp dport 5353 accept",
+            "ip6 daddr ff02::fb udp dport 5353 accept",
+        ];
+        assert_eq!(
+            groups,
+            if facts.lets_mdns_out {
+                expected.to_vec()
+            } else {
+                Vec::new()
+            }
+        );
+    }
+}
+
+#[test]
+fn what_others_have_led_to_another_port_is_a_question_still() {
+    let text = text(&facts());
+    for (name, verdict) in [
+        ("judge", "goto refuse"),
+        ("judge_silently", "counter name rejected drop"),
+    ] {
+        let rule = chain(&text, name)[1];
+        assert!(
+            rule.contains("ct direction original ct status dnat ct original proto-dst { 53, "),
+            "{rule}"
+        );
+        assert!(rule.ends_with(verdict), "{rule}");
+    }
+}
+
+#[test]
+fn as_root_tacenda_is_known_by_whom_it_asks() {
+    let root = Facts {
+        stub: 0,
+        sealed: BTreeSet::from(["192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap()]),
+        ..facts()
+    };
+    let expected = [
+        "ip daddr 192.0.2.1 th dport 853 accept",
+        "ip6 daddr 2001:db8::1 th dport 853 accept",
+    ];
+    assert_eq!(chain(&text(&root), "allowed_stub")[..2], expected);
 }
 
 #[test]
@@ -113,12 +164,15 @@ fn tacenda_itself_may_ask_only_by_the_ways_that_are_named() {
         way("192.0.2.1:53", None, None),
         way("192.0.2.2:53", Some("tun*"), None),
         way("192.0.2.3:53", Some("a\" accept #"), None),
+        way("192.0.2.4:53", Some("vpn+1"), None),
+        way("192.0.2.5:53", Some("<mark>"), None),
     ]);
     assert_eq!(
         chain(&text(&facts), "allowed_stub"),
         [
             "th dport 853 accept",
             "th dport 53 ip daddr 10.8.0.1 oifname \"tun0\" accept",
+            "th dport 53 ip daddr 192.0.2.4 oifname \"vpn+1\" accept",
             "th dport 53 ip daddr 192.168.1.9 rt ip nexthop 192.168.1.2 accept",
             "th dport 53 ip6 daddr fd00::1 oifname \"eth0\" rt ip6 nexthop fe80::2 accept",
             WINDOW[0],
@@ -207,4 +261,6 @@ fn the_mark_is_of_the_rules() {
     assert!(one.text.contains(&format!("comment \"tacenda {}\"", one.mark)) && one.mark.starts_with("redirect "));
     let other = ruleset(&Facts { stub: 991, ..facts() });
     assert_ne!(one.mark, other.mark);
+    assert!(one.trial.starts_with("add table inet tacenda_trial\n") && !one.trial.contains(" inet tacenda "));
+    assert_eq!(one.trial.lines().count(), one.text.lines().count() + 1);
 }

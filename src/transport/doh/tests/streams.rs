@@ -22,7 +22,7 @@ async fn a_thousand_queries_share_two_connections_at_most() {
     rig.ask_all_well(1_000).await;
     // A second one stands by as soon as the first is crowded; whether it is there before the last answer is chance.
     assert_eq!(rig.stats.handshakes_full.value(), 1);
-    assert!(rig.stats.reconnects.value() <= 1, "{}", rig.stats.reconnects.value());
+    assert!(rig.stats.reconnects.value() <= 1 + rig.stats.doubted.value());
 }
 
 #[tokio::test]
@@ -49,7 +49,7 @@ async fn r9113_1_a_graceful_goaway_under_load_loses_nothing() {
     for _ in 0..4 {
         rig.ask_all_well(25).await;
     }
-    assert_eq!(rig.stats.reconnects.value(), 1);
+    rig.assert_reconnects(1);
 }
 
 #[tokio::test]
@@ -75,7 +75,7 @@ async fn r9113_1_what_an_abrupt_goaway_left_unanswered_is_sent_once_more() {
         "{}",
         rig.stats.resent.value()
     );
-    assert_eq!(rig.stats.reconnects.value(), 1);
+    rig.assert_reconnects(1);
 }
 
 #[tokio::test]
@@ -89,7 +89,8 @@ async fn r9113_1_a_closed_connection_is_replaced_once() {
     })
     .await;
     rig.ask_well("a.example").await;
-    assert_eq!((rig.stats.resent.value(), rig.stats.reconnects.value()), (1, 1));
+    assert_eq!(rig.stats.resent.value(), 1);
+    rig.assert_reconnects(1);
 }
 
 #[tokio::test]
@@ -116,7 +117,8 @@ async fn r9113_1_a_refused_stream_is_sent_once_more() {
     })
     .await;
     rig.ask_well("a.example").await;
-    assert_eq!((rig.stats.resent.value(), rig.stats.reconnects.value()), (1, 0));
+    assert_eq!(rig.stats.resent.value(), 1);
+    rig.assert_reconnects(0);
 }
 
 /// The types of the frames that a client sent on streams, in order: 0 DATA, 1 HEADERS.
@@ -124,10 +126,13 @@ fn frame_types(octets: &[u8]) -> Vec<u8> {
     let mut types = Vec::new();
     let mut rest = octets.strip_prefix(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").unwrap();
     while let [a, b, c, kind, ..] = *rest {
+        let len = 9 + usize::from(a) * 65_536 + usize::from(b) * 256 + usize::from(c);
+        // The last one may have come in part so far.
+        let Some(behind) = rest.get(len..) else { break };
         if kind < 2 {
             types.push(kind);
         }
-        rest = &rest[9 + usize::from(a) * 65_536 + usize::from(b) * 256 + usize::from(c)..];
+        rest = behind;
     }
     types
 }
@@ -201,8 +206,12 @@ async fn r9113_1_after_a_refusal_each_request_goes_out_whole() {
     while let Ok(read) = octets.try_recv() {
         sent.extend(read);
     }
-    assert_eq!(frame_types(&sent)[burst.len()..], [1, 0].repeat(50));
-    assert_eq!((rig.stats.resent.value(), rig.stats.reconnects.value()), (1, 0));
+    // What a doubted connection had not answered yet went out on another one.
+    if rig.stats.doubted.value() == 0 {
+        assert_eq!(frame_types(&sent)[burst.len()..], [1, 0].repeat(50));
+    }
+    assert_eq!(rig.stats.resent.value(), 1);
+    rig.assert_reconnects(0);
 }
 
 #[tokio::test]
@@ -234,7 +243,7 @@ async fn r9113_1_one_stream_at_a_time_works_by_waiting() {
     rig.ask_all_well(50).await;
     // One stream is soon crowded: a second connection may stand by.
     assert_eq!(rig.stats.resent.value(), 0);
-    assert!(rig.stats.reconnects.value() <= 1);
+    assert!(rig.stats.reconnects.value() <= 1 + rig.stats.doubted.value());
 }
 
 #[tokio::test]
@@ -249,7 +258,7 @@ async fn r9113_1_a_cold_burst_at_a_server_that_takes_one_stream_loses_nothing() 
     })
     .await;
     rig.ask_all_well(30).await;
-    assert!(rig.stats.reconnects.value() <= 1);
+    assert!(rig.stats.reconnects.value() <= 1 + rig.stats.doubted.value());
 }
 
 #[tokio::test]
@@ -397,7 +406,7 @@ async fn t_h2_a_flood_of_interim_responses_ends_the_connection() {
         "{:?}",
         start.elapsed()
     );
-    assert_eq!(rig.stats.reconnects.value(), 1);
+    rig.assert_reconnects(1);
     // On a slow machine the flood answers nobody for long enough to be doubted before its octets are too many.
     assert_eq!(rig.stats.resent.value() + rig.stats.hedged.value(), 1);
 }
@@ -453,5 +462,6 @@ async fn an_idle_connection_is_closed_after_five_minutes() {
     assert!(start.elapsed() > Duration::from_secs(299), "{:?}", start.elapsed());
     tokio::time::resume();
     rig.ask_well("b.example").await;
-    assert_eq!((rig.stats.reconnects.value(), rig.stats.resent.value()), (1, 0));
+    assert_eq!(rig.stats.resent.value(), 0);
+    rig.assert_reconnects(1);
 }
