@@ -23,7 +23,7 @@ use crate::os::dns::system::Picture;
 use crate::os::guard::window::{LONGEST, Link, MAX_NAMES, Store, Window};
 use crate::os::guard::wish::Moment;
 use crate::os::link::identity;
-use crate::os::socket::Interface;
+use crate::os::socket::{Interface, is_near};
 use crate::wire::domains::canonical;
 use choice::{Choice, choose, leads_by};
 use figures::Figures;
@@ -117,12 +117,23 @@ pub(super) fn run(command: &PortalCommand, mut output: Output<'_>) -> Result<Exi
     }
 }
 
-/// The resolvers of the system's settings, and those that stood there before ours.
+/// The resolvers of the system's settings, and those that stood there before ours. A private one behind a router may be another network's that
+/// was here once, a VPN's say: it counts if there is no other.
 fn settings() -> Result<Vec<IpAddr>, Failure> {
     let machine = here()?;
     let mut found = machine.servers_of_others().unwrap_or_default();
     found.extend(machine.facts().servers());
-    Ok(found)
+    let (ours, far): (Vec<_>, Vec<_>) = found
+        .into_iter()
+        .partition(|server| !is_private(*server) || is_near(*server));
+    Ok(if ours.is_empty() { far } else { ours })
+}
+
+fn is_private(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(v4) => v4.is_private(),
+        IpAddr::V6(v6) => v6.is_unique_local(),
+    }
 }
 
 fn open(args: &OpenArgs, mut output: Output<'_>) -> Result<Exit, Failure> {
