@@ -168,6 +168,8 @@
 //!   sockets are bound to the interface too, since kernels can be told to let neighbours in.
 //! - Loopback is tracked like everything (`notrack` broke redirections of others and brought nothing), and what another's redirection has led to
 //!   another port is judged by the port it was sent to. A set of rules is tried out in a table of another name before ours is let go of.
+//! - Split domains that a VPN wanted are offered by `system status` as a route to be written down, from what the watch took away of it, and only
+//!   of links without a cable.
 //! - What is wanted of the guard and cannot be read shuts everything: somebody wanted something.
 //! - A failed road is remembered for a flat second, only what a resolver said grows (RFC 9520): roads come back.
 

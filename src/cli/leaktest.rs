@@ -29,9 +29,10 @@ use watch::{CABLE, Sighting, Watch};
 #[command(after_help = "\
 Sends random names that mean nothing (below verify.tacenda.test) by every way a program could take:
 libc, systemd-resolved, the servers that networks handed out and the router over UDP and TCP, public
-resolvers, sockets for one interface, multicast DNS, LLMNR, NetBIOS, the port of DNS over TLS, and from
-a container if this host forwards for some. All links are looked at meanwhile. What was seen on one in
-clear text could be read by whoever is there, and the program says where it went.
+resolvers, sockets for one interface, multicast DNS, LLMNR, NetBIOS, DNS over TLS and QUIC, tacenda's
+own way to its upstream (below example.com), and from a container if this host forwards for some. All
+links are looked at meanwhile. What was seen on one in clear text could be read by whoever is there,
+and the command says where it went.
 
 Ends with 0 if nothing was seen, with 1 if something was, or if not even the control was. A way that
 could not be tried is named, and proves nothing.

@@ -2,6 +2,7 @@
 
 mod confirm;
 mod fight;
+mod offers;
 mod status;
 pub(super) mod verify;
 mod watch;
@@ -82,7 +83,8 @@ pub(super) struct RestoreArgs {}
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Reads, and asks for one name that only tacenda knows and that never leaves this host if it is set.
-Ends with 1 if tacenda is set and names go elsewhere, else with 0.
+Ends with 1 if tacenda is set and names go elsewhere, else with 0. What a VPN wanted for domains of
+its own is offered as a route to be written down, and never taken by itself.
 
 Examples:
   tacenda system status
@@ -90,7 +92,8 @@ Examples:
 
 JSON:
   {\"format\":1, \"set\":true, \"phase\":\"applied\", \"back_end\":\"file\", \"listen\":\"127.0.0.1\",
-  \"stands\":true, \"shielded\":false, \"asks_tacenda\":true, \"ways\":[{\"way\",\"arrives\",\"why\"}], \"facts\":{},
+  \"stands\":true, \"offers\":[], \"shielded\":false, \"asks_tacenda\":true,
+  \"ways\":[{\"way\",\"arrives\",\"why\"}], \"facts\":{},
   \"would\":{\"back_end\",\"steps\":[],\"notes\":[]}, \"refused\":{\"why\",\"help\"}}; null for what is not known")]
 pub(super) struct StatusArgs {
     /// Print everything as JSON

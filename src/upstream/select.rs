@@ -130,6 +130,12 @@ fn left_after(time: Duration) -> f64 {
     (-time.as_secs_f64() / HALF_LIFE.as_secs_f64()).exp2()
 }
 
+/// Whether somebody can own a name, in lower case and without a dot at the end: it is no public suffix (`com`, `co.uk`), and not the root.
+pub fn is_registrable(name: &str) -> bool {
+    let labels = || name.split('.').rev().map(str::as_bytes);
+    List.find(labels()).len < name.len()
+}
+
 /// The registrable domain of a name in wire form (Mozilla's Public Suffix List), in wire form; the name itself if it is a public
 /// suffix.
 fn registrable(qname: &[u8]) -> &[u8] {
@@ -174,6 +180,21 @@ mod tests {
 
     fn order(candidates: &[Candidate]) -> Vec<usize> {
         candidates.iter().map(|candidate| candidate.index).collect()
+    }
+
+    #[test]
+    fn public_suffixes_are_nobodys() {
+        for (name, expected) in [
+            ("com", false),
+            ("co.uk", false),
+            ("", false),
+            ("example.com", true),
+            ("example.co.uk", true),
+            ("corp.internal", true),
+            ("internal", false),
+        ] {
+            assert_eq!(is_registrable(name), expected, "{name}");
+        }
     }
 
     #[test]

@@ -35,6 +35,8 @@ pub(super) enum Way {
     Control(SocketAddr),
     /// Through tacenda, as it is meant.
     Stub,
+    /// The same for a name that its upstream has to be asked for.
+    Upstream,
     /// getaddrinfo in a program of its own.
     Libc,
     /// The same for a name without a dot: search lists, LLMNR.
@@ -63,6 +65,8 @@ pub(super) enum Form {
     Dns,
     /// A name query of RFC 1002.
     NetBios,
+    /// The beginning of a TLS connection, as who names its server has it. Over TCP; what is not connected is not told.
+    Tls,
 }
 
 /// Every way, the control first.
@@ -74,6 +78,7 @@ pub(super) fn paths(around: &Surroundings) -> Vec<Path> {
         Way::Control(SocketAddr::new(router, DISCARD)),
     );
     found.add("tacenda, as it is meant", Way::Stub);
+    found.add("tacenda's own way to its upstream", Way::Upstream);
     found.add("libc (getaddrinfo)", Way::Libc);
     found.add("libc, a name without a dot", Way::Bare);
     if around.runs_resolved {
@@ -94,21 +99,21 @@ pub(super) fn paths(around: &Surroundings) -> Vec<Path> {
             interface,
             Form::NetBios,
         );
-        found.tell(
-            "DNS over QUIC's port at the router",
-            SocketAddr::new(*router, DOT),
-            interface,
-            Form::Dns,
-        );
+        for (what, form) in SEALED {
+            let what = format!("{what} at the router");
+            found.tell(&what, SocketAddr::new(*router, DOT), interface, form);
+        }
     }
     for server in STRANGERS {
         found.ask("a public resolver", server, None);
-        let way = Way::Tell {
-            to: SocketAddr::new(server, DOT),
-            interface: None,
-            form: Form::Dns,
-        };
-        found.add(&format!("DNS over QUIC's port at {server}"), way);
+        for (what, form) in SEALED {
+            let way = Way::Tell {
+                to: SocketAddr::new(server, DOT),
+                interface: None,
+                form,
+            };
+            found.add(&format!("{what} at {server}"), way);
+        }
         if around.forwards {
             found.add(
                 &format!("a container, to {server}"),
@@ -196,6 +201,9 @@ const MDNS4: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 251);
 const MDNS6: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0xfb);
 const LLMNR4: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 252);
 const LLMNR6: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 1, 3);
+
+/// To whom a program may turn by itself, sealed, but to the wrong reader.
+const SEALED: [(&str, Form); 2] = [("DNS over QUIC", Form::Dns), ("DNS over TLS", Form::Tls)];
 
 const DISCARD: u16 = 9;
 const DNS: u16 = 53;

@@ -75,6 +75,7 @@ pub(super) async fn send(way: &Way, canary: &Canary, listen: IpAddr) -> Fate {
     let fate = match way {
         Way::Control(to) => tell(*to, None, canary.name().as_bytes()).await,
         Way::Stub => ask(SocketAddr::new(listen, DNS), false, None, canary).await,
+        Way::Upstream => upstream(listen, canary).await,
         Way::Libc => Ok(libc(&canary.name(), canary).await),
         Way::Bare => Ok(libc(&canary.label, canary).await),
         Way::Ask {
@@ -86,6 +87,7 @@ pub(super) async fn send(way: &Way, canary: &Canary, listen: IpAddr) -> Fate {
             let octets = match form {
                 Form::Dns => question(&canary.name()).write(ID, Padding::None),
                 Form::NetBios => netbios(&canary.label),
+                Form::Tls => return tell_over_tcp(*to, interface.as_deref(), &client_hello(&canary.name())).await,
             };
             tell(*to, interface.as_deref(), &octets).await
         }
@@ -178,6 +180,32 @@ async fn tell(to: SocketAddr, interface: Option<&str>, octets: &[u8]) -> io::Res
         Ok(Ok(_)) => Ok(Fate::Answered),
         Err(_) => Ok(Fate::Silence),
     }
+}
+
+/// Only who is connected has said something.
+async fn tell_over_tcp(to: SocketAddr, interface: Option<&str>, octets: &[u8]) -> Fate {
+    let work = async {
+        let interface = named(interface)?;
+        let mut stream = stream_to(scoped(to, interface.as_ref()), interface.as_ref()).await?;
+        stream.write_all(octets).await
+    };
+    match timeout(PATIENCE, work).await {
+        Ok(Ok(())) | Err(_) => Fate::Silence,
+        Ok(Err(error)) => of_error(&error),
+    }
+}
+
+/// A name that no cache has and nobody answers for itself: it goes to the upstream, or nowhere.
+async fn upstream(listen: IpAddr, canary: &Canary) -> io::Result<Fate> {
+    let query = question(&format!("{}.{PUBLIC_ZONE}", canary.label)).write(ID, Padding::None);
+    let server = SocketAddr::new(listen, DNS);
+    let octets = timeout(LONG_PATIENCE, ask_over_udp(server, None, &query)).await??;
+    let reply = Reply::read(&octets).map_err(io::Error::other)?;
+    Ok(if reply.rcode == SERVFAIL {
+        Fate::NoWay
+    } else {
+        Fate::Arrived
+    })
 }
 
 fn open(to: SocketAddr, interface: Option<&str>) -> io::Result<UdpSocket> {
@@ -340,6 +368,24 @@ fn netbios(label: &str) -> Vec<u8> {
     octets
 }
 
+/// What an observer reads of a ClientHello: a record, and a server's name in it (RFC 8446, RFC 6066). Not more than he needs.
+fn client_hello(name: &str) -> Vec<u8> {
+    let len = u16::try_from(name.len()).unwrap_or(0);
+    let mut octets = vec![0x16, 3, 1];
+    octets.extend((len + 9).to_be_bytes());
+    octets.extend([0, 0]);
+    octets.extend((len + 5).to_be_bytes());
+    octets.extend((len + 3).to_be_bytes());
+    octets.push(0);
+    octets.extend(len.to_be_bytes());
+    octets.extend(name.as_bytes());
+    octets
+}
+
+/// Reserved for examples (RFC 2606): there is no such name below it.
+const PUBLIC_ZONE: &str = "example.com";
+
+const SERVFAIL: u16 = 2;
 const A: u16 = 1;
 const DNS: u16 = 53;
 const DISCARD: u16 = 9;
@@ -349,6 +395,9 @@ const ID: u16 = 0x7ace;
 
 /// For one answer.
 const PATIENCE: Duration = Duration::from_secs(3);
+
+/// For one that goes to an upstream: tacenda answers within 5 s.
+const LONG_PATIENCE: Duration = Duration::from_secs(6);
 
 /// For a refusal, which comes at once.
 const SHORT_PATIENCE: Duration = Duration::from_millis(500);

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use serde_json::{Value, json};
 
+use super::offers;
 use super::verify::{Asking, Way};
 use super::{Exit, Failure, Output};
 use crate::os::dns::Machine;
@@ -24,6 +25,8 @@ struct Status<S: System> {
     listen: IpAddr,
     ways: Vec<Way>,
     would: Result<Outline<S::Planned>, Refused>,
+    /// Routes that VPNs want.
+    offers: Vec<String>,
 }
 
 pub(super) fn run<S: System>(
@@ -57,7 +60,9 @@ fn look<S: System>(machine: &Machine<S>) -> Result<Status<S>, Failure> {
     let listen = listen.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
     let stands = known.is_none_or(|journal| machine.stands(journal));
     let ways = Asking::new()?.ways(listen, &facts);
+    let offers = known.map_or_else(Vec::new, |journal| offers::routes(&machine.offers(journal)));
     Ok(Status {
+        offers,
         stands,
         is_shielded: machine.is_shielded(),
         listen,
@@ -120,6 +125,9 @@ fn to_text<S: System>(status: &Status<S>, explain: bool) -> String {
     if status.is_shielded {
         text.push_str("shielded: a program rewrote it again and again, which the log of `system watch` names; `system set` opens it again\n");
     }
+    for offer in &status.offers {
+        text.push_str(&format!("offered: {offer}"));
+    }
     if explain {
         text.push_str(&explained(status));
     }
@@ -157,6 +165,7 @@ fn to_json<S: System>(status: &Status<S>) -> Value {
         "back_end": known.map(|journal| journal.back_end),
         "listen": status.listen,
         "stands": known.map(|_| status.stands),
+        "offers": status.offers,
         "shielded": status.is_shielded,
         "asks_tacenda": status.arrives(),
         "ways": status.ways.iter().map(way).collect::<Vec<_>>(),

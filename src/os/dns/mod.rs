@@ -115,6 +115,11 @@ impl<S: System> Machine<S> {
         Ok(journal.map_or_else(Vec::new, |journal| journal.servers_of_others::<S>()))
     }
 
+    /// What others wanted for names of their own, and did not get.
+    pub fn offers(&self, journal: &Journal<S::Change>) -> Vec<system::Offer> {
+        self.system.offers(&journal.changes())
+    }
+
     /// Whether everything that was set stands as it was set, as far as it is seen without asking any program.
     pub fn stands(&self, journal: &Journal<S::Change>) -> bool {
         let mut changes = journal.changes().into_iter();

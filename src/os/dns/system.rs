@@ -220,6 +220,12 @@ pub trait System {
     /// The servers that others had put where ours are.
     fn servers_before(change: &Self::Change) -> Vec<IpAddr>;
 
+    /// What others wanted for names of their own, and did not get.
+    fn offers(&self, changes: &[&Self::Change]) -> Vec<Offer> {
+        let _ = changes;
+        Vec::new()
+    }
+
     /// What others changed, in words: a path, or whose settings.
     fn name_of(change: &Self::Change) -> String;
 
@@ -250,4 +256,15 @@ pub trait System {
     fn lower_shield(&self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// Names of its own that a VPN would have answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Offer {
+    /// Its interface.
+    pub link: String,
+    /// Its servers there.
+    pub servers: Vec<IpAddr>,
+    /// Whatever it said: any text.
+    pub domains: Vec<String>,
 }

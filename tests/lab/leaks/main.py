@@ -104,7 +104,7 @@ def leaktest(w, guarded):
     if not guarded:
         wanted = ["libc (getaddrinfo)", "the router: 192.168.77.1 over UDP", "the router: 192.168.77.1 over TCP", "the router: fd77::1 over UDP",
                   "a public resolver: 8.8.8.8 over UDP", "a public resolver: 2001:4860:4860::8888 over TCP", "multicast DNS on h0", "LLMNR on h0",
-                  "NetBIOS to the router", "DNS over QUIC's port at 8.8.8.8", "a container, to 8.8.8.8", "libc, a name without a dot"]
+                  "NetBIOS to the router", "DNS over QUIC at 8.8.8.8", "DNS over TLS at 8.8.8.8", "a container, to 8.8.8.8", "libc, a name without a dot"]
         named = [path["path"] for path in leaks]
         missing = [want for want in wanted if not any(name.startswith(want) for name in named)]
         if done.returncode != 1 or missing:
@@ -176,8 +176,19 @@ def states(w):
         w.run("guard", "on", "--yes")
         until("a wish that is written anew", lambda: status()["problem"] is None, 5)
     w.run("guard", "off")
+    # Others' tables, as Docker's and a VPN's, are not touched.
+    other = "table ip docker {\n\tchain out {\n\t\ttype nat hook output priority -100; policy accept;\n\t\tip daddr 203.0.113.9 tcp dport 80 dnat to 172.17.0.2:80\n\t}\n}\n"
+    sh(["nft", "-f", "-"], input=other)
+    theirs = lambda: sh("nft -s list table ip docker").stdout
+    before = theirs()
     w.run("guard", "on", "--yes")
-    print("a trial ends as it was before; a wish that nobody can read shuts everything, and says so")
+    during = theirs()
+    w.run("guard", "off")
+    if not before == during == theirs() or sh("nft list tables").stdout != "table ip docker\n":
+        raise Failed(f"others' tables: {before} {during} {theirs()} {sh('nft list tables').stdout}")
+    sh("nft delete table ip docker")
+    w.run("guard", "on", "--yes")
+    print("a trial ends as it was before; a wish that nobody can read shuts everything, and says so; others' tables are as they were")
 
 def status_problem():
     """As whoever is not root reads it."""

@@ -1,5 +1,5 @@
 """Scenarios with a real OpenVPN, another network to roam to, a DHCP client, and resolvers that are not known by address."""
-import os, signal, subprocess, threading, time
+import json, os, signal, threading, time
 from scenarios import none, ours, scenario
 from world import CAFE, HOTEL, STRANGER, TRUSTED, VPN, Failed, sh, until
 
@@ -37,7 +37,7 @@ def connect(w, *more):
     """The client's end, with a script that writes the VPN's resolver where it finds one, as update-resolv-conf does."""
     script = w.work + "/up"
     with open(script, "w") as f:
-        f.write("#!/bin/sh\necho 'nameserver 10.8.0.1' > /etc/resolv.conf\n")
+        f.write("#!/bin/sh\nprintf 'search corp.example lab.example com\\nnameserver 10.8.0.1\\n' > /etc/resolv.conf\n")
     os.chmod(script, 0o755)
     client = w.spawn(None, ["openvpn", "--client", "--dev", "tun0", "--dev-type", "tun", "--remote", "198.51.100.14", "1194", "udp", "--nobind", "--ca", w.work + "/ca.crt",
                             "--cert", w.work + "/client.crt", "--key", w.work + "/client.key", "--remote-cert-tls", "server", "--script-security", "2",
@@ -172,6 +172,10 @@ def split(w, label):
     server(w)
     client = connect(w)
     until("the route's resolver answers", lambda: VPN in w.dig("127.0.0.1", f"up.{label}.corp.example", time=2))
+    # What the VPN wants is offered and not taken: not what is configured already, and not `com`.
+    offers = until("the VPN's domains are offered", lambda: json.loads(w.run("system", "status", "--json", check=False).stdout)["offers"])
+    if len(offers) != 1 or 'zones = ["lab.example"]' not in offers[0] or 'interface = "tun0"' not in offers[0]:
+        raise Failed(f"offered: {offers}")
     disconnect(w, client)
     text = w.dig("127.0.0.1", f"down.{label}.corp.example", time=6)
     if "SERVFAIL" not in text:

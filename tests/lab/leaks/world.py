@@ -86,6 +86,11 @@ class World:
             "--dhcp-option=6,192.168.77.1", "--dhcp-option=option6:dns-server,[fd77::1]", "--domain=com", "--dhcp-option=119,com"])
         self.dnsmasq("cafe", "r1", ["192.168.88.1", "fd88::1"], CAFE, [])
         self.dnsmasq("net", "lo", ["8.8.8.8", "2001:4860:4860::8888"], STRANGER, [])
+        # Somebody takes connections for DNS over TLS, so that what a program says first is seen.
+        self.spawn("net", ["python3", "-c", """import socket
+s = socket.create_server(("8.8.8.8", 853))
+while True:
+    s.accept()[0].recv(999)"""])
         with open(self.work + "/unbound.conf", "w") as f:
             f.write(f"""server:
   interface: 192.0.2.1@443

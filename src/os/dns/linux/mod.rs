@@ -15,6 +15,7 @@ mod bus;
 pub(super) mod bus_events;
 mod content;
 mod copy;
+mod offers;
 mod salvage;
 mod steps;
 mod told;
@@ -26,7 +27,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::fault::Fault;
-use super::system::{Cut, Outline, Refused, System};
+use super::system::{Cut, Offer, Outline, Refused, System};
 use change::{Change, FileChange};
 use facts::{Facts, Program, inside};
 use object::Object;
@@ -183,6 +184,10 @@ impl<S: Services> System for Linux<S> {
 
     fn servers_before(change: &Change) -> Vec<IpAddr> {
         change.servers_before()
+    }
+
+    fn offers(&self, changes: &[&Change]) -> Vec<Offer> {
+        offers::of(&self.root, changes)
     }
 
     fn name_of(change: &Change) -> String {
