@@ -9,7 +9,7 @@ mod house;
 mod life;
 mod lists;
 mod network;
-mod portal;
+pub mod portal;
 mod records;
 mod remembered;
 mod state;

@@ -3,6 +3,8 @@
 
 use std::io::BufReader;
 
+use tacenda::app::portal::reply::{Reply, host_of, is_host_name, judge};
+use tacenda::config::portal::{Expected, Probe};
 use tacenda::policy::list::{self, Action};
 use tacenda::policy::records;
 use tacenda::policy::rules;
@@ -39,6 +41,37 @@ pub fn query(octets: &[u8]) {
             }
         }
     }
+}
+
+/// What a hotel answers to a probe: a host that a person is asked about is a plain one, and stands in the answer. The same for any text as a URL.
+pub fn page(octets: &[u8]) {
+    let probe = |expected| Probe {
+        address: ([192, 0, 2, 1], 80).into(),
+        host: "probe.example".into(),
+        path: "/".into(),
+        expected,
+    };
+    for expected in [Expected::Empty, Expected::Word("success".into())] {
+        if let Reply::Another(Some(host)) = judge(&probe(expected), octets) {
+            check_host(&host, &String::from_utf8_lossy(octets));
+        }
+    }
+    let text = String::from_utf8_lossy(octets);
+    if let Some(host) = host_of(&text) {
+        check_host(&host, &text);
+    }
+}
+
+fn check_host(host: &str, text: &str) {
+    let is_address = host.parse::<std::net::Ipv6Addr>().is_ok();
+    assert!(
+        is_address || is_host_name(host) && text.to_ascii_lowercase().contains(host),
+        "{host:?}"
+    );
+    assert!(
+        host.len() <= 253 && host.bytes().all(|octet| octet.is_ascii_graphic()),
+        "{host:?}"
+    );
 }
 
 /// Octets from a resolver, taken as the answer to the very question that they carry. What is kept can be written at any

@@ -68,6 +68,14 @@ fn the_records_corpus_is_replayed() {
     }
 }
 
+#[test]
+fn the_page_corpus_is_replayed() {
+    for (path, octets) in corpus("page") {
+        eprintln!("{}", path.display());
+        checks::page(&octets);
+    }
+}
+
 /// Seeds, one file each, named for what they are.
 #[test]
 #[ignore = "writes: makes the seed corpora anew in tests/fuzz/corpus"]
@@ -103,6 +111,9 @@ fn write_the_seed_corpora() {
     for (name, octets) in RECORDS {
         write("records", name, octets);
     }
+    for (name, octets) in PAGES {
+        write("page", name, octets);
+    }
     write("frame", "empty-frames", &[1, 0, 0, 0, 0, 0, 1, 9]);
     write("frame", "longest", &[&[255, 0xff, 0xff][..], &[7; 300]].concat());
 }
@@ -124,6 +135,30 @@ const LISTS: &[(&str, &[u8])] = &[
     ("page", b"<!DOCTYPE html>\n<html><h1>Not found</h1>\n</html>"),
     ("unicode", b"b\xc3\xbccher.example\n\xff\xfea\0.\0b\0\n0.0.0.0 \xe4.example x.example #\x1b[1m\n"),
     ("twice", b"||a.example^\n@@||a.example^\n*.a.example\n0.0.0.0 a.example\n||a.example^\n"),
+];
+
+/// What hotels answer to a probe, and URLs.
+const PAGES: &[(&str, &[u8])] = &[
+    (
+        "sign-in",
+        b"HTTP/1.1 302 Found\r\nLocation: http://login.hotel.example/?from=x\r\nContent-Length: 0\r\n\r\n",
+    ),
+    ("bare", b"HTTP/1.0 302 Moved\nlocation:HTTPS://[2001:db8::1]:8443/\n\n"),
+    (
+        "user",
+        b"HTTP/1.1 307 X\r\nLocation: http://apple.com@evil.example/\r\n\r\n",
+    ),
+    (
+        "odd",
+        b"HTTP/1.1 302 \xff\r\nLocation: http://a_b.\xc3\xa4.example:99999/\r\n",
+    ),
+    (
+        "required",
+        b"HTTP/1.1 511 Network Authentication Required\r\n\r\n<html>",
+    ),
+    ("fine", b"HTTP/1.1 200 OK\r\n\r\nsuccess\n"),
+    ("url", b"http://login.hotel.example.:80\\@other.example/#x"),
+    ("cut", b"HTTP/1.1 30"),
 ];
 
 /// Records and hosts files of users.

@@ -5,7 +5,7 @@
 
 mod detect;
 mod opened;
-mod reply;
+pub mod reply;
 
 use std::future::pending;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -5,7 +5,7 @@ use crate::wire::domains::canonical;
 
 /// Who answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Reply {
+pub enum Reply {
     /// The one who was asked.
     Expected,
     /// Somebody else, who wants to be visited at this host, if he says so.
@@ -56,7 +56,7 @@ impl Found {
 }
 
 /// What came back to a probe, be it whole or cut off.
-pub(super) fn judge(probe: &Probe, octets: &[u8]) -> Reply {
+pub fn judge(probe: &Probe, octets: &[u8]) -> Reply {
     let Some(status) = status(octets) else {
         return Reply::Nothing;
     };
@@ -109,7 +109,7 @@ fn location(head: &[u8]) -> Option<&str> {
 
 /// The host of an absolute URL over HTTP: a name of letters, digits and hyphens, or an address without brackets. None with a user's name in it,
 /// or anything that a person would misread.
-pub(super) fn host_of(url: &str) -> Option<String> {
+pub fn host_of(url: &str) -> Option<String> {
     let (scheme, rest) = url.split_once("://")?;
     if !["http", "https"].iter().any(|known| scheme.eq_ignore_ascii_case(known)) {
         return None;
@@ -135,7 +135,7 @@ fn is_port(text: &str) -> bool {
 }
 
 /// Whether a text can be the name of a web server, or an IPv4 address.
-pub(super) fn is_host_name(host: &str) -> bool {
+pub fn is_host_name(host: &str) -> bool {
     let is_label = |label: &str| {
         let is_plain = label
             .bytes()
