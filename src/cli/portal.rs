@@ -14,6 +14,7 @@ use clap::{Args, Subcommand};
 use super::output::Output;
 use super::terminal::{confirmed, need_root};
 use super::{Exit, Failure, guard};
+use crate::app::portal::reply::host_of;
 use crate::config::units::TimeSpan;
 use crate::config::{Flags, load};
 use crate::os::clock::since_start;
@@ -117,34 +118,26 @@ pub(super) fn run(command: &PortalCommand, mut output: Output<'_>) -> Result<Exi
     }
 }
 
-/// The resolvers of the system's settings, and those that stood there before ours. A private one behind a router may be another network's that
-/// was here once, a VPN's say: it counts if there is no other.
+/// The resolvers of the system's settings, and those that stood there before ours.
 fn settings() -> Result<Vec<IpAddr>, Failure> {
     let machine = here()?;
     let mut found = machine.servers_of_others().unwrap_or_default();
     found.extend(machine.facts().servers());
-    let (ours, far): (Vec<_>, Vec<_>) = found
-        .into_iter()
-        .partition(|server| !is_private(*server) || is_near(*server));
-    Ok(if ours.is_empty() { far } else { ours })
-}
-
-fn is_private(ip: IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(v4) => v4.is_private(),
-        IpAddr::V6(v6) => v6.is_unique_local(),
-    }
+    Ok(found)
 }
 
 fn open(args: &OpenArgs, mut output: Output<'_>) -> Result<Exit, Failure> {
     need_root("portal open")?;
     let (stats, figures) = ask(args.config.as_deref())?;
-    let said = handed_out(Path::new("/"), &settings()?);
+    let mut said = handed_out(Path::new("/"), &settings()?);
+    // Who is in this very network comes first, and a guess last: settings and old leases may be of another one.
+    said.servers
+        .sort_by_key(|one| (one.by == Source::Router, !is_near(one.server)));
     let names = names(&args.names, figures.as_ref(), &said);
     if names.is_empty() {
         return nothing_to_allow(figures.as_ref(), output);
     }
-    if figures.as_ref().is_some_and(|figures| figures.state == "ok") {
+    if args.names.is_empty() && figures.as_ref().is_some_and(|figures| figures.state == "ok") {
         let failure = Failure::new(Exit::Failed, "nothing was changed: nothing is in the way of upstreams");
         return Err(failure.with_help("the first answer of one would close the window; see `tacenda portal status`"));
     }
@@ -161,21 +154,31 @@ fn open(args: &OpenArgs, mut output: Output<'_>) -> Result<Exit, Failure> {
         &Moment::now()?,
         args.time,
     );
-    Store::of_this_host().save(&window).map_err(not_written)?;
-    guard::window_changed()?;
+    let store = Store::of_this_host();
+    store.save(&window).map_err(not_written)?;
+    if let Err(failure) = guard::window_changed() {
+        store.remove().map_err(not_written)?;
+        return Err(failure);
+    }
     let status = wait(stats, |status| status.is_taken_up())?;
     output.write(status.to_text())?;
-    Ok(Exit::Done)
+    Ok(if status.is_taken_up() {
+        Exit::Done
+    } else {
+        Exit::Unavailable
+    })
 }
 
 /// The page's own name, and those that its user adds.
 fn names(added: &[String], figures: Option<&Figures>, said: &Said) -> Vec<String> {
     let found = figures.and_then(Figures::host_name);
     // Whoever hands out an address of a page by DHCP (RFC 8910) means this one.
-    let pages = said.pages.iter().filter_map(|url| url.split_once("://"));
-    let hosts = pages.filter_map(|(_, rest)| rest.split(['/', ':', '?', '#']).next());
-    let hosts = hosts.filter(|host| host.parse::<IpAddr>().is_err());
-    let all = found.into_iter().chain(hosts).chain(added.iter().map(String::as_str));
+    let hosts: Vec<_> = said.pages.iter().filter_map(|url| host_of(url)).collect();
+    let hosts = hosts
+        .iter()
+        .filter(|host| host.parse::<IpAddr>().is_err())
+        .map(String::as_str);
+    let all = added.iter().map(String::as_str).chain(found).chain(hosts);
     let mut names: Vec<String> = all.filter_map(|name| read_name(name).ok()).collect();
     let mut seen = std::collections::BTreeSet::new();
     names.retain(|name| seen.insert(name.clone()));
@@ -208,6 +211,10 @@ fn consent(args: &OpenArgs, names: &[String], choice: &Choice, figures: Option<&
                 not_agreed("this network's resolver is not known, and the router is a guess")
                     .with_help("--server says where it is"),
             ),
+            Some(_) if !choice.servers.iter().all(|server| is_near(*server)) => Err(not_agreed(
+                "what is known as this network's resolver is behind its router, and may be another network's",
+            )
+            .with_help("--server says where it is")),
             _ => Ok(()),
         };
     }
@@ -226,7 +233,7 @@ fn consent(args: &OpenArgs, names: &[String], choice: &Choice, figures: Option<&
             TimeSpan(args.time)
         ),
         format!("  {}", names.join("\n  ")),
-        "They are asked in clear text: the network sees them, and no other name.".to_owned(),
+        "They are asked in clear text: everybody on the way there sees them, and no other name.".to_owned(),
     ];
     let by = choice
         .by
@@ -262,20 +269,25 @@ fn close(args: &CloseArgs, mut output: Output<'_>) -> Result<Exit, Failure> {
         output.write("no window was open\n")?;
         return Ok(Exit::Done);
     }
-    guard::window_changed()?;
+    let kernel = guard::window_changed();
     let (stats, _) = ask(args.config.as_deref())?;
     let mut last = wait(stats, |status| status.is_given_up())?;
+    let word = if last.is_given_up() {
+        "closed"
+    } else {
+        "taken back, which no tacenda confirms"
+    };
     last.consent = consent;
     output.write(match &last.consent {
         Some(consent) => format!(
-            "closed; asked of {} ({}):\n{}",
+            "{word}; asked of {} ({}):\n{}",
             servers(consent),
             consent.interface,
             last.list()
         ),
-        None => "closed\n".to_owned(),
+        None => format!("{word}\n"),
     })?;
-    Ok(Exit::Done)
+    kernel.map(|_| Exit::Done)
 }
 
 /// Looks until it is so, or for a while: then it says itself what is not.
@@ -326,6 +338,10 @@ fn read_time(text: &str) -> Result<Duration, String> {
 fn read_name(text: &str) -> Result<String, String> {
     let name = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
     let is_plain = |octet: u8| octet.is_ascii_alphanumeric() || b"-_.".contains(&octet);
+    let first = name.split('.').next().unwrap_or_default();
+    if ["wpad", "isatap"].contains(&first) {
+        return Err(format!("whoever answers for {first} leads the whole host's traffic"));
+    }
     if canonical(&name).is_some() && name.bytes().all(is_plain) {
         return Ok(name);
     }

@@ -137,7 +137,7 @@ fn is_alone_of(users: &[u32], path: &Path) -> io::Result<()> {
         }
     }
     #[cfg(not(unix))]
-    let _ = data;
+    let _ = (data, users);
     Ok(())
 }
 

@@ -15,6 +15,7 @@ pub mod sandbox;
 pub mod signal;
 pub mod socket;
 pub mod systemd;
+pub mod terminal;
 pub mod watch;
 
 #[cfg(test)]

@@ -28,6 +28,12 @@ pub fn is_root() -> bool {
     user() == 0
 }
 
+/// The number of the user whose rights this process has: nobody has one there.
+#[cfg(not(unix))]
+pub fn user() -> u32 {
+    0
+}
+
 /// The number of the user whose rights this process has.
 #[cfg(unix)]
 pub fn user() -> u32 {

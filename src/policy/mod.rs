@@ -228,7 +228,12 @@ impl Policy {
     /// What a person consented to comes before local names and lists, never before a route: that one's names go nowhere else.
     fn of_portal(&self, qname: &[u8], qtype: RecordType) -> Option<Verdict> {
         let gate = self.portal.current()?;
-        gate.verdict(qname, qtype).filter(|_| !self.local.is_never_asked(qname))
+        let verdict = gate
+            .verdict(qname, qtype)
+            .filter(|_| !self.local.is_never_asked(qname))?;
+        // A name by which a system looks for a page is answered for its comfort: what its user blocks stays blocked.
+        let is_consented = matches!(verdict, Verdict::Window);
+        (is_consented || self.blocking.decide(qname) != Some(Action::Block)).then_some(verdict)
     }
 
     fn of_public_name(&self, qname: &[u8], qtype: RecordType) -> Verdict {

@@ -37,13 +37,13 @@ impl By {
 }
 
 impl Asked {
-    pub(super) fn look<'a>(&self, policy: &'a Policy) -> Look<'a> {
+    pub(super) fn look<'a>(&'a self, policy: &'a Policy) -> Look<'a> {
         Look {
             policy,
-            belief: match self.by {
+            belief: match &self.by {
                 By::Public => Belief::Public,
                 By::Route(_) => Belief::Route,
-                By::Window(_) => Belief::Window,
+                By::Window(road) => Belief::Window(&road.own),
             },
             generation: self.generation,
         }

@@ -1,5 +1,6 @@
 //! One way for questions to take: the upstreams of one name space, what they have answered, and what they are being asked.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use tokio::time::Instant;
@@ -23,6 +24,8 @@ const WITHHELD_TTL: u32 = 60;
 pub struct Road {
     pub(super) cache: Arc<Cache>,
     pub(super) pool: Pool,
+    /// This host's addresses, to which a stranger's answers do not lead.
+    pub(super) own: Box<[IpAddr]>,
     undated: Option<Undated>,
     /// By question, and by which rules it is another's.
     pub(super) inflight: Inflight<(QuestionKey, u64), Settled>,
@@ -32,20 +35,21 @@ pub struct Road {
 #[derive(Clone, Copy)]
 pub(super) struct Look<'a> {
     pub(super) policy: &'a Policy,
-    pub(super) belief: Belief,
+    pub(super) belief: Belief<'a>,
     /// Of the rules by which the question was decided on.
     pub(super) generation: u64,
 }
 
 /// How far an answer is believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Belief {
+pub(super) enum Belief<'a> {
     /// The public's is inspected.
     Public,
     /// A route's resolver is trusted with its own names.
     Route,
-    /// A hotel's leads to the hotel, but never to this host: a page of its own could else speak to what listens here.
-    Window,
+    /// A hotel's leads to the hotel, but never to this host, by loopback or by an address of its own: a page could else speak to what listens
+    /// here.
+    Window(&'a [IpAddr]),
 }
 
 impl Look<'_> {
@@ -78,7 +82,7 @@ impl Look<'_> {
         match self.belief {
             Belief::Public => self.policy.allows(key, answer),
             Belief::Route => true,
-            Belief::Window => !answer.addresses().any(is_this_host),
+            Belief::Window(own) => !answer.addresses().any(|ip| is_this_host(ip) || own.contains(&ip)),
         }
     }
 }
@@ -89,8 +93,18 @@ impl Road {
         Self {
             cache,
             pool,
+            own: Box::default(),
             undated: None,
             inflight: Inflight::new(MAX_FLIGHTS),
+        }
+    }
+
+    /// The same, for a stranger's answers: these addresses are this host's.
+    #[must_use]
+    pub fn leading_away_from(self, own: Vec<IpAddr>) -> Self {
+        Self {
+            own: own.into(),
+            ..self
         }
     }
 

@@ -138,7 +138,9 @@ impl Plain {
     /// `Network` at once if that is not where they may leave, or not any more: no other way takes its place.
     fn way(&self, protocol: Protocol) -> Result<Way, ExchangeError> {
         self.target.leave.holds(Instant::now())?;
-        self.target.exit.look(self.target.server, protocol)
+        let way = self.target.exit.look(self.target.server, protocol)?;
+        self.target.leave.is_for(way.bound_to())?;
+        Ok(way)
     }
 
     /// Ends when packets would no longer leave by `way`; with an error if they may not leave at all. `changes` is from before `way` was

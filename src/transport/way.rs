@@ -138,6 +138,14 @@ pub(super) struct Way {
 }
 
 impl Way {
+    /// The number of the interface that it is bound to; none if it is bound to none.
+    pub(super) fn bound_to(&self) -> Option<u32> {
+        match self.track {
+            Track::Bound(index) => Some(index),
+            _ => None,
+        }
+    }
+
     /// Whether packets would leave by another way now. A way that was never known, or cannot be found out now, is not another, unless
     /// somebody wants a certain one.
     ///

@@ -326,7 +326,7 @@ fn the_places_are_enforced() {
     check("transport/dot.rs", "use super::plain::RouteOnly;", Some("gives leave"));
     check(
         "resolve/mod.rs",
-        "    WindowOnly::until(end, names)",
+        "    WindowOnly::for_a_time(left, index, names)",
         Some("gives leave"),
     );
     check("transport/plain/udp.rs", "use tokio::net::UdpSocket;", None);

@@ -33,6 +33,8 @@ pub(super) struct PortalWatch {
     portal: Portal,
     /// Questions in clear text through windows.
     meter: Arc<Counter>,
+    /// So long after the machine's start.
+    started: Duration,
     store: Store,
     seen: Mutex<Seen>,
 }
@@ -58,6 +60,7 @@ impl PortalWatch {
         Self {
             portal: Portal::default(),
             meter: Arc::default(),
+            started: since_start(),
             store,
             seen: Mutex::default(),
         }
@@ -97,6 +100,8 @@ impl PortalWatch {
                 (seen.wakes(due, config.detect), seen.is_down || seen.is_open())
             };
             if events.next(pool, waits, wakes).await == Event::Network {
+                // First: what waits in a window may not be asked of another network.
+                self.look(pool);
                 self.network_changed();
                 // Changes come in a row.
                 due = last.map_or_else(Instant::now, |last: Instant| last + LEAST_INTERVAL);
@@ -131,7 +136,9 @@ impl PortalWatch {
 
     fn open(&self, seen: &mut Seen, consent: Window, pool: &Pool) {
         let left = consent.left(since_start());
-        if left.is_zero() || !is_there(&consent) {
+        // One from before this run was used and closed by another, or for another network.
+        let is_old = consent.given < self.started.as_secs();
+        if is_old || left.is_zero() || !is_there(&consent) {
             return;
         }
         let opened = Opened::new(consent, left, pool.answers(), &self.meter);

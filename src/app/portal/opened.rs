@@ -3,11 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::Instant;
-
 use crate::cache::{self, Cache};
 use crate::os::guard::window::Window;
-use crate::os::link::identity;
+use crate::os::link::{addresses, identity};
 use crate::resolve::Road;
 use crate::stats::Counter;
 use crate::upstream::Upstream;
@@ -61,7 +59,7 @@ impl Opened {
             interface: Some(window.interface.parse().ok()?),
             via: None,
         };
-        let leave = WindowOnly::until(Instant::now() + left, names(&window)?);
+        let leave = WindowOnly::for_a_time(left, window.index, names(&window)?);
         let upstream = |(number, server)| {
             Arc::new(connect_plain(PlainSettings {
                 name: format!("sign-in page {}", number + 1),
@@ -85,6 +83,9 @@ impl Opened {
             Arc::new(Cache::new(settings)),
             Pool::new(upstreams, &Strategy::InOrder, TTLS),
         );
+        // Without a list it is those of the link.
+        let own = addresses().map(|all| all.into_iter().map(|(_, ip)| ip).collect());
+        let road = road.leading_away_from(own.unwrap_or_else(|_| window.addresses.clone()));
         Some(Self {
             window,
             leave,

@@ -1,7 +1,7 @@
 //! `system set --confirm`: what was set is undone unless somebody says that he can still work. Who is locked out by it cannot answer, and whose
 //! session has ended need not.
 
-use std::io::{self, BufRead, Read, Write};
+use std::io::{self, BufRead, IsTerminal, Read, Write};
 use std::time::Duration;
 
 use tokio::runtime::Runtime;
@@ -10,6 +10,7 @@ use tokio::time::sleep;
 
 use crate::config::units::TimeSpan;
 use crate::os::signal::Signals;
+use crate::os::terminal;
 
 /// A word; what is longer is no yes.
 const MAX_ANSWER_LEN: u64 = 64;
@@ -45,6 +46,8 @@ impl Confirmation {
     /// Why it is to be undone.
     pub(super) fn wait(&mut self) -> Result<(), String> {
         let patience = TimeSpan(self.patience);
+        // What was typed before it could be read confirms nothing.
+        terminal::forget_typed();
         // The terminal may be gone already: then there is no answer either.
         let _ = write!(
             io::stderr(),
@@ -53,7 +56,9 @@ impl Confirmation {
         let stop = async {
             self.signals.next().await;
         };
-        self.runtime.block_on(decide(self.patience, answer(), stop))
+        let is_terminal = io::stdin().is_terminal();
+        self.runtime
+            .block_on(decide(self.patience, answer(), stop, is_terminal))
     }
 }
 
@@ -82,22 +87,25 @@ async fn decide(
     patience: Duration,
     answer: oneshot::Receiver<io::Result<String>>,
     stop: impl Future<Output = ()>,
+    is_terminal: bool,
 ) -> Result<(), String> {
     tokio::select! {
         biased;
         () = stop => Err("ended before it was confirmed".to_owned()),
-        answer = answer => judge(answer.ok()),
+        answer = answer => judge(answer.ok(), is_terminal),
         () = sleep(patience) => Err(format!("not confirmed within {}", TimeSpan(patience))),
     }
 }
 
-fn judge(answer: Option<io::Result<String>>) -> Result<(), String> {
+/// An empty line is a person's, at a terminal: in a script it may stand behind the command.
+fn judge(answer: Option<io::Result<String>>, is_terminal: bool) -> Result<(), String> {
     let line = match answer {
         Some(Ok(line)) if !line.is_empty() => line,
         _ => return Err("nobody is there to confirm it".to_owned()),
     };
     match line.trim().to_ascii_lowercase().as_str() {
-        "" | "y" | "yes" => Ok(()),
+        "" if is_terminal => Ok(()),
+        "y" | "yes" => Ok(()),
         _ => Err("not confirmed".to_owned()),
     }
 }
@@ -115,7 +123,14 @@ mod tests {
     async fn decided(answer: io::Result<&str>) -> Result<(), String> {
         let (sender, receiver) = oneshot::channel();
         sender.send(answer.map(str::to_owned)).unwrap();
-        decide(PATIENCE, receiver, pending()).await
+        decide(PATIENCE, receiver, pending(), true).await
+    }
+
+    #[test]
+    fn an_empty_line_of_a_script_confirms_nothing() {
+        for (line, keeps) in [("\n", false), ("y\n", true), ("yes\n", true)] {
+            assert_eq!(judge(Some(Ok(line.to_owned())), false).is_ok(), keeps, "{line:?}");
+        }
     }
 
     #[tokio::test(start_paused = true)]
@@ -138,7 +153,7 @@ mod tests {
     async fn without_an_answer_it_is_undone_in_time() {
         let (_sender, receiver) = oneshot::channel();
         let begin = Instant::now();
-        let why = decide(PATIENCE, receiver, pending()).await.unwrap_err();
+        let why = decide(PATIENCE, receiver, pending(), true).await.unwrap_err();
         assert_eq!((begin.elapsed(), why.as_str()), (PATIENCE, "not confirmed within 30s"));
     }
 
@@ -146,10 +161,10 @@ mod tests {
     async fn a_signal_undoes_even_beside_an_answer() {
         let (sender, receiver) = oneshot::channel();
         sender.send(Ok("y\n".to_owned())).unwrap();
-        assert!(decide(PATIENCE, receiver, ready(())).await.is_err());
+        assert!(decide(PATIENCE, receiver, ready(()), true).await.is_err());
         let (gone, receiver) = oneshot::channel();
         drop(gone);
-        assert!(decide(PATIENCE, receiver, pending()).await.is_err());
+        assert!(decide(PATIENCE, receiver, pending(), true).await.is_err());
     }
 
     #[test]

@@ -29,6 +29,8 @@ pub struct Window {
     pub servers: Vec<SocketAddr>,
     /// The names, and none below them.
     pub names: Vec<String>,
+    /// When it was given: seconds since the machine's start. Who started later was not there, and does not take it.
+    pub given: u64,
     /// When it ends.
     pub until: Until,
 }
@@ -54,6 +56,7 @@ impl Window {
             addresses: link.addresses,
             servers,
             names,
+            given: now.uptime().as_secs(),
             until: Until::after(now, time.min(LONGEST)),
         }
     }

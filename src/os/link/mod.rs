@@ -20,6 +20,8 @@ use portable as system;
 
 #[cfg(unix)]
 pub use addresses::{addresses, index_of, name_of};
+#[cfg(not(unix))]
+pub use portable::addresses;
 pub use routers::routers;
 
 use std::io;
@@ -39,11 +41,7 @@ pub fn identity(interface: &Interface) -> io::Result<Option<(u32, Vec<IpAddr>)>>
     let LinkState::Up { index } = interface.state()? else {
         return Ok(None);
     };
-    #[cfg(unix)]
-    let addresses = addresses()?;
-    #[cfg(not(unix))]
-    let addresses: Vec<(String, IpAddr)> = Vec::new();
-    let own = addresses.into_iter().filter(|(name, _)| name == interface.name());
+    let own = addresses()?.into_iter().filter(|(name, _)| name == interface.name());
     Ok(Some((index, own.map(|(_, address)| address).collect())))
 }
 

@@ -10,6 +10,15 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use crate::os::socket::{Path, path_to};
 
+/// The addresses of this host's interfaces: none that are known.
+///
+/// # Errors
+/// None here.
+#[cfg(not(unix))]
+pub fn addresses() -> io::Result<Vec<(String, IpAddr)>> {
+    Ok(Vec::new())
+}
+
 /// Notices a change by comparing.
 #[derive(Debug)]
 pub(super) struct Source {

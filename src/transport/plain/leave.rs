@@ -3,10 +3,12 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::RouteOnly;
+use crate::os::clock::since_start;
 use crate::stats::Counter;
 use crate::transport::ExchangeError;
 
@@ -26,7 +28,11 @@ pub struct WindowOnly(Arc<Shared>);
 
 struct Shared {
     names: Vec<Name>,
+    /// Its number.
+    interface: u32,
     until: Instant,
+    /// The same since the machine's start: the other clock stands still while the machine sleeps.
+    until_since_start: Duration,
     is_taken_back: AtomicBool,
 }
 
@@ -56,6 +62,19 @@ impl Leave {
         }
     }
 
+    /// Whether a packet may leave by this way, bound to the interface with this number or to none.
+    ///
+    /// # Errors
+    /// `Network` for any other interface than the one that a person consented to, whatever its name is now.
+    pub(super) fn is_for(&self, bound_to: Option<u32>) -> Result<(), ExchangeError> {
+        match self {
+            Self::Window(only) if bound_to != Some(only.0.interface) => {
+                Err(ExchangeError::network("the network that the leave is for has gone"))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// A question for this name is on its way.
     pub(super) fn count(&self, qname: &[u8]) {
         if let Self::Window(only) = self
@@ -67,22 +86,24 @@ impl Leave {
 }
 
 impl WindowOnly {
-    /// Leave for these names, canonical and in wire form.
-    pub fn until(until: Instant, names: impl IntoIterator<Item = Box<[u8]>>) -> Self {
+    /// Leave for so long, by the interface with this number, for these names, canonical and in wire form.
+    pub fn for_a_time(left: Duration, interface: u32, names: impl IntoIterator<Item = Box<[u8]>>) -> Self {
         let name = |octets| Name {
             octets,
             sent: Counter::default(),
         };
         Self(Arc::new(Shared {
             names: names.into_iter().map(name).collect(),
-            until,
+            interface,
+            until: Instant::now() + left,
+            until_since_start: since_start() + left,
             is_taken_back: AtomicBool::new(false),
         }))
     }
 
     /// Whether it has not ended.
     pub fn is_open(&self, now: Instant) -> bool {
-        now < self.0.until && !self.0.is_taken_back.load(Ordering::Acquire)
+        now < self.0.until && since_start() <= self.0.until_since_start && !self.0.is_taken_back.load(Ordering::Acquire)
     }
 
     /// When it ends.
@@ -116,8 +137,6 @@ impl fmt::Debug for WindowOnly {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use tokio::time::advance;
 
     use super::*;
@@ -125,8 +144,9 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn p1_a_window_is_for_its_names_alone_and_for_its_time() {
-        let only = WindowOnly::until(
-            Instant::now() + Duration::from_secs(60),
+        let only = WindowOnly::for_a_time(
+            Duration::from_secs(60),
+            7,
             [name("login.hotel.example").into(), name("cdn.example").into()],
         );
         let leave = Leave::Window(only.clone());
@@ -143,9 +163,16 @@ mod tests {
         assert!(!format!("{leave:?}").contains("hotel"));
     }
 
+    #[tokio::test]
+    async fn p1_a_window_is_for_one_interface_whatever_its_name_is_now() {
+        let leave = Leave::Window(WindowOnly::for_a_time(Duration::from_secs(60), 7, []));
+        assert_eq!(leave.is_for(Some(7)), Ok(()));
+        assert!(leave.is_for(Some(8)).is_err() && leave.is_for(None).is_err());
+    }
+
     #[tokio::test(start_paused = true)]
     async fn p1_a_window_that_is_taken_back_is_over_for_all() {
-        let only = WindowOnly::until(Instant::now() + Duration::from_secs(60), [name("cdn.example").into()]);
+        let only = WindowOnly::for_a_time(Duration::from_secs(60), 7, [name("cdn.example").into()]);
         let leave = Leave::Window(only.clone());
         only.take_back();
         assert!(leave.holds(Instant::now()).is_err() && !only.is_open(Instant::now()));

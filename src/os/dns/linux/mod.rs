@@ -187,7 +187,7 @@ impl<S: Services> System for Linux<S> {
     }
 
     fn offers(&self, changes: &[&Change]) -> Vec<Offer> {
-        offers::of(&self.root, changes)
+        offers::of(&self.root, changes, &self.services)
     }
 
     fn name_of(change: &Change) -> String {

@@ -6,13 +6,15 @@ use std::path::Path;
 use super::change::Change;
 use super::inside;
 use super::object::Object;
+use super::roads::Roads;
 use super::services::Link;
 use crate::os::dns::system::Offer;
 
-/// What is offered by links that are there and have no cable: tunnels (`tun`, `wg`, `ppp`).
-pub(super) fn of(root: &Path, changes: &[&Change]) -> Vec<Offer> {
+/// What is offered by links that are there and have no cable: tunnels (`tun`, `wg`, `ppp`). What was written into a file is a tunnel's if its
+/// server is in the tunnel's own network: by the default route the hotel's would be too.
+pub(super) fn of(root: &Path, changes: &[&Change], roads: &impl Roads) -> Vec<Offer> {
     let mut found: Vec<Offer> = Vec::new();
-    for offer in changes.iter().flat_map(|change| of_change(change)) {
+    for offer in changes.iter().flat_map(|change| of_change(change, roads)) {
         let is_one = !offer.servers.is_empty() && !offer.domains.is_empty();
         if is_one && is_tunnel(root, &offer.link) {
             // Of one link the newest counts, which comes last.
@@ -23,13 +25,11 @@ pub(super) fn of(root: &Path, changes: &[&Change]) -> Vec<Offer> {
     found
 }
 
-fn of_change(change: &Change) -> Vec<Offer> {
+fn of_change(change: &Change, roads: &impl Roads) -> Vec<Offer> {
     match change {
         Change::File(change) => {
             let notes = change.latest.iter();
-            notes
-                .filter_map(|note| Some(of_file(&note.object, note.link.clone()?)))
-                .collect()
+            notes.filter_map(|note| of_file(&note.object, roads)).collect()
         }
         Change::Links { before } => before.iter().map(of_link).collect(),
         Change::Openresolv { .. } => Vec::new(),
@@ -37,7 +37,14 @@ fn of_change(change: &Change) -> Vec<Offer> {
 }
 
 /// `search` and `domain` of resolv.conf(5).
-fn of_file(object: &Object, link: String) -> Offer {
+fn of_file(object: &Object, roads: &impl Roads) -> Option<Offer> {
+    let servers = object.servers();
+    let servers: Vec<IpAddr> = servers.iter().filter_map(|server| server.parse().ok()).collect();
+    let link = roads.link_to(*servers.first()?)?;
+    let is_its_own = |server: &IpAddr| roads.is_near(*server) && roads.link_to(*server).as_ref() == Some(&link);
+    if !servers.iter().all(is_its_own) {
+        return None;
+    }
     let text = String::from_utf8_lossy(object.octets().unwrap_or_default()).into_owned();
     let words = text.lines().filter_map(|line| {
         let mut words = line.split_whitespace();
@@ -46,12 +53,8 @@ fn of_file(object: &Object, link: String) -> Offer {
             .contains(&key)
             .then(|| words.map(str::to_owned).collect::<Vec<_>>())
     });
-    let servers = object.servers();
-    Offer {
-        link,
-        servers: servers.iter().filter_map(|server| server.parse().ok()).collect(),
-        domains: words.flatten().collect(),
-    }
+    let domains = words.flatten().collect();
+    Some(Offer { link, servers, domains })
 }
 
 /// As systemd-resolved had it: domains to search and to route by.
@@ -84,6 +87,31 @@ mod tests {
         }
     }
 
+    /// Each tunnel has its own network, and everything else is behind the cable, or behind the tunnel that took the default route.
+    struct Net;
+
+    impl Roads for Net {
+        fn link_to(&self, server: IpAddr) -> Option<String> {
+            let server = server.to_string();
+            let link = match server.as_str() {
+                server if server.starts_with("10.7.") => "wg0",
+                server if server.starts_with("192.168.") => "h0",
+                _ => "tun0",
+            };
+            Some(link.to_owned())
+        }
+
+        fn is_near(&self, server: IpAddr) -> bool {
+            ["10.7.", "10.8.", "192.168."]
+                .iter()
+                .any(|network| server.to_string().starts_with(network))
+        }
+
+        fn has_link(&self, _name: &str) -> bool {
+            true
+        }
+    }
+
     #[test]
     fn tunnels_offer_and_cables_do_not() {
         let root = tempfile::tempdir().unwrap();
@@ -102,6 +130,8 @@ mod tests {
                     "tun0",
                     "# by a script\nsearch corp.example lab.example\nnameserver 10.8.0.1\n",
                 ),
+                // A hotel's hook, while the default route leads through the tunnel.
+                note("tun0", "search bank.example\nnameserver 8.8.8.8\n"),
                 note("tun9", "search gone.example\nnameserver 10.9.0.1\n"),
                 note("wg0", "nameserver 10.7.0.1\n"),
             ],
@@ -121,7 +151,7 @@ mod tests {
             dns_over_tls: "no".into(),
         };
         let links = Change::Links { before: vec![link] };
-        let found = of(root.path(), &[&file, &links]);
+        let found = of(root.path(), &[&file, &links], &Net);
         let offer = |link: &str, server: &str, domains: &[&str]| Offer {
             link: link.to_owned(),
             servers: vec![server.parse().unwrap()],
