@@ -133,6 +133,9 @@ fn open(args: &OpenArgs, mut output: Output<'_>) -> Result<Exit, Failure> {
     // Who is in this very network comes first, and a guess last: settings and old leases may be of another one.
     said.servers
         .sort_by_key(|one| (one.by == Source::Router, !is_near(one.server)));
+    if said.servers.first().is_some_and(|one| is_near(one.server)) {
+        said.servers.retain(|one| is_near(one.server));
+    }
     let names = names(&args.names, figures.as_ref(), &said);
     if names.is_empty() {
         return nothing_to_allow(figures.as_ref(), output);
