@@ -80,7 +80,11 @@ impl Asking {
         }
         let reasons: Vec<_> = reply.extended_errors.iter().map(|(_, text)| text.as_str()).collect();
         let reasons: Vec<_> = reasons.into_iter().filter(|text| !text.is_empty()).collect();
-        Err(format!("tacenda reaches no upstream ({})", reasons.join("; ")))
+        Err(if reasons.is_empty() {
+            "tacenda reaches no upstream".to_owned()
+        } else {
+            format!("tacenda reaches no upstream ({})", reasons.join("; "))
+        })
     }
 
     /// Whether every way leads to the tacenda there.
