@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -218,14 +218,13 @@ impl Daemon {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("tacenda.toml");
         std::fs::write(&path, config.text()).unwrap();
-        let mut child = command
+        command
             .args(["run", "--config"])
             .arg(path)
             .args(&config.flags)
             .envs(config.environment.iter().map(|(name, value)| (name, value)))
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+            .stderr(Stdio::piped());
+        let mut child = begin(&mut command);
         let (stderr, lines) = collect(child.stderr.take().unwrap());
         Self {
             child,
@@ -359,13 +358,13 @@ pub(crate) fn lab(script: &str, arguments: &[&str]) {
 
 /// Runs the binary to its end with these arguments, [`START_LIMIT`] at the longest: exit code, stdout, stderr.
 pub(crate) fn run(arguments: &[&str]) -> (i32, String, String) {
-    let mut child = Command::new(TACENDA)
+    let mut command = Command::new(TACENDA);
+    command
         .args(arguments)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+        .stderr(Stdio::piped());
+    let mut child = begin(&mut command);
     let (stdout, _) = collect(child.stdout.take().unwrap());
     let (stderr, lines) = collect(child.stderr.take().unwrap());
     let text = |collected: &Mutex<String>| collected.lock().unwrap().clone();
@@ -400,11 +399,21 @@ fn collect(pipe: impl Read + Send + 'static) -> (Arc<Mutex<String>>, Receiver<()
     (text, lines)
 }
 
+/// Held while a program is begun, and while it is tried whether a port is free: until it is another program, the new process has every socket of
+/// ours too, and keeps its port.
+static BEGINNING: Mutex<()> = Mutex::new(());
+
+fn begin(command: &mut Command) -> Child {
+    let _alone = BEGINNING.lock().unwrap_or_else(PoisonError::into_inner);
+    command.spawn().unwrap()
+}
+
 /// A loopback port free for UDP and TCP, outside the kernel's ephemeral range so that no client's socket takes it meanwhile.
 pub(crate) fn free_port() -> SocketAddr {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     // Several test processes start elsewhere in the range.
     let offset = u16::try_from(std::process::id() % 97).unwrap() * 100;
+    let _alone = BEGINNING.lock().unwrap_or_else(PoisonError::into_inner);
     for _ in 0..10_000 {
         let port = 20_000 + (offset + NEXT.fetch_add(1, Ordering::Relaxed)) % 10_000;
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
