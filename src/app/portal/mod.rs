@@ -24,7 +24,8 @@ use crate::resolve::{Portal, Resolver};
 use crate::stats::Counter;
 use crate::upstream::pool::Pool;
 use detect::detect;
-use opened::{Closed, Opened, is_there, names};
+pub use opened::is_there;
+use opened::{Closed, Opened, names};
 use reply::Found;
 
 /// What is known of sign-in pages, over all configurations.

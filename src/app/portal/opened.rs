@@ -113,7 +113,7 @@ pub(super) fn names(window: &Window) -> Option<Vec<Box<[u8]>>> {
 }
 
 /// Whether its interface is still on the network that it was opened for.
-pub(super) fn is_there(window: &Window) -> bool {
+pub fn is_there(window: &Window) -> bool {
     let found = window.interface.parse().ok().and_then(|name| identity(&name).ok()?);
     found.is_some_and(|(index, addresses)| window.is_for(index, &addresses))
 }

@@ -3,10 +3,10 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::app::portal::is_there;
 use crate::os::clock::since_start;
 use crate::os::guard::ruleset::Ways;
 use crate::os::guard::window::{Store, Window};
-use crate::os::link::identity;
 
 /// The consent that holds now; none if there is none, or it cannot be read: then nothing is open.
 pub(super) fn window(store: &Store) -> Option<Window> {
@@ -14,9 +14,7 @@ pub(super) fn window(store: &Store) -> Option<Window> {
         tracing::warn!(%error, "the consent for a sign-in page cannot be used: nothing is open");
         None
     })?;
-    let is_there = window.interface.parse().ok().and_then(|name| identity(&name).ok()?);
-    let is_for = is_there.is_some_and(|(index, addresses)| window.is_for(index, &addresses));
-    (is_for && !window.left(since_start()).is_zero()).then_some(window)
+    (is_there(&window) && !window.left(since_start()).is_zero()).then_some(window)
 }
 
 /// For the kernel.
