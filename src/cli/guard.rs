@@ -12,9 +12,8 @@ use clap::{Args, Subcommand};
 
 use super::output::Output;
 use super::system::verify::Asking;
-use super::terminal::{confirmed, need_root};
+use super::terminal::{confirmed, need_root, time_of};
 use super::{Exit, Failure};
-use crate::config::units::TimeSpan;
 use crate::os::guard::report::Report;
 use crate::os::guard::ruleset::{Mode, Ruleset, ruleset};
 use crate::os::guard::window;
@@ -305,13 +304,7 @@ fn read_mode(text: &str) -> Result<Mode, String> {
 }
 
 fn read_time(text: &str) -> Result<Duration, String> {
-    let TimeSpan(time) = text
-        .parse()
-        .map_err(|error: crate::config::units::UnitError| error.to_string())?;
-    if (SHORTEST..=LONGEST).contains(&time) {
-        return Ok(time);
-    }
-    Err("between 1s and 7d".to_owned())
+    time_of(SHORTEST..=LONGEST, text)
 }
 
 impl From<Error> for Failure {

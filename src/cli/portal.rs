@@ -12,7 +12,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 
 use super::output::Output;
-use super::terminal::{confirmed, need_root};
+use super::terminal::{confirmed, need_root, time_of};
 use super::{Exit, Failure, guard};
 use crate::app::portal::reply::host_of;
 use crate::config::units::TimeSpan;
@@ -329,13 +329,7 @@ fn not_written(error: std::io::Error) -> Failure {
 }
 
 fn read_time(text: &str) -> Result<Duration, String> {
-    let TimeSpan(time) = text
-        .parse()
-        .map_err(|error: crate::config::units::UnitError| error.to_string())?;
-    if (SHORTEST..=LONGEST).contains(&time) {
-        return Ok(time);
-    }
-    Err("between 1s and 1h".to_owned())
+    time_of(SHORTEST..=LONGEST, text)
 }
 
 fn read_name(text: &str) -> Result<String, String> {

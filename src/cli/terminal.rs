@@ -2,9 +2,22 @@
 
 use std::fmt::Display;
 use std::io::{self, IsTerminal};
+use std::ops::RangeInclusive;
+use std::time::Duration;
 
 use super::{Exit, Failure};
+use crate::config::units::{TimeSpan, UnitError};
 use crate::os::process::{as_root, is_root};
+
+/// A time of an option, within its limits.
+pub(super) fn time_of(limits: RangeInclusive<Duration>, text: &str) -> Result<Duration, String> {
+    let TimeSpan(time) = text.parse().map_err(|error: UnitError| error.to_string())?;
+    if limits.contains(&time) {
+        return Ok(time);
+    }
+    let [shortest, longest] = [*limits.start(), *limits.end()].map(TimeSpan);
+    Err(format!("between {shortest} and {longest}"))
+}
 
 /// Only root changes this host. `command` is what to type after `tacenda`.
 pub(super) fn need_root(command: &str) -> Result<(), Failure> {
