@@ -139,10 +139,13 @@ undone() { has "$(cat /tmp/out)" "as it was before: $2"; same "$1"; asks $hotel 
 case_confirm() {
   address; plain_file; daemon; before; mkfifo /tmp/silence; exec 9<> /tmp/silence
   : > /tmp/watch.log
-  for answer in '\n' 'y\n' 'yes'; do
+  for answer in 'y\n' 'yes'; do
     printf "$answer" | set_it --confirm > /tmp/out 2>&1; asks $ours confirmed; restore; same confirmed
   done
-  if printf 'n\n' | tacenda system set --yes --confirm > /tmp/out 2>&1; then fail "set against a no"; fi; undone no "not confirmed"
+  # An empty line is a person's only at a terminal.
+  for no in no:'n\n' empty:'\n'; do
+    if printf "${no#*:}" | tacenda system set --yes --confirm > /tmp/out 2>&1; then fail "set against ${no%%:*}"; fi; undone "${no%%:*}" "not confirmed"
+  done
   if tacenda system set --yes --confirm > /tmp/out 2>&1 < /dev/null; then fail "set by nobody"; fi; undone nobody "nobody is there"
   if tacenda system set --yes --confirm=1s > /tmp/out 2>&1 <&9; then fail "set without an answer"; fi; undone silence "not confirmed within 1s"
   for signal in INT TERM HUP; do
