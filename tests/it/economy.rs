@@ -40,7 +40,9 @@ fn hour_of_light_browsing(config: Config) -> Value {
     let (mut asked, mut pauses) = (0, PAUSES.into_iter().cycle());
     while begin.elapsed() < HOUR / SPEED {
         let name = format!("page{asked}.example");
-        assert_eq!(Ask::new(&name, A).udp(daemon.dns).rcode(), 0, "{name}");
+        // 75 ms in which this machine looks elsewhere are all the time that a query has at this speed: then a person asks again.
+        let is_answered = || Ask::new(&name, A).udp(daemon.dns).rcode() == 0;
+        assert!((0..3).any(|_| is_answered()), "{name}");
         asked += 1;
         pause(Duration::from_secs(pauses.next().unwrap()) / SPEED);
     }
