@@ -1,12 +1,15 @@
-//! Answers and failures that were seen before. The one place where moka is.
+//! Answers and failures that were seen before. The one place where moka is: it decides what stays, and `index` finds it.
 //!
 //! An entry carries its own times and is looked at on every read: moka's `Expiry` would expire entries inline and was seen to
 //! stall one read for 589 ms. Never stores anything under a name that was not asked for, and never prolongs an entry: one past
 //! its end stays where it is and counts in `max_bytes` until it is replaced, or pushed out as one that is used least.
 
 mod entry;
+mod index;
 mod lifetime;
 
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, BuildHasherDefault};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,6 +21,7 @@ use crate::wire::edns::Ede;
 use crate::wire::question::QuestionKey;
 
 pub use entry::Entry;
+use index::{AsItIs, Index};
 pub use lifetime::Origin;
 
 /// Failures kept at most: 10,000 of about 900 octets (measured) are 9 MB, and a flood of failing names only pushes out other
@@ -79,7 +83,10 @@ pub struct Stats {
 
 /// A bounded store, shared by all threads.
 pub struct Cache {
-    answers: moka::sync::Cache<Box<[u8]>, Arc<Entry>>,
+    /// What stays, by the hash of the question; found through the index.
+    answers: moka::sync::Cache<u64, Entry, BuildHasherDefault<AsItIs>>,
+    index: Arc<Index>,
+    hashes: RandomState,
     failures: moka::sync::Cache<Box<[u8]>, CachedFailure>,
     settings: Settings,
     stats: Arc<Stats>,
@@ -98,10 +105,10 @@ impl std::fmt::Debug for Cache {
 #[derive(Clone, Debug)]
 pub enum Found {
     /// An answer within its lifetime.
-    Fresh(Arc<Entry>),
+    Fresh(Entry),
     /// An answer past its end that may be given if no newer one can be had, and why the question must not be asked now: it
     /// failed within the last 30 s.
-    Stale(Arc<Entry>, Option<CachedFailure>),
+    Stale(Entry, Option<CachedFailure>),
     /// It failed a moment ago.
     Failure(CachedFailure),
     /// Nothing that may be used.
@@ -113,18 +120,22 @@ impl Cache {
     /// entries collide.
     pub fn new(settings: Settings) -> Self {
         let stats = Arc::new(Stats::default());
-        let counted = Arc::clone(&stats);
+        let index = Arc::new(Index::new());
+        let (counted, indexed) = (Arc::clone(&stats), Arc::clone(&index));
         let answers = moka::sync::Cache::builder()
             .max_capacity(settings.max_bytes)
             .weigher(weight)
-            .eviction_listener(move |_, _, cause| {
+            .eviction_listener(move |hash, _, cause| {
                 if cause == RemovalCause::Size {
+                    indexed.remove(*hash);
                     counted.evictions.increment();
                 }
             })
-            .build();
+            .build_with_hasher(BuildHasherDefault::default());
         Self {
             answers,
+            index,
+            hashes: RandomState::new(),
             failures: moka::sync::Cache::new(MAX_FAILURES),
             settings,
             stats,
@@ -132,13 +143,13 @@ impl Cache {
     }
 
     /// An answer that is not past its end.
-    pub fn fresh(&self, key: &QuestionKey, now: Instant) -> Option<Arc<Entry>> {
-        self.answers.get(key.as_octets()).filter(|entry| entry.is_fresh(now))
+    pub fn fresh(&self, key: &QuestionKey, now: Instant) -> Option<Entry> {
+        self.find(key).filter(|entry| entry.is_fresh(now))
     }
 
     /// Looks a question up.
     pub fn get(&self, key: &QuestionKey, now: Instant, since: Since) -> Found {
-        let answer = match self.answers.get(key.as_octets()) {
+        let answer = match self.find(key) {
             Some(entry) if entry.is_fresh(now) => return Found::Fresh(entry),
             answer => answer,
         };
@@ -158,16 +169,12 @@ impl Cache {
     }
 
     /// Stores an answer whose TTLs began to run at `stored`, if it may be kept, and gives it back ready for writing.
-    pub fn put(&self, key: &QuestionKey, answer: Answer, stored: Instant) -> Arc<Entry> {
+    pub fn put(&self, key: &QuestionKey, answer: &Answer, stored: Instant) -> Entry {
         let lifetime = lifetime::of_answer(&answer.facts());
-        let entry = Arc::new(Entry::new(
-            answer,
-            stored,
-            Duration::from_secs(lifetime.unwrap_or(0).into()),
-        ));
+        let entry = Entry::new(key, answer, stored, lifetime.unwrap_or(0));
         self.failures.invalidate(key.as_octets());
         if lifetime.is_some() {
-            self.answers.insert(key.as_octets().into(), Arc::clone(&entry));
+            self.keep(self.hash(key), &entry);
             self.stats.insertions.increment();
         } else {
             self.overrule(key);
@@ -175,9 +182,28 @@ impl Cache {
         entry
     }
 
+    /// Into the index first: moka may let go of it again at once.
+    fn keep(&self, hash: u64, entry: &Entry) {
+        self.index.put(hash, entry.clone());
+        // Moka counts what is asked for, found or not: what is wanted more stays.
+        let count = |hash| drop(self.answers.get(&hash));
+        self.index.used(count);
+        count(hash);
+        self.answers.insert(hash, entry.clone());
+    }
+
+    fn find(&self, key: &QuestionKey) -> Option<Entry> {
+        self.index.get(self.hash(key), key)
+    }
+
+    /// Two questions with the same one take each other's place; none is ever given for the other.
+    fn hash(&self, key: &QuestionKey) -> u64 {
+        self.hashes.hash_one(key)
+    }
+
     /// The upstream has said something newer that is not kept: what is here may live to its end, but is never given past it.
     fn overrule(&self, key: &QuestionKey) {
-        if let Some(entry) = self.answers.get(key.as_octets()) {
+        if let Some(entry) = self.find(key) {
             entry.overrule();
         }
     }
@@ -204,8 +230,7 @@ impl Cache {
         );
     }
 
-    /// Does all housekeeping that is due, so that the figures are right. Readers do it in small shares, every 64 reads, without
-    /// waiting and without allocating; whoever reads the figures may wait.
+    /// Does all housekeeping that is due, so that the figures are right. Otherwise those who put answers do it, in small shares; hits never do.
     pub fn maintain(&self) {
         self.answers.run_pending_tasks();
         self.failures.run_pending_tasks();
@@ -213,6 +238,7 @@ impl Cache {
 
     /// Forgets everything, failures too.
     pub fn forget_all(&self) {
+        self.index.clear();
         self.answers.invalidate_all();
         self.failures.invalidate_all();
     }
@@ -243,9 +269,8 @@ impl Cache {
     }
 }
 
-#[expect(clippy::borrowed_box, reason = "the signature that moka asks for")]
-fn weight(key: &Box<[u8]>, entry: &Arc<Entry>) -> u32 {
-    u32::try_from(key.len() + entry.answer().heap_len() + ENTRY_OVERHEAD).unwrap_or(u32::MAX)
+fn weight(_: &u64, entry: &Entry) -> u32 {
+    u32::try_from(entry.heap_len() + ENTRY_OVERHEAD).unwrap_or(u32::MAX)
 }
 
 /// What voids a failure that is remembered.

@@ -33,7 +33,7 @@ fn ttl(entry: &Entry, now: Instant) -> u32 {
 #[test]
 fn r1035_12_an_entry_counts_down_and_ends_on_time() {
     let (cache, start) = (Cache::new(Settings::default()), now());
-    cache.put(&key("a.example", A), answer("a.example", 60), start);
+    cache.put(&key("a.example", A), &answer("a.example", 60), start);
     let get = |millis| cache.get(&key("a.example", A), after(start, millis), since(0));
     let Found::Fresh(entry) = get(59_999) else {
         panic!("fresh")
@@ -46,7 +46,7 @@ fn r1035_12_an_entry_counts_down_and_ends_on_time() {
 #[test]
 fn t_poi_8_a_hit_never_prolongs() {
     let (cache, start) = (Cache::new(Settings::default()), now());
-    cache.put(&key("a.example", A), answer("a.example", 60), start);
+    cache.put(&key("a.example", A), &answer("a.example", 60), start);
     for millis in (0..60_000).step_by(1000) {
         assert!(is_fresh(&cache.get(
             &key("a.example", A),
@@ -64,7 +64,7 @@ fn t_poi_8_a_hit_never_prolongs() {
 #[test]
 fn ttl_0_is_given_but_not_kept() {
     let (cache, start) = (Cache::new(Settings::default()), now());
-    let entry = cache.put(&key("a.example", A), answer("a.example", 0), start);
+    let entry = cache.put(&key("a.example", A), &answer("a.example", 0), start);
     assert_eq!(ttl(&entry, start), 0);
     assert!(!is_fresh(&cache.get(&key("a.example", A), start, since(0))));
 }
@@ -73,7 +73,7 @@ fn ttl_0_is_given_but_not_kept() {
 fn r8484_4_time_spent_in_http_caches_counts() {
     let (cache, start) = (Cache::new(Settings::default()), now());
     let arrived = after(start, 50_000);
-    let entry = cache.put(&key("a.example", A), answer("a.example", 60), start);
+    let entry = cache.put(&key("a.example", A), &answer("a.example", 60), start);
     assert_eq!(ttl(&entry, arrived), 10);
     assert!(!is_fresh(&cache.get(
         &key("a.example", A),
@@ -87,7 +87,7 @@ fn r2308_1_negatives_are_kept_by_their_soa() {
     let (cache, start) = (Cache::new(Settings::default()), now());
     let octets = response("nx.example", A, 3, &[], &[soa("example", 60, 5)]);
     let negative = Answer::check(&octets, &key("nx.example", A), &Settings::default().ttls).unwrap();
-    cache.put(&key("nx.example", A), negative, start);
+    cache.put(&key("nx.example", A), &negative, start);
     assert!(is_fresh(&cache.get(
         &key("nx.example", A),
         after(start, 4999),
@@ -112,7 +112,7 @@ fn r9520_1_a_failure_is_kept_longer_each_time_and_forgotten_with_the_next_answer
     assert!(holds(999) && !holds(1000));
     cache.put_failure(&asked, Origin::Resolver, None, after(start, 1000), since(0));
     assert!(holds(2999) && !holds(3000));
-    cache.put(&asked, answer("a.example", 1), after(start, 3000));
+    cache.put(&asked, &answer("a.example", 1), after(start, 3000));
     cache.put_failure(&asked, Origin::Resolver, None, after(start, 4000), since(0));
     assert!(holds(4999) && !holds(5000), "starts anew");
 }
@@ -164,7 +164,7 @@ fn r9520_3_a_transport_that_comes_back_lifts_failures_of_the_road() {
 #[test]
 fn r8767_1_an_answer_past_its_end_is_found_for_a_day() {
     let (cache, start, asked) = (Cache::new(Settings::default()), now(), key("a.example", A));
-    cache.put(&asked, answer("a.example", 60), start);
+    cache.put(&asked, &answer("a.example", 60), start);
     let is_stale = |seconds: u64| {
         matches!(
             cache.get(&asked, after(start, seconds * 1000), since(0)),
@@ -187,11 +187,11 @@ fn r8767_1_an_answer_past_its_end_is_found_for_a_day() {
 fn r8767_1_a_failed_validation_or_what_is_not_kept_ends_the_old_answer() {
     let (cache, start) = (Cache::new(Settings::default()), now());
     let [bogus, zero] = ["bogus.example", "zero.example"].map(|name| {
-        cache.put(&key(name, A), answer(name, 60), start);
+        cache.put(&key(name, A), &answer(name, 60), start);
         key(name, A)
     });
     cache.put_failure(&bogus, Origin::Resolver, Some(Ede(6)), after(start, 50_000), since(0));
-    cache.put(&zero, answer("zero.example", 0), after(start, 50_000));
+    cache.put(&zero, &answer("zero.example", 0), after(start, 50_000));
     for asked in [bogus, zero] {
         assert!(
             is_fresh(&cache.get(&asked, after(start, 59_000), since(0))),
@@ -213,7 +213,7 @@ fn t_mem_the_bound_in_bytes_holds() {
     let (cache, start) = (Cache::new(settings), now());
     for i in 0..2000 {
         let name = format!("n{i}.example");
-        cache.put(&key(&name, A), answer(&name, 60), start);
+        cache.put(&key(&name, A), &answer(&name, 60), start);
     }
     cache.maintain();
     assert!(cache.bytes() <= 100_000, "{}", cache.bytes());
@@ -226,8 +226,55 @@ fn t_mem_the_bound_in_bytes_holds() {
 fn r9520_1_an_answer_that_is_not_kept_ends_the_row_of_failures_too() {
     let (cache, start, asked) = (Cache::new(Settings::default()), now(), key("a.example", A));
     cache.put_failure(&asked, Origin::Resolver, None, start, since(0));
-    cache.put(&asked, answer("a.example", 0), after(start, 1500));
+    cache.put(&asked, &answer("a.example", 0), after(start, 1500));
     cache.put_failure(&asked, Origin::Resolver, None, after(start, 3000), since(0));
     let held = matches!(cache.get(&asked, after(start, 4500), since(0)), Found::Failure(_));
     assert!(!held, "one failure after an answer is kept 1 s");
+}
+
+#[test]
+fn what_is_pushed_out_is_not_found_and_all_else_is() {
+    let settings = Settings {
+        max_bytes: 100_000,
+        ..Settings::default()
+    };
+    let (cache, start) = (Cache::new(settings), now());
+    for i in 0..2000 {
+        let name = format!("n{i}.example");
+        cache.put(&key(&name, A), &answer(&name, 60), start);
+    }
+    cache.maintain();
+    let found = (0..2000).filter(|i| cache.fresh(&key(&format!("n{i}.example"), A), start).is_some());
+    assert_eq!(found.count() as u64, cache.entry_count());
+    cache.forget_all();
+    let found = (0..2000).filter(|i| cache.fresh(&key(&format!("n{i}.example"), A), start).is_some());
+    assert_eq!(found.count(), 0);
+}
+
+#[test]
+fn what_is_used_stays_when_many_others_are_asked_for_once() {
+    let settings = Settings {
+        max_bytes: 100_000,
+        ..Settings::default()
+    };
+    let (cache, start) = (Cache::new(settings), now());
+    let used: Vec<_> = (0..50).map(|i| format!("used{i}.example")).collect();
+    for name in &used {
+        cache.put(&key(name, A), &answer(name, 60), start);
+    }
+    let hits = || {
+        used.iter()
+            .filter(|name| cache.fresh(&key(name, A), start).is_some())
+            .count()
+    };
+    for round in 0..2000 {
+        if round % 10 == 0 {
+            for _ in 0..20 {
+                hits();
+            }
+        }
+        let name = format!("once{round}.example");
+        cache.put(&key(&name, A), &answer(&name, 60), start);
+    }
+    assert!(hits() >= 45, "{} of 50 are left", hits());
 }

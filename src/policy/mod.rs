@@ -145,7 +145,7 @@ impl Policy {
 
     /// Whether an answer from the public may be given for this question: it leads to no private place, and its aliases to no name
     /// that is blocked (what is hidden behind a site's own name would be found there).
-    pub fn allows(&self, key: &QuestionKey, answer: &Answer) -> bool {
+    pub fn allows(&self, key: &QuestionKey, answer: Answer<&[u8]>) -> bool {
         self.rebind.allows(key.qname(), answer) && !self.leads_to_what_is_blocked(key.qname(), answer)
     }
 
@@ -165,7 +165,7 @@ impl Policy {
         found.is_some_and(|found| found.target().is_some())
     }
 
-    fn leads_to_what_is_blocked(&self, qname: &[u8], answer: &Answer) -> bool {
+    fn leads_to_what_is_blocked(&self, qname: &[u8], answer: Answer<&[u8]>) -> bool {
         let blocked = |name: &Vec<u8>| self.blocking.decide(name) == Some(Action::Block);
         self.blocking.count() > 0
             && self.blocking.decide(qname) != Some(Action::Allow)

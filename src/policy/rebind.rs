@@ -32,7 +32,7 @@ impl Rebind {
     }
 
     /// Whether an answer for this canonical name in wire form may be given.
-    pub(super) fn allows(&self, qname: &[u8], answer: &Answer) -> bool {
+    pub(super) fn allows(&self, qname: &[u8], answer: Answer<&[u8]>) -> bool {
         !self.is_on || !answer.addresses().any(is_private) || self.allowed.cover(qname)
     }
 }
@@ -148,7 +148,10 @@ mod tests {
 
     fn allows(rebind: &Rebind, records: &[Vec<u8>], qtype: u16) -> bool {
         let octets = response("www.example", qtype, 0, records, &[]);
-        rebind.allows(&name("www.example"), &check(&octets, "www.example", qtype).unwrap())
+        rebind.allows(
+            &name("www.example"),
+            check(&octets, "www.example", qtype).unwrap().view(),
+        )
     }
 
     #[test]

@@ -89,7 +89,7 @@ pub struct Pending {
 enum Held {
     Nothing,
     /// An answer past its end, and when it is given if no newer one has come.
-    Stale(Arc<Entry>, tokio::time::Instant),
+    Stale(Entry, tokio::time::Instant),
     /// A fresh answer that ends soon.
     Ending,
 }
@@ -98,9 +98,9 @@ enum Held {
 #[derive(Clone, Debug)]
 pub enum Settled {
     /// With an answer.
-    Answer(Arc<Entry>),
+    Answer(Entry),
     /// With an answer past its end, because no newer one came (RFC 8767).
-    Stale(Arc<Entry>),
+    Stale(Entry),
     /// Without one.
     Failure(Failure),
 }

@@ -70,7 +70,7 @@ impl Look<'_> {
 
     /// The answer, or what is given in its place.
     fn inspected(self, key: &QuestionKey, Answered { answer, stored }: Answered) -> Answered {
-        let answer = if self.allows_new(key, &answer) {
+        let answer = if self.allows_new(key, answer.view()) {
             answer
         } else {
             answer.withheld(WITHHELD_TTL)
@@ -78,7 +78,7 @@ impl Look<'_> {
         Answered { answer, stored }
     }
 
-    fn allows_new(self, key: &QuestionKey, answer: &Answer) -> bool {
+    fn allows_new(self, key: &QuestionKey, answer: Answer<&[u8]>) -> bool {
         match self.belief {
             Belief::Public => self.policy.allows(key, answer),
             Belief::Route => true,
@@ -145,7 +145,7 @@ impl Road {
         }
         match self.ask_for_target(look, asked, deadline).await {
             Ok(Answered { answer, stored }) => {
-                let entry = self.cache.put(key, answer, stored.into_std());
+                let entry = self.cache.put(key, &answer, stored.into_std());
                 entry.passed(asked.generation);
                 Settled::Answer(entry)
             }

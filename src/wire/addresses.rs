@@ -11,7 +11,7 @@ use super::{name, read_u16};
 const IPV4_HINT: u16 = 4;
 const IPV6_HINT: u16 = 6;
 
-impl Answer {
+impl<O: AsRef<[u8]>> Answer<O> {
     /// All addresses, in the order of the records.
     pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
         self.records().flat_map(|(rtype, rdata)| match rtype {
@@ -24,7 +24,7 @@ impl Answer {
 }
 
 /// Names that an answer goes on to.
-impl Answer {
+impl<O: AsRef<[u8]>> Answer<O> {
     /// The targets of its CNAMEs, canonical, in wire form.
     pub fn aliases(&self) -> Vec<Vec<u8>> {
         let targets = self.records_at().filter(|(rtype, _)| *rtype == RecordType::CNAME);

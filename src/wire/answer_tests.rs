@@ -2,6 +2,7 @@ use hickory_proto::op::Message;
 use proptest::prelude::*;
 
 use super::*;
+use crate::wire::name::{MAX_POINTERS, Name};
 use crate::wire::testkit::{
     A, ADDRESS, CNAME, check, key, lines, malformed, message, name, opt, query, question, raw_record, record, response,
     soa, written,

@@ -1,7 +1,8 @@
 //! Which records of a response answer its question: the chain from QNAME, and the proof of a negative end.
 
 use super::ParseError;
-use super::answer::{Sections, TtlLimits};
+use super::answer::TtlLimits;
+use super::check::Sections;
 use super::name::Name;
 use super::question::QuestionKey;
 use super::rdata::{SoaTimes, soa_minimum};

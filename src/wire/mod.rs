@@ -8,6 +8,7 @@ use std::fmt;
 mod addresses;
 pub mod answer;
 mod chain;
+mod check;
 mod compress;
 pub mod domains;
 pub mod edns;

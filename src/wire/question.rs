@@ -139,7 +139,8 @@ impl QuestionKey {
         edns::write_query_opt(out, end, self.dnssec_ok(), keepalive)
     }
 
-    fn flags(&self) -> u8 {
+    /// The octet of flags.
+    pub fn flags(&self) -> u8 {
         self.octets[usize::from(self.len) - 1]
     }
 }
