@@ -5,6 +5,7 @@
 //! its end stays where it is and counts in `max_bytes` until it is replaced, or pushed out as one that is used least.
 
 mod entry;
+mod failures;
 mod index;
 mod lifetime;
 
@@ -21,19 +22,10 @@ use crate::wire::edns::Ede;
 use crate::wire::question::QuestionKey;
 
 pub use entry::Entry;
+use failures::Failures;
+pub use failures::{CachedFailure, Since};
 use index::{AsItIs, Index};
 pub use lifetime::Origin;
-
-/// Failures kept at most: 10,000 of about 900 octets (measured) are 9 MB, and a flood of failing names only pushes out other
-/// failures.
-const MAX_FAILURES: u64 = 10_000;
-
-/// A failure that has not been seen again for this long starts anew at its first step.
-const FORGET_FAILURE: Duration = Duration::from_secs(60);
-
-/// How long a question that failed is not asked again while there is an old answer to give (RFC 8767 section 5: the failure
-/// recheck timer, 30 s).
-const STALE_RECHECK: Duration = Duration::from_secs(30);
 
 /// Octets of memory an entry costs beside its key and its answer: moka's own books, the `Arc`, the entry's times, and what the
 /// allocator rounds up. Measured: 100,000 small entries took 644 octets each, of which 70 were key and answer; the marks of
@@ -87,7 +79,7 @@ pub struct Cache {
     answers: moka::sync::Cache<u64, Entry, BuildHasherDefault<AsItIs>>,
     index: Arc<Index>,
     hashes: RandomState,
-    failures: moka::sync::Cache<Box<[u8]>, CachedFailure>,
+    failures: Failures,
     settings: Settings,
     stats: Arc<Stats>,
 }
@@ -136,7 +128,7 @@ impl Cache {
             answers,
             index,
             hashes: RandomState::new(),
-            failures: moka::sync::Cache::new(MAX_FAILURES),
+            failures: Failures::new(),
             settings,
             stats,
         }
@@ -144,16 +136,17 @@ impl Cache {
 
     /// An answer that is not past its end.
     pub fn fresh(&self, key: &QuestionKey, now: Instant) -> Option<Entry> {
-        self.find(key).filter(|entry| entry.is_fresh(now))
+        self.index.get(self.hash(key), key).filter(|entry| entry.is_fresh(now))
     }
 
     /// Looks a question up.
     pub fn get(&self, key: &QuestionKey, now: Instant, since: Since) -> Found {
-        let answer = match self.find(key) {
+        let hash = self.hash(key);
+        let answer = match self.index.get(hash, key) {
             Some(entry) if entry.is_fresh(now) => return Found::Fresh(entry),
             answer => answer,
         };
-        let failure = self.failures.get(key.as_octets());
+        let failure = self.failures.get(hash, key);
         match answer.filter(|entry| entry.is_stale(now, self.settings.serve_stale)) {
             Some(entry) => Found::Stale(entry, failure.filter(|failure| failure.is_recent(now, since))),
             None => match failure.filter(|failure| failure.holds(now, since)) {
@@ -172,12 +165,13 @@ impl Cache {
     pub fn put(&self, key: &QuestionKey, answer: &Answer, stored: Instant) -> Entry {
         let lifetime = lifetime::of_answer(&answer.facts());
         let entry = Entry::new(key, answer, stored, lifetime.unwrap_or(0));
-        self.failures.invalidate(key.as_octets());
+        let hash = self.hash(key);
+        self.failures.remove(hash);
         if lifetime.is_some() {
-            self.keep(self.hash(key), &entry);
+            self.keep(hash, &entry);
             self.stats.insertions.increment();
         } else {
-            self.overrule(key);
+            self.overrule(hash, key);
         }
         entry
     }
@@ -192,60 +186,44 @@ impl Cache {
         self.answers.insert(hash, entry.clone());
     }
 
-    fn find(&self, key: &QuestionKey) -> Option<Entry> {
-        self.index.get(self.hash(key), key)
-    }
-
     /// Two questions with the same one take each other's place; none is ever given for the other.
     fn hash(&self, key: &QuestionKey) -> u64 {
         self.hashes.hash_one(key)
     }
 
     /// The upstream has said something newer that is not kept: what is here may live to its end, but is never given past it.
-    fn overrule(&self, key: &QuestionKey) {
-        if let Some(entry) = self.find(key) {
+    fn overrule(&self, hash: u64, key: &QuestionKey) {
+        if let Some(entry) = self.index.get(hash, key) {
             entry.overrule();
         }
     }
 
     /// Remembers a failure for a growing time (RFC 9520). After a failed validation no old answer is given either.
     pub fn put_failure(&self, key: &QuestionKey, origin: Origin, ede: Option<Ede>, now: Instant, since: Since) {
+        let hash = self.hash(key);
         if ede.is_some_and(Ede::is_validation_failure) {
-            self.overrule(key);
+            self.overrule(hash, key);
         }
-        let is_in_row = |failure: &CachedFailure| failure.origin == origin && now < failure.until + FORGET_FAILURE;
-        let before = self.failures.get(key.as_octets()).filter(is_in_row);
-        let times = before.map_or(1, |failure| failure.times.saturating_add(1));
-        let until = now + lifetime::of_failure(origin, times);
-        self.failures.insert(
-            key.as_octets().into(),
-            CachedFailure {
-                origin,
-                ede,
-                times,
-                failed: now,
-                until,
-                since,
-            },
-        );
+        let before = self.failures.get(hash, key);
+        self.failures
+            .put(hash, key, CachedFailure::after(before, origin, ede, now, since));
     }
 
     /// Does all housekeeping that is due, so that the figures are right. Otherwise those who put answers do it, in small shares; hits never do.
     pub fn maintain(&self) {
         self.answers.run_pending_tasks();
-        self.failures.run_pending_tasks();
     }
 
     /// Forgets everything, failures too.
     pub fn forget_all(&self) {
         self.index.clear();
         self.answers.invalidate_all();
-        self.failures.invalidate_all();
+        self.failures.clear();
     }
 
     /// Forgets failures: whoever is asked now has not failed yet.
     pub fn forget_failures(&self) {
-        self.failures.invalidate_all();
+        self.failures.clear();
     }
 
     /// The settings.
@@ -271,42 +249,6 @@ impl Cache {
 
 fn weight(_: &u64, entry: &Entry) -> u32 {
     u32::try_from(entry.heap_len() + ENTRY_OVERHEAD).unwrap_or(u32::MAX)
-}
-
-/// What voids a failure that is remembered.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Since {
-    /// How often a transport came back: older failures of the road are void.
-    pub roads: u64,
-    /// By which rules another name was asked for; 0 for the name itself.
-    pub rules: u64,
-}
-
-/// A failure that is not tried again yet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CachedFailure {
-    origin: Origin,
-    /// Why it failed at first hand.
-    pub ede: Option<Ede>,
-    times: u32,
-    failed: Instant,
-    until: Instant,
-    since: Since,
-}
-
-impl CachedFailure {
-    fn holds(&self, now: Instant, since: Since) -> bool {
-        now < self.until && self.is_valid(since)
-    }
-
-    /// Whether it keeps the question from being asked while there is an old answer to give.
-    fn is_recent(&self, now: Instant, since: Since) -> bool {
-        now.saturating_duration_since(self.failed) < STALE_RECHECK && self.is_valid(since)
-    }
-
-    fn is_valid(&self, since: Since) -> bool {
-        self.since.rules == since.rules && (self.origin == Origin::Resolver || self.since.roads == since.roads)
-    }
 }
 
 #[cfg(test)]
