@@ -12,13 +12,17 @@ use crate::wire::question::QuestionKey;
 /// A question and by which rules it is asked, decided once.
 #[derive(Clone, Debug)]
 pub(super) struct Asked {
-    pub(super) key: QuestionKey,
+    pub(super) flight: Flight,
     pub(super) by: By,
     /// Of the rules.
     pub(super) generation: u64,
     /// The records whose aliases lead to the name that is asked for instead.
     pub(super) aliases: Option<Arc<Records>>,
 }
+
+/// What others wait for too: a question, and by which rules another name is asked for; 0 for the name itself, which is the same question
+/// whatever the rules. In an `Arc`, because it is large and several tables hold it.
+pub(super) type Flight = Arc<(QuestionKey, u64)>;
 
 /// By which road a question goes.
 #[derive(Clone, Debug)]
@@ -37,6 +41,17 @@ impl By {
 }
 
 impl Asked {
+    /// `aliases` are the user's, by which another name is asked for.
+    pub(super) fn new(key: QuestionKey, by: By, generation: u64, aliases: Option<Arc<Records>>) -> Self {
+        let rules = aliases.as_ref().map_or(0, |_| generation);
+        Self {
+            flight: Arc::new((key, rules)),
+            by,
+            generation,
+            aliases,
+        }
+    }
+
     pub(super) fn look<'a>(&'a self, policy: &'a Policy) -> Look<'a> {
         Look {
             policy,
@@ -53,17 +68,12 @@ impl Asked {
     pub(super) fn since(&self, pool: &Pool) -> Since {
         Since {
             roads: pool.recoveries(),
-            rules: self.rules(),
+            rules: self.flight.1,
         }
     }
 
-    /// By which rules another name is asked for; 0 for the name itself, which is the same question whatever the rules.
-    pub(super) fn rules(&self) -> u64 {
-        self.aliases.as_ref().map_or(0, |_| self.generation)
-    }
-
-    /// What others wait for too.
-    pub(super) fn flight(&self) -> (QuestionKey, u64) {
-        (self.key.clone(), self.rules())
+    /// The question.
+    pub(super) fn key(&self) -> &QuestionKey {
+        &self.flight.0
     }
 }

@@ -24,7 +24,7 @@ use crate::wire::question::QuestionKey;
 use crate::wire::record::RecordType;
 use crate::wire::synth::{self, About, Alias};
 
-use asked::{Asked, By};
+use asked::{Asked, By, Flight};
 pub use failure::Failure;
 use inflight::{Joined, Landing, Ticket};
 pub use road::Road;
@@ -185,12 +185,7 @@ impl Resolver {
             },
             Verdict::Behind(records, route) => (By::route(route), Some(records)),
         };
-        Ok(Asked {
-            key,
-            by,
-            generation,
-            aliases,
-        })
+        Ok(Asked::new(key, by, generation, aliases))
     }
 
     /// Like [`Resolver::answer_now`], for what is not at hand under the present rules.
@@ -209,10 +204,10 @@ impl Resolver {
         };
         let Road { cache, pool, .. } = self.parts.road(&asked.by);
         let look = asked.look(&self.parts.policy);
-        let found = cache.get(&asked.key, now, asked.since(pool));
+        let found = cache.get(asked.key(), now, asked.since(pool));
         let found = match found {
             // Rules that came after it do not let it pass: it is asked for anew.
-            Found::Fresh(entry) | Found::Stale(entry, _) if !look.allows(&asked.key, &entry) => Found::Nothing,
+            Found::Fresh(entry) | Found::Stale(entry, _) if !look.allows(asked.key(), &entry) => Found::Nothing,
             found => found,
         };
         match found {
@@ -266,7 +261,7 @@ impl Resolver {
         let shed = Settled::Failure(Failure::Shed);
         let road = self.parts.road(&pending.asked.by);
         let cache = Arc::clone(&road.cache);
-        let joined = road.inflight.join(&pending.asked.flight(), now, shed);
+        let joined = road.inflight.join(&pending.asked.flight, now, shed);
         let (landing, begun) = match joined {
             Joined::Follower(landing, begun) => (landing, begun),
             Joined::Leader(ticket, landing) => {
@@ -317,10 +312,7 @@ impl Resolver {
     /// question is under way, or if so many are that somebody would have to give way. Needs a tokio runtime around it.
     pub fn refresh(&self, pending: Pending, deadline: tokio::time::Instant) {
         let road = self.parts.road(&pending.asked.by);
-        let Some(ticket) = road
-            .inflight
-            .start(&pending.asked.flight(), tokio::time::Instant::now())
-        else {
+        let Some(ticket) = road.inflight.start(&pending.asked.flight, tokio::time::Instant::now()) else {
             return;
         };
         let purpose = match pending.held {
@@ -369,16 +361,10 @@ impl Resolver {
     }
 
     /// Runs a question in a task of its own, so that it goes on whoever leaves. Who waits for it waits until `deadline`.
-    fn launch(
-        &self,
-        asked: Asked,
-        ticket: Ticket<(QuestionKey, u64), Settled>,
-        deadline: tokio::time::Instant,
-        purpose: Purpose,
-    ) {
+    fn launch(&self, asked: Asked, ticket: Ticket<Flight, Settled>, deadline: tokio::time::Instant, purpose: Purpose) {
         let question_ends = deadline.checked_sub(LANDING_TIME).unwrap_or(deadline);
         let parts = Arc::clone(&self.parts);
-        let (flight, number, by) = (asked.flight(), ticket.number(), asked.by.clone());
+        let (flight, number, by) = (Arc::clone(&asked.flight), ticket.number(), asked.by.clone());
         let task = tokio::spawn(async move {
             let settled = parts
                 .road(&asked.by)

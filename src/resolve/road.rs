@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::inflight::{Inflight, MAX_FLIGHTS};
-use super::{Asked, Failure, Purpose, Settled};
+use super::{Asked, Failure, Flight, Purpose, Settled};
 use crate::cache::{Cache, Entry, Found};
 use crate::policy::Policy;
 use crate::policy::rebind::is_this_host;
@@ -28,7 +28,7 @@ pub struct Road {
     pub(super) own: Box<[IpAddr]>,
     undated: Option<Undated>,
     /// By question, and by which rules it is another's.
-    pub(super) inflight: Inflight<(QuestionKey, u64), Settled>,
+    pub(super) inflight: Inflight<Flight, Settled>,
 }
 
 /// How answers are looked at before they are given.
@@ -132,7 +132,7 @@ impl Road {
     /// Asks, unless the answer has come meanwhile.
     pub(super) async fn ask(&self, policy: &Policy, asked: &Asked, deadline: Instant, purpose: Purpose) -> Settled {
         let now = Instant::now().into_std();
-        let (key, look, since) = (&asked.key, asked.look(policy), asked.since(&self.pool));
+        let (key, look, since) = (asked.key(), asked.look(policy), asked.since(&self.pool));
         // Between the asker's own look into the cache and its turn here, the same question may have been answered.
         match self.cache.get(key, now, since) {
             Found::Fresh(entry) if purpose == Purpose::Renewal && entry.is_ending(now) => {}
@@ -162,7 +162,7 @@ impl Road {
 
     /// Asks for the name, or for the one that the user's aliases lead to, and looks at what comes.
     async fn ask_for_target(&self, look: Look<'_>, asked: &Asked, deadline: Instant) -> Result<Answered, Failure> {
-        let key = &asked.key;
+        let key = asked.key();
         let found = asked
             .aliases
             .as_ref()
