@@ -1,7 +1,7 @@
 //! Queries in datagrams: a thread for each socket takes them in batches and answers hits on the spot.
 //!
-//! The thread never waits for anything but its socket; for a fresh hit it takes no lock that a tokio worker holds and
-//! allocates nothing. What must wait becomes a task, and so does what renews an answer, once that answer is sent.
+//! The thread never waits for anything but its socket; for a fresh hit it takes no lock that a tokio worker holds for long and
+//! allocates nothing. Once a batch's hits are sent, what must wait becomes tasks, and so does what renews an answer.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -45,8 +45,7 @@ impl Receiver {
     fn receive(&mut self) {
         let mut batch = UdpBatch::new();
         let mut tally = Tally::default();
-        // Each datagram of a batch brings one at the most: this never grows.
-        let mut refreshes = Vec::with_capacity(BATCH_LEN);
+        let mut later = Later::new();
         let mut errors = 0;
         let mut resolver = Arc::clone(&self.resolver.borrow_and_update());
         while !self.listener.is_stopping() {
@@ -68,11 +67,11 @@ impl Receiver {
             if self.resolver.has_changed().unwrap_or(false) {
                 resolver = Arc::clone(&self.resolver.borrow_and_update());
             }
-            self.answer(&mut batch, &resolver, &mut tally, &mut refreshes);
+            self.answer(&mut batch, &resolver, &mut tally, &mut later);
         }
     }
 
-    fn answer(&self, batch: &mut UdpBatch, resolver: &Arc<Resolver>, tally: &mut Tally, refreshes: &mut Vec<Refresh>) {
+    fn answer(&self, batch: &mut UdpBatch, resolver: &Arc<Resolver>, tally: &mut Tally, later: &mut Later) {
         let received = Instant::now();
         let oversized = batch.answer(|datagram, out| {
             let Datagram { octets, path } = datagram;
@@ -88,17 +87,11 @@ impl Receiver {
             match self.intake.answer(resolver, message, out, tally) {
                 Step::Done(len) => len,
                 Step::DoneThenRefresh(len, refresh) => {
-                    refreshes.push(refresh);
+                    later.refreshes.push(refresh);
                     len
                 }
                 Step::Wait(waiting) => {
-                    let reply = ReplyHandle::new(&self.listener, path);
-                    self.shutdown.spawn(answer_late(
-                        Arc::clone(&self.intake),
-                        Arc::clone(resolver),
-                        waiting,
-                        reply,
-                    ));
+                    later.owed.push((waiting, ReplyHandle::new(&self.listener, path)));
                     0
                 }
             }
@@ -118,8 +111,47 @@ impl Receiver {
             Duration::ZERO
         };
         tally.flush(stats, Transport::Udp, latency);
-        for refresh in refreshes.drain(..) {
+        self.hand_over(resolver, &mut later.owed);
+        for refresh in later.refreshes.drain(..) {
             refresh.start(resolver);
+        }
+    }
+
+    /// Wakes the runtime once, however many wait: what begins on one of its threads is found by the others without a call to the kernel.
+    fn hand_over(&self, resolver: &Arc<Resolver>, owed: &mut Vec<Owed>) {
+        if owed.is_empty() {
+            return;
+        }
+        let begin = {
+            let (intake, resolver) = (Arc::clone(&self.intake), Arc::clone(resolver));
+            let shutdown = self.shutdown.clone();
+            move |(waiting, reply)| {
+                shutdown.spawn(answer_late(Arc::clone(&intake), Arc::clone(&resolver), waiting, reply));
+            }
+        };
+        if owed.len() > 1 {
+            let all = std::mem::replace(owed, Vec::with_capacity(BATCH_LEN));
+            self.shutdown.spawn(async move { all.into_iter().for_each(begin) });
+        } else {
+            owed.drain(..).for_each(begin);
+        }
+    }
+}
+
+/// A query that waits for its answer, and the way back.
+type Owed = (Waiting, ReplyHandle);
+
+/// What a batch leaves to be done when its hits are sent. Each datagram brings one at the most: nothing here ever grows.
+struct Later {
+    owed: Vec<Owed>,
+    refreshes: Vec<Refresh>,
+}
+
+impl Later {
+    fn new() -> Self {
+        Self {
+            owed: Vec::with_capacity(BATCH_LEN),
+            refreshes: Vec::with_capacity(BATCH_LEN),
         }
     }
 }
