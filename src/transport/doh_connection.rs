@@ -7,7 +7,7 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -23,6 +23,7 @@ use super::link::{AskError, Carry};
 use super::metered::{Meter, Metered};
 use super::pipeline::{MAX_IN_FLIGHT, MAX_VIOLATIONS};
 use super::tls::{Session, io_words};
+use super::turn::Turn;
 use super::{ExchangeError, ExchangeErrorKind, Response, Stats};
 
 /// The askers' side. Dropping it closes the connection.
@@ -285,9 +286,14 @@ async fn drive(
     let mut open = Some(open);
     let mut connection = pin!(connection);
     let mut look = shared.idle_at();
+    let mut turn = Turn::default();
     loop {
         tokio::select! {
             end = poll_fn(|context| {
+                // The others of a batch have not opened their streams yet.
+                if shared.asking.load(Ordering::Relaxed) > 1 {
+                    ready!(turn.poll(context));
+                }
                 let polled = connection.as_mut().poll(context);
                 // After a GOAWAY the open streams go on, but no other begins: time for a successor.
                 if open.is_some() && !shared.takes_streams() {

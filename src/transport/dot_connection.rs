@@ -17,6 +17,7 @@ use super::link::{AskError, Carry};
 use super::pipeline::{MAX_IN_FLIGHT, Pipeline, Received, StartError, Ticket};
 use super::random_ids::RandomIds;
 use super::tls::{Session, io_words};
+use super::turn::behind_the_others;
 use super::{ExchangeError, Response, Stats};
 use crate::wire::frame::FrameReader;
 
@@ -210,7 +211,10 @@ impl Shared {
                 continue;
             }
             tokio::select! {
-                () = self.changed.notified() => {}
+                () = self.changed.notified() => if self.lock().is_shared() {
+                    // The others of a batch have not put their questions yet.
+                    behind_the_others().await;
+                },
                 () = sleep_until(idle.unwrap_or_else(Instant::now)), if idle.is_some() => {
                     if self.drain_if_idle() {
                         return "the connection was idle".to_owned();

@@ -21,6 +21,7 @@ mod road;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod tls;
+mod turn;
 mod way;
 
 use std::fmt;

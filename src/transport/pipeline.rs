@@ -83,6 +83,11 @@ impl<W> Pipeline<W> {
         !self.draining && self.slots.len() - self.waiting < MAX_ABANDONED
     }
 
+    /// Whether several wait at once.
+    pub(super) fn is_shared(&self) -> bool {
+        self.waiting > 1
+    }
+
     /// Puts a question on the way under a fresh random ID, which `draw` provides; the ticket is for
     /// [`Pipeline::abandon`].
     ///
