@@ -52,6 +52,10 @@ impl RunArgs {
     }
 }
 
+/// Threads of the runtime. One carries 30,000 misses a second, the second one is there for when the first is held up; more only wake
+/// each other.
+const MAX_WORKERS: usize = 2;
+
 pub(super) fn run(args: &RunArgs) -> Result<Exit, Failure> {
     let (manager, inherited) = Manager::of_this_process()?;
     let loaded = config::load(args.config.as_deref(), &args.flags())?;
@@ -59,10 +63,13 @@ pub(super) fn run(args: &RunArgs) -> Result<Exit, Failure> {
         tracing::info!(file = %file.display(), "read configuration");
     }
     os::process::forbid_core_dumps();
+    os::process::share_heap();
     let doors = Doors::open(&loaded.config, &inherited, manager.watchdog())?;
     drop(inherited);
     // Asked before the sandbox: the answer stands in files of the kernel's.
-    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    let workers = std::thread::available_parallelism()
+        .map_or(1, usize::from)
+        .min(MAX_WORKERS);
     let doors = if args.no_sandbox {
         doors
     } else {
