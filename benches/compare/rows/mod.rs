@@ -1,0 +1,3 @@
+//! The rows, one file for each family: what is measured, how, and what the target is.
+
+pub(crate) mod hit;
