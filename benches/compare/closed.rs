@@ -63,9 +63,9 @@ impl Load {
         }
     }
 
-    /// As many queries outstanding, from one port each four or fewer.
+    /// As many queries outstanding, about ten from each source port.
     pub(crate) fn outstanding(mut self, count: usize) -> Self {
-        let sockets = count.div_ceil(16).max(1);
+        let sockets = count.div_ceil(10).max(1);
         (self.sockets, self.active, self.window) = (sockets, sockets, count.div_ceil(sockets));
         self
     }

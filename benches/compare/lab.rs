@@ -1,6 +1,6 @@
 //! What the rows share: the options, a folder, the bench upstream; and how a set of programs is started.
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use crate::children::{self, Folder};
@@ -15,6 +15,7 @@ pub(crate) struct Lab {
     pub(crate) options: Options,
     pub(crate) folder: Folder,
     upstream: OnceCell<Upstream>,
+    named: Cell<u64>,
 }
 
 /// The servers' core.
@@ -26,6 +27,7 @@ impl Lab {
             options,
             folder: children::folder()?,
             upstream: OnceCell::new(),
+            named: Cell::new(0),
         })
     }
 
@@ -41,6 +43,17 @@ impl Lab {
         }
         let upstream = Upstream::start(self.folder.path(), Self::other_core(), &self.options)?;
         Ok(self.upstream.get_or_init(|| upstream).address)
+    }
+
+    /// Names that nobody has asked yet.
+    pub(crate) fn new_names(&self, count: u64) -> Names {
+        let first = self.named.get();
+        self.named.set(first + count);
+        Names {
+            prefix: b'u',
+            first,
+            count,
+        }
     }
 
     /// A setting on a free port of loopback.

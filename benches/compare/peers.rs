@@ -158,7 +158,8 @@ impl Program {
         };
         let folder = setting.folder.join(format!("{kind}-{}", setting.listen.port()));
         std::fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-        let config = folder.join("config");
+        // stubby tells the format by the name.
+        let config = folder.join("config.yml");
         let arguments = configs::write(kind, setting, &folder, &config)?;
         let mut command = match place.namespace {
             Some(namespace) => {
@@ -193,7 +194,7 @@ impl Program {
                 return Some(false);
             }
             number += 100_000;
-            ask_once(socket, self.address, number, self.kind.is_floor()).then_some(true)
+            ask_once(socket, self.address, number, self.kind == Kind::LimitEcho).then_some(true)
         });
         match ready {
             Some(true) => Ok(()),

@@ -9,7 +9,7 @@ use crate::lab::{Fleet, Lab};
 use crate::options::{Options, USAGE};
 use crate::peers::Kind;
 use crate::report::{self, Row, say};
-use crate::rows::hit;
+use crate::rows::{hit, miss};
 use crate::{children, echo, peers, relay, sys};
 
 /// Runs what is asked for.
@@ -46,6 +46,11 @@ fn compare(options: Options) -> Result<(), String> {
     let lab = Lab::new(options)?;
     let mut rows = Vec::new();
     of_hits(&lab, &mut rows);
+    let alone: [Alone; 1] = [("B6", "misses", miss::row)];
+    for (id, title, work) in alone.into_iter().filter(|(id, ..)| lab.options.wants_row(id)) {
+        let outcome = work(&lab);
+        finish(&mut rows, id, title, outcome);
+    }
     rows.sort_by_key(|row: &Row| row.id[1..].parse::<u32>().unwrap_or(0));
     report::summary(&rows);
     if let Some(file) = &lab.options.json {
@@ -60,6 +65,9 @@ fn compare(options: Options) -> Result<(), String> {
 
 /// A row's title, and what runs it among a fleet.
 type OfFleet = (&'static str, &'static str, fn(&Lab, &Fleet) -> Result<Row, String>);
+
+/// The same for a row that starts what it needs.
+type Alone = (&'static str, &'static str, fn(&Lab) -> Result<Row, String>);
 
 /// The rows that share programs with hot caches.
 fn of_hits(lab: &Lab, rows: &mut Vec<Row>) {
