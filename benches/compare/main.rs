@@ -33,6 +33,12 @@ mod rows;
 #[cfg(target_os = "linux")]
 mod run;
 #[cfg(target_os = "linux")]
+mod source;
+#[cfg(target_os = "linux")]
+mod source_doh;
+#[cfg(target_os = "linux")]
+mod source_dot;
+#[cfg(target_os = "linux")]
 mod sys;
 #[cfg(target_os = "linux")]
 mod tls;

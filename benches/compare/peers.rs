@@ -171,6 +171,8 @@ impl Program {
         };
         command.args(arguments).current_dir(&folder);
         command.env("SSL_CERT_FILE", crate::tls::file("ca.pem"));
+        // tacenda's: nothing is written outside our folder.
+        command.env("STATE_DIRECTORY", &folder);
         let log = folder.join("log");
         // A process inherits the cores of the thread that starts it, and counts them to choose its number of threads.
         pin_self(place.core.map_or_else(all_cores, |core| vec![core]))?;

@@ -9,7 +9,7 @@ use crate::lab::{Fleet, Lab};
 use crate::options::{Options, USAGE};
 use crate::peers::Kind;
 use crate::report::{self, Row, say};
-use crate::rows::{hit, miss};
+use crate::rows::{hit, miss, size, syscalls};
 use crate::{children, echo, peers, relay, sys};
 
 /// Runs what is asked for.
@@ -46,6 +46,12 @@ fn compare(options: Options) -> Result<(), String> {
     let lab = Lab::new(options)?;
     let mut rows = Vec::new();
     of_hits(&lab, &mut rows);
+    if lab.options.wants_row("B4") || lab.options.wants_row("B5") {
+        match size::rows(&lab) {
+            Ok(both) => both.into_iter().for_each(|row| finish(&mut rows, "", "", Ok(row))),
+            Err(why) => finish(&mut rows, "B4", "large caches", Err(why)),
+        }
+    }
     let alone: [Alone; 1] = [("B6", "misses", miss::row)];
     for (id, title, work) in alone.into_iter().filter(|(id, ..)| lab.options.wants_row(id)) {
         let outcome = work(&lab);
@@ -71,9 +77,10 @@ type Alone = (&'static str, &'static str, fn(&Lab) -> Result<Row, String>);
 
 /// The rows that share programs with hot caches.
 fn of_hits(lab: &Lab, rows: &mut Vec<Row>) {
-    let wanted: [OfFleet; 2] = [
+    let wanted: [OfFleet; 3] = [
         ("B1", "cached answers, saturated", hit::saturated),
         ("B2", "cached answers, one at a time", hit::one_at_a_time),
+        ("B3", "system calls of a hit", syscalls::row),
     ];
     if !wanted.iter().any(|(id, ..)| lab.options.wants_row(id)) {
         return;

@@ -117,3 +117,48 @@ pub(crate) fn check_echo(response: &[u8], query: &[u8]) -> Result<(), Wrong> {
 pub(crate) fn answer_len(query_len: usize) -> usize {
     query_len + 16
 }
+
+/// The answer of our own upstream to a query: the address for an A question, nothing for another type. `ttl` is asked for the first
+/// letter of the name.
+pub(crate) fn respond(query: &[u8], ttl: impl FnOnce(u8) -> u32) -> Option<Vec<u8>> {
+    let question = question(query)?;
+    let is_address = question.ends_with(&[0, 1, 0, 1]);
+    let wants_edns = query.get(10..12)? != [0, 0];
+    let mut response = Vec::with_capacity(query.len() + 32);
+    response.extend_from_slice(&query[..2]);
+    response.extend_from_slice(&[
+        0x80 | query[2] & 1,
+        0x80,
+        0,
+        1,
+        0,
+        u8::from(is_address),
+        0,
+        0,
+        0,
+        u8::from(wants_edns),
+    ]);
+    response.extend_from_slice(question);
+    if is_address {
+        response.extend_from_slice(b"\xc0\x0c\0\x01\0\x01");
+        response.extend_from_slice(&ttl(question[1]).to_be_bytes());
+        response.extend_from_slice(&[0, 4]);
+        response.extend_from_slice(&ADDRESS);
+    }
+    if wants_edns {
+        response.extend_from_slice(b"\0\0\x29\x04\xd0\0\0\0\0\0\0");
+    }
+    Some(response)
+}
+
+/// The octets of the one question: name, type, class.
+pub(crate) fn question(query: &[u8]) -> Option<&[u8]> {
+    let rest = query.get(12..)?;
+    let mut end = 0;
+    loop {
+        match rest.get(end)? {
+            0 => return rest.get(..end + 5),
+            len => end += usize::from(*len) + 1,
+        }
+    }
+}

@@ -2,3 +2,5 @@
 
 pub(crate) mod hit;
 pub(crate) mod miss;
+pub(crate) mod size;
+pub(crate) mod syscalls;
