@@ -140,7 +140,7 @@ fn unbound(setting: &Setting) -> String {
         "server:\n directory: \"\"\n chroot: \"\"\n username: \"\"\n pidfile: \"\"\n use-syslog: no\n do-daemonize: no\n \
          num-threads: 1\n interface: {}@{}\n do-not-query-localhost: no\n module-config: \"iterator\"\n \
          tls-cert-bundle: \"{}\"\n msg-cache-size: {mib}m\n rrset-cache-size: {mib}m\n outgoing-range: 4096\n \
-         num-queries-per-thread: 2048\n so-rcvbuf: 4m\n incoming-num-tcp: 12000\n minimal-responses: yes\n\
+         num-queries-per-thread: 2048\n so-rcvbuf: 4m\n incoming-num-tcp: 600\n minimal-responses: yes\n\
          forward-zone:\n name: \".\"\n forward-tls-upstream: {tls}\n forward-addr: {}@{}{name}\n\
          remote-control:\n control-enable: no\n",
         listen.ip(),
@@ -166,7 +166,7 @@ fn dnsdist(setting: &Setting) -> String {
     };
     format!(
         "setSecurityPollSuffix(\"\")\nsetLocal(\"{}\")\nsetACL({{\"127.0.0.0/8\"}})\nsetMaxTCPClientThreads(1)\n\
-         setMaxTCPQueuedConnections(12000)\nsetTCPRecvTimeout(60)\n\
+         setMaxTCPQueuedConnections(1000)\nsetTCPRecvTimeout(60)\n\
          pc = newPacketCache({}, {{maxTTL=86400}})\ngetPool(\"\"):setCache(pc)\n\
          newServer({{address=\"{}:{}\"{encrypted}{path}, checkName=\"www.bench.example.\", mustResolve=false}})\n",
         setting.listen,

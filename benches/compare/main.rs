@@ -19,7 +19,11 @@ mod lab;
 #[cfg(target_os = "linux")]
 mod latency;
 #[cfg(target_os = "linux")]
+mod open;
+#[cfg(target_os = "linux")]
 mod options;
+#[cfg(target_os = "linux")]
+mod path;
 #[cfg(target_os = "linux")]
 mod peers;
 #[cfg(target_os = "linux")]

@@ -9,7 +9,7 @@ use crate::lab::{Fleet, Lab};
 use crate::options::{Options, USAGE};
 use crate::peers::Kind;
 use crate::report::{self, Row, say};
-use crate::rows::{hit, miss, size, syscalls};
+use crate::rows::{clients, herd, hit, loss, miss, size, start, syscalls};
 use crate::{children, echo, peers, relay, sys};
 
 /// Runs what is asked for.
@@ -52,7 +52,12 @@ fn compare(options: Options) -> Result<(), String> {
             Err(why) => finish(&mut rows, "B4", "large caches", Err(why)),
         }
     }
-    let alone: [Alone; 1] = [("B6", "misses", miss::row)];
+    let alone: [Alone; 4] = [
+        ("B6", "misses", miss::row),
+        ("B7", "misses over a lossy way", loss::row),
+        ("B10", "start", start::row),
+        ("B12", "a herd", herd::row),
+    ];
     for (id, title, work) in alone.into_iter().filter(|(id, ..)| lab.options.wants_row(id)) {
         let outcome = work(&lab);
         finish(&mut rows, id, title, outcome);
@@ -77,10 +82,11 @@ type Alone = (&'static str, &'static str, fn(&Lab) -> Result<Row, String>);
 
 /// The rows that share programs with hot caches.
 fn of_hits(lab: &Lab, rows: &mut Vec<Row>) {
-    let wanted: [OfFleet; 3] = [
+    let wanted: [OfFleet; 4] = [
         ("B1", "cached answers, saturated", hit::saturated),
         ("B2", "cached answers, one at a time", hit::one_at_a_time),
         ("B3", "system calls of a hit", syscalls::row),
+        ("B11", "many clients", clients::row),
     ];
     if !wanted.iter().any(|(id, ..)| lab.options.wants_row(id)) {
         return;

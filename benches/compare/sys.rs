@@ -9,6 +9,7 @@ use std::io;
 use std::mem::{size_of, zeroed};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::ptr;
@@ -248,7 +249,10 @@ pub(crate) fn enter_namespace(namespace: &File) -> io::Result<()> {
 
 /// A TUN device in the namespace of the calling thread: reading takes a packet, writing brings one in.
 pub(crate) fn open_tun(name: &str) -> io::Result<File> {
-    let file = OpenOptions::new().read(true).write(true).open("/dev/net/tun")?;
+    let mut options = OpenOptions::new();
+    // Reading takes what is there and no more.
+    options.read(true).write(true).custom_flags(libc::O_NONBLOCK);
+    let file = options.open("/dev/net/tun")?;
     // SAFETY: a plain structure of C.
     let mut request = unsafe { zeroed::<libc::ifreq>() };
     for (to, from) in request.ifr_name.iter_mut().zip(name.bytes().take(libc::IFNAMSIZ - 1)) {
