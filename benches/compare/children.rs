@@ -103,18 +103,24 @@ impl Namespace {
         Ok(made)
     }
 
-    pub(crate) fn name(&self) -> &str {
-        &self.name
-    }
-
     /// `ip` inside it.
     pub(crate) fn ip(&self, arguments: &[&str]) -> Result<(), String> {
         ip(&[&["-n", &self.name], arguments].concat())
     }
 
+    /// Has a program start inside it. Not by `ip netns exec`, whose own time would count as the program's.
+    pub(crate) fn hold(&self, command: &mut Command) -> Result<(), String> {
+        sys::start_inside(command, self.open()?);
+        Ok(())
+    }
+
+    fn open(&self) -> Result<File, String> {
+        File::open(Path::new("/run/netns").join(&self.name)).map_err(|error| error.to_string())
+    }
+
     /// Calls `work` on a thread that is inside it: sockets made there belong there for good.
     pub(crate) fn inside<T: Send>(&self, work: impl FnOnce() -> Result<T, String> + Send) -> Result<T, String> {
-        let file = File::open(Path::new("/run/netns").join(&self.name)).map_err(|error| error.to_string())?;
+        let file = self.open()?;
         std::thread::scope(|scope| {
             let thread = scope.spawn(move || {
                 sys::enter_namespace(&file).map_err(|error| format!("cannot enter the namespace: {error}"))?;

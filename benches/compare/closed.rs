@@ -41,6 +41,8 @@ pub(crate) struct Load {
     pub(crate) active: usize,
     /// Queries outstanding at each of those.
     pub(crate) window: usize,
+    /// Answers taken at one go, and so queries sent at one go.
+    pub(crate) at_once: usize,
     pub(crate) until: Until,
     /// The echo's answers are compared with the query itself.
     pub(crate) echo: bool,
@@ -57,6 +59,7 @@ impl Load {
             sockets: 8,
             active: 8,
             window: 16,
+            at_once: 16,
             until: Until::Time(time),
             echo: false,
             timed: false,
@@ -67,6 +70,7 @@ impl Load {
     pub(crate) fn outstanding(mut self, count: usize) -> Self {
         let sockets = count.div_ceil(10).max(1);
         (self.sockets, self.active, self.window) = (sockets, sockets, count.div_ceil(sockets));
+        self.at_once = self.window;
         self
     }
 }
@@ -251,7 +255,7 @@ impl<'a> Generator<'a> {
             return Ok(());
         }
         let fd = self.sockets[socket].as_fd();
-        match self.batch.receive(fd, self.load.window, false, Wait::ForOne) {
+        match self.batch.receive(fd, self.load.at_once, false, Wait::ForOne) {
             Ok(got) => {
                 let now = clock::now();
                 for index in 0..got {

@@ -161,14 +161,10 @@ impl Program {
         // stubby tells the format by the name.
         let config = folder.join("config.yml");
         let arguments = configs::write(kind, setting, &folder, &config)?;
-        let mut command = match place.namespace {
-            Some(namespace) => {
-                let mut command = Command::new("ip");
-                command.args(["netns", "exec", namespace.name()]).arg(&file);
-                command
-            }
-            None => Command::new(&file),
-        };
+        let mut command = Command::new(&file);
+        if let Some(namespace) = place.namespace {
+            namespace.hold(&mut command)?;
+        }
         command.args(arguments).current_dir(&folder);
         command.env("SSL_CERT_FILE", crate::tls::file("ca.pem"));
         // tacenda's: nothing is written outside our folder.

@@ -9,7 +9,7 @@ use crate::lab::{Fleet, Lab};
 use crate::options::{Options, USAGE};
 use crate::peers::Kind;
 use crate::report::{self, Row, say};
-use crate::rows::{clients, herd, hit, loss, miss, size, start, syscalls};
+use crate::rows::{clients, herd, hit, loss, miss, recovery, size, start, syscalls, tail};
 use crate::{children, echo, peers, relay, sys};
 
 /// Runs what is asked for.
@@ -52,9 +52,11 @@ fn compare(options: Options) -> Result<(), String> {
             Err(why) => finish(&mut rows, "B4", "large caches", Err(why)),
         }
     }
-    let alone: [Alone; 4] = [
+    let alone: [Alone; 6] = [
         ("B6", "misses", miss::row),
         ("B7", "misses over a lossy way", loss::row),
+        ("B8", "the slowest hits", tail::row),
+        ("B9", "recovery", recovery::row),
         ("B10", "start", start::row),
         ("B12", "a herd", herd::row),
     ];

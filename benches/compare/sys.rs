@@ -201,6 +201,14 @@ pub(crate) fn die_with_parent(command: &mut Command) {
     }
 }
 
+/// The child starts in this network namespace.
+pub(crate) fn start_inside(command: &mut Command, namespace: File) {
+    // SAFETY: setns is a system call and nothing else; the descriptor is open as long as the command is there.
+    unsafe {
+        command.pre_exec(move || done(libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWNET)));
+    }
+}
+
 /// A receive buffer that holds a burst; beyond the system's limit if we may.
 pub(crate) fn receive_buffer(fd: BorrowedFd<'_>, octets: i32) {
     for option in [libc::SO_RCVBUFFORCE, libc::SO_RCVBUF] {

@@ -74,6 +74,8 @@ fn ports(lab: &Lab, fleet: &Fleet, programs: &[&Program], row: &mut Row) -> Resu
             sockets,
             active,
             window,
+            // The same rhythm for one port as for many: the ports alone are to differ.
+            at_once: 1,
             ..Load::saturated(target, HOT, time)
         };
         let mut measured = rounds::interleave(fleet.floor.as_ref(), programs, lab.options.rounds(3), |program| {

@@ -1,0 +1,246 @@
+//! B8: the slowest hits while something goes on: thousands of entries end together, a full cache lets others go, misses come beside, the
+//! configuration is read again.
+
+use std::net::UdpSocket;
+use std::time::Duration;
+
+use crate::closed::Names;
+use crate::configs::{CacheSize, Transport};
+use crate::lab::{Lab, SERVER_CORE, fill};
+use crate::open::{self, Order, Outcome, Plan};
+use crate::peers::{self, Kind, Place, Program};
+use crate::report::{Met, Row, Table, short};
+use crate::rows::hit::HOT;
+use crate::source::Source;
+use crate::{clock, cpu};
+
+/// Hits each second: the generator and the upstream share the other core, and must keep up.
+const HITS_PER_SECOND: f64 = 20_000.0;
+
+/// Misses each second, beside the hits; and at capacity.
+const MISSES_PER_SECOND: f64 = 1000.0;
+
+/// The cache, in MiB: full after some ten thousand names.
+const CACHE_MIB: u32 = 8;
+
+/// Entries that end together.
+const ENDING: u64 = 10_000;
+
+/// After this time: they are asked for first.
+const ENDING_AFTER: Duration = Duration::from_secs(3);
+
+/// Names that surely fill the cache.
+const FILLING: u64 = 40_000;
+
+/// How much slower the slowest hit may be than when nothing goes on.
+const LIMIT_MS: f64 = 5.0;
+
+/// A machine that stalls longer than this by itself says nothing about anybody.
+const MAX_IDLE_MS: f64 = 10.0;
+
+/// What goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Event {
+    Nothing,
+    Ending,
+    Misses,
+    Eviction,
+    Reload,
+}
+
+const EVENTS: [Event; 5] = [
+    Event::Nothing,
+    Event::Ending,
+    Event::Misses,
+    Event::Eviction,
+    Event::Reload,
+];
+
+impl Event {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Nothing => "nothing goes on",
+            Self::Ending => "10000 entries end together",
+            Self::Misses => "1000 misses a second",
+            Self::Eviction => "the same, the cache full",
+            Self::Reload => "the configuration read again",
+        }
+    }
+}
+
+/// B8.
+pub(crate) fn row(lab: &Lab) -> Result<Row, String> {
+    let mut row = Row::new(
+        "B8",
+        "the slowest of 20000 hits a second, open loop, while something goes on",
+    );
+    let mut kinds = vec![(Kind::Tacenda, Transport::Dot)];
+    kinds.extend(lab.chosen(&[Kind::Unbound, Kind::Dnsdist, Kind::Kresd], Transport::Dot));
+    let place = Place {
+        core: Some(SERVER_CORE),
+        namespace: None,
+    };
+    // Generator and upstream on the other core: threads inherit it.
+    peers::pin_self(vec![Lab::other_core()])?;
+    let mut lines = Vec::new();
+    for (kind, transport) in kinds {
+        let source = Source::on_loopback(false)?;
+        // One after the other: beside each other they would disturb each other.
+        let mut fleet = lab.fleet(
+            None,
+            &[(kind, transport)],
+            source.address,
+            CacheSize::Small(CACHE_MIB),
+            place,
+        )?;
+        peers::pin_self(vec![Lab::other_core()])?;
+        fleet.warm(HOT, 32);
+        if let [program] = &fleet.programs[..] {
+            one(lab, program, &source, &mut lines, &mut row)?;
+        }
+        row.notes.extend(fleet.absent);
+    }
+    peers::pin_self(peers::all_cores())?;
+    let columns = [
+        "program",
+        "meanwhile",
+        "p50 us",
+        "p99.9 ms",
+        "max ms",
+        "above idle",
+        "lost",
+        "CPU %",
+    ];
+    row.tables.push(Table::new("hits", &columns, lines));
+    Ok(row)
+}
+
+fn one(
+    lab: &Lab,
+    program: &Program,
+    source: &Source,
+    lines: &mut Vec<Vec<String>>,
+    row: &mut Row,
+) -> Result<(), String> {
+    let mut idle = f64::NAN;
+    for event in EVENTS {
+        if event == Event::Reload && program.kind != Kind::Tacenda {
+            continue;
+        }
+        let before = (cpu::used_ns(program.running.pid())?, clock::now());
+        let outcome = during(lab, program, source, event);
+        let used = cpu::used_ns(program.running.pid())?.saturating_sub(before.0) as f64;
+        let load = used / before.1.elapsed().as_nanos() as f64 * 100.0;
+        let outcome = match outcome {
+            Ok(outcome) => outcome,
+            Err(why) => {
+                lines.push(vec![program.label.clone(), event.name().to_owned(), why]);
+                continue;
+            }
+        };
+        let mut latencies = outcome.latencies();
+        let max = latencies.max_ms();
+        if event == Event::Nothing {
+            idle = max;
+        } else if program.kind == Kind::Tacenda {
+            judge(row, event, max - idle, idle, outcome.failures());
+        }
+        lines.push(vec![
+            program.label.clone(),
+            event.name().to_owned(),
+            short(latencies.quantile_ms(0.5) * 1000.0),
+            short(latencies.quantile_ms(0.999)),
+            short(max),
+            format!("{:+.2}", max - idle),
+            outcome.failures().to_string(),
+            short(load),
+        ]);
+    }
+    Ok(())
+}
+
+fn judge(row: &mut Row, event: Event, above: f64, idle: f64, lost: usize) {
+    if idle > MAX_IDLE_MS {
+        let why = format!("{} ms when nothing goes on", short(idle));
+        row.judge(
+            &format!("max above idle, {}", event.name()),
+            "<= 5.00 ms",
+            short(above),
+            Met::Void(why),
+        );
+    } else {
+        row.hold_value(&format!("max above idle, {}", event.name()), above, LIMIT_MS, "ms");
+    }
+    if lost > 0 {
+        row.judge(&format!("hits lost, {}", event.name()), "0", lost.to_string(), Met::No);
+    }
+}
+
+/// The hits while it goes on.
+fn during(lab: &Lab, program: &Program, source: &Source, event: Event) -> Result<Outcome, String> {
+    let mut time = Duration::from_secs(lab.options.size(1, 10));
+    match event {
+        Event::Ending => {
+            let end = clock::now() + ENDING_AFTER;
+            source.end_x_at(end);
+            let names = Names {
+                prefix: b'x',
+                first: 0,
+                count: ENDING,
+            };
+            fill(program, names, 50)?;
+            // TTLs are whole seconds: all of them end within the one before.
+            clock::rest(
+                end.saturating_duration_since(clock::now())
+                    .saturating_sub(Duration::from_millis(1200)),
+            );
+            time = time.max(Duration::from_millis(1600));
+        }
+        Event::Eviction => fill(program, lab.new_names(FILLING), 50)?,
+        Event::Nothing | Event::Misses | Event::Reload => {}
+    }
+    let hits = plan(program, HOT, Order::Random, HITS_PER_SECOND, time);
+    let misses = plan(
+        program,
+        lab.new_names(1_000_000),
+        Order::InTurn,
+        MISSES_PER_SECOND,
+        time,
+    );
+    let sockets = [socket()?, socket()?];
+    std::thread::scope(|scope| {
+        let hits = scope.spawn(|| open::run(&hits, &sockets[0]));
+        match event {
+            Event::Misses | Event::Eviction => drop(open::run(&misses, &sockets[1])?),
+            Event::Reload => reload(program, time)?,
+            Event::Nothing | Event::Ending => {}
+        }
+        hits.join().unwrap_or_else(|_| Err("panicked".to_owned()))
+    })
+}
+
+/// A new configuration, three times: one that changes something, or nothing would be done.
+fn reload(program: &Program, time: Duration) -> Result<(), String> {
+    let config = std::fs::read_to_string(&program.config).map_err(|error| error.to_string())?;
+    for hours in 1..=3 {
+        clock::rest(time / 4);
+        let changed = config.replace("[cache]", &format!("[cache]\nserve-stale = \"{hours}h\""));
+        std::fs::write(&program.config, changed).map_err(|error| error.to_string())?;
+        program.running.signal(libc::SIGHUP)?;
+    }
+    Ok(())
+}
+
+fn plan(program: &Program, names: Names, order: Order, per_second: f64, time: Duration) -> Plan {
+    Plan {
+        target: program.address,
+        names,
+        order,
+        per_second,
+        time,
+    }
+}
+
+fn socket() -> Result<UdpSocket, String> {
+    UdpSocket::bind("127.0.0.1:0").map_err(|error| error.to_string())
+}
