@@ -6,7 +6,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::clock;
 use crate::sys;
@@ -35,6 +35,8 @@ const PATIENCE: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub(crate) struct Running {
     child: Child,
+    /// When it was begun.
+    pub(crate) begun: Instant,
 }
 
 impl Running {
@@ -47,11 +49,12 @@ impl Running {
         sys::die_with_parent(command);
         // Registered under the lock: an interrupt in between would else miss it.
         let mut left = left();
+        let begun = clock::now();
         let child = command
             .spawn()
             .map_err(|error| format!("cannot start {name}: {error}"))?;
         left.processes.insert(child.id());
-        Ok(Self { child })
+        Ok(Self { child, begun })
     }
 
     pub(crate) fn pid(&self) -> u32 {

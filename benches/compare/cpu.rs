@@ -76,11 +76,3 @@ impl Ticks {
         self.stolen.saturating_sub(before.stolen) as f64 / all as f64 * 100.0
     }
 }
-
-/// Pins every thread of a process to one core.
-pub(crate) fn pin_process(pid: u32, cores: &[usize]) -> Result<(), String> {
-    for thread in threads(pid)? {
-        crate::sys::pin(thread, cores).map_err(|error| format!("cannot pin {pid}: {error}"))?;
-    }
-    Ok(())
-}

@@ -15,10 +15,6 @@ impl Latencies {
         self.sorted = false;
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.times.len()
-    }
-
     /// The time that this part of all (0 to 1) did not exceed, in milliseconds.
     pub(crate) fn quantile_ms(&mut self, part: f64) -> f64 {
         if !self.sorted {

@@ -44,6 +44,8 @@ pub(crate) struct Outcome {
     pub(crate) begun: Instant,
     pub(crate) samples: Vec<Sample>,
     pub(crate) first_wrong: Option<Wrong>,
+    /// How late the generator itself was at worst: the machine's fault, not the server's.
+    pub(crate) late: Duration,
 }
 
 /// What glibc waits for.
@@ -88,6 +90,7 @@ struct Generator<'a> {
     samples: Vec<Sample>,
     outstanding: usize,
     first_wrong: Option<Wrong>,
+    late: Duration,
     batch: Batch,
     random: u64,
 }
@@ -111,6 +114,7 @@ pub(crate) fn run(plan: &Plan, socket: &UdpSocket) -> Result<Outcome, String> {
         samples: Vec::new(),
         outstanding: 0,
         first_wrong: None,
+        late: Duration::ZERO,
         batch: Batch::new(BATCH),
         random: 0x9e37_79b9_7f4a_7c15,
     };
@@ -119,6 +123,7 @@ pub(crate) fn run(plan: &Plan, socket: &UdpSocket) -> Result<Outcome, String> {
         begun: generator.begun,
         samples: generator.samples,
         first_wrong: generator.first_wrong,
+        late: generator.late,
     })
 }
 
@@ -158,6 +163,7 @@ impl Generator<'_> {
             if due > elapsed {
                 break;
             }
+            self.late = self.late.max(elapsed - due);
             let id = u16::try_from(number % SLOTS).expect("sixteen bits");
             let name = self.name(number);
             let slot = &mut self.slots[usize::from(id)];

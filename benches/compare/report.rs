@@ -86,6 +86,14 @@ impl Row {
         self.verdicts.push(hold(what, outcome, Kind::Tacenda, limit));
     }
 
+    /// The same, where it is enough to keep within one of two limits.
+    pub(crate) fn hold_either(&mut self, what: &str, outcome: &Outcome, limits: [Limit; 2]) {
+        let [first, second] = limits.map(|limit| hold(what, outcome, Kind::Tacenda, limit));
+        let target = format!("{} or {}", first.target, second.target.trim_start_matches("<= "));
+        let chosen = if second.met == Met::Yes { second } else { first };
+        self.verdicts.push(Verdict { target, ..chosen });
+    }
+
     /// Holds a plain number against its limit; `NaN` is a figure that is not there.
     pub(crate) fn hold_value(&mut self, what: &str, value: f64, limit: f64, unit: &str) {
         let met = if value.is_nan() {
@@ -285,7 +293,7 @@ impl Verdict {
             figure,
             met,
         } = self;
-        format!("{what:<44} {target:<24} {figure:<26} {}", met.word())
+        format!("{what:<44} {target:<30} {figure:<26} {}", met.word())
     }
 
     fn as_json(&self) -> Value {

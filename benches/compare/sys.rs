@@ -3,6 +3,10 @@
     unsafe_code,
     reason = "system calls of libc: batches of datagrams, affinity, namespaces, TUN devices"
 )]
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "sizes of C's structures and the kernel's constants, in the types that C gives them"
+)]
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -87,18 +91,24 @@ impl Batch {
         peer.sin_port = to.port().to_be();
     }
 
+    /// Points the headers at the buffers, which never move.
     fn prepare(&mut self, named: bool, room: bool) {
-        for index in 0..self.headers.len() {
-            self.iovecs[index] = libc::iovec {
-                iov_base: ptr::from_mut(&mut self.octets[index * SLOT]).cast(),
-                iov_len: if room { SLOT } else { self.lens[index] },
-            };
-            let header = &mut self.headers[index].msg_hdr;
-            header.msg_iov = &raw mut self.iovecs[index];
-            header.msg_iovlen = 1;
-            if named {
-                header.msg_name = ptr::from_mut(&mut self.peers[index]).cast();
-                header.msg_namelen = size_of::<libc::sockaddr_in>() as libc::socklen_t;
+        let octets = self.octets.as_mut_ptr();
+        let iovecs = self.iovecs.as_mut_ptr();
+        let peers = self.peers.as_mut_ptr();
+        for (index, header) in self.headers.iter_mut().enumerate() {
+            let header = &mut header.msg_hdr;
+            let iov_len = if room { SLOT } else { self.lens[index] };
+            // SAFETY: each vector has as many entries as there are headers, `octets` SLOT for each.
+            unsafe {
+                let iov_base = octets.add(index * SLOT).cast();
+                iovecs.add(index).write(libc::iovec { iov_base, iov_len });
+                header.msg_iov = iovecs.add(index);
+                header.msg_iovlen = 1;
+                if named {
+                    header.msg_name = peers.add(index).cast();
+                    header.msg_namelen = size_of::<libc::sockaddr_in>() as libc::socklen_t;
+                }
             }
         }
     }

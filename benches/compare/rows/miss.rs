@@ -59,9 +59,11 @@ fn measure(lab: &Lab, fleet: &Fleet, row: &mut Row, transport: &str, outstanding
     if outstanding == 1 {
         return;
     }
-    row.hold(&what, &outcomes[0], Limit::Absolute(limit, "us"));
+    let absolute = Limit::Absolute(limit, "us");
     if transport == "DoT" {
-        row.hold(&what, &outcomes[0], Limit::BestPeer(0.50));
+        row.hold_either(&what, &outcomes[0], [absolute, Limit::BestPeer(0.50)]);
+    } else {
+        row.hold(&what, &outcomes[0], absolute);
     }
     row.hold(&what, &outcomes[0], Limit::Floor(1.50));
 }

@@ -100,7 +100,7 @@ pub(crate) fn row(lab: &Lab) -> Result<Row, String> {
             let seen = outcome
                 .as_ref()
                 .map_err(Clone::clone)
-                .and_then(|outcome| look(outcome, event, times[number]));
+                .and_then(|outcome| look(outcome, span(lab, event), times[number]));
             if program.kind == Kind::Tacenda {
                 judge(&mut row, &program.label, event.what, &seen);
             }
@@ -119,13 +119,21 @@ pub(crate) fn row(lab: &Lab) -> Result<Row, String> {
         row.tables.push(Table::new(event.what.name(), &columns, lines));
     }
     row.notes.extend(fleet.absent);
+    row.notes
+        .push("who has no first good answer was not back when the next fault came, or at the end".to_owned());
     Ok(row)
 }
 
 type Run = (Vec<Result<Outcome, String>>, Vec<Instant>);
 
+/// In the long form everybody has four times as long to come back.
+fn span(lab: &Lab, event: &Event) -> Duration {
+    (event.until - event.at) * lab.options.size(1, 4)
+}
+
 /// All programs beside each other, and what happens to the upstream meanwhile.
 fn run(lab: &Lab, programs: &[&Program], source: &Source) -> Result<Run, String> {
+    let stretch = lab.options.size(1, 4);
     let mut jobs = Vec::new();
     for program in programs {
         let plan = Plan {
@@ -133,7 +141,7 @@ fn run(lab: &Lab, programs: &[&Program], source: &Source) -> Result<Run, String>
             names: lab.new_names(1_000_000),
             order: Order::InTurn,
             per_second: PER_SECOND,
-            time: EVENTS[EVENTS.len() - 1].until,
+            time: EVENTS[EVENTS.len() - 1].until * stretch,
         };
         let socket = UdpSocket::bind("127.0.0.1:0").map_err(|error| error.to_string())?;
         jobs.push((plan, socket));
@@ -146,7 +154,7 @@ fn run(lab: &Lab, programs: &[&Program], source: &Source) -> Result<Run, String>
         let begun = clock::now();
         let mut times = Vec::new();
         for event in &EVENTS {
-            clock::rest(event.at.saturating_sub(begun.elapsed()));
+            clock::rest((event.at * stretch).saturating_sub(begun.elapsed()));
             times.push(clock::now());
             match event.what {
                 Happening::Reset => source.fail(Fault::Reset),
@@ -182,9 +190,9 @@ impl Seen {
 }
 
 /// What became of the queries around one event.
-fn look(outcome: &Outcome, event: &Event, happened: Instant) -> Result<Seen, String> {
+fn look(outcome: &Outcome, span: Duration, happened: Instant) -> Result<Seen, String> {
     let at = happened.saturating_duration_since(outcome.begun);
-    let end = at + (event.until - event.at) - UNDER_WAY;
+    let end = at + span - UNDER_WAY;
     let begin = at.saturating_sub(UNDER_WAY);
     let around: Vec<_> = outcome
         .samples

@@ -38,7 +38,8 @@ pub(crate) fn row(lab: &Lab) -> Result<Row, String> {
         None => Doors::open(ip, 0, 0)?,
     };
     let source = Source::start(doors, false)?;
-    let mut kinds = vec![(Kind::Tacenda, Transport::Dot), (Kind::Tacenda, Transport::Doh)];
+    let mut kinds = vec![(Kind::LimitRelay, Transport::Dot)];
+    kinds.extend([(Kind::Tacenda, Transport::Dot), (Kind::Tacenda, Transport::Doh)]);
     kinds.extend(lab.chosen(&Kind::PEERS, Transport::Dot));
     kinds.extend(lab.chosen(&[Kind::Dnsdist], Transport::Doh));
     let mut lines = Vec::new();
@@ -91,11 +92,10 @@ fn measure(
             Some(namespace) => namespace.inside(asking)?,
             None => asking()?,
         };
-        let begun = clock::now();
         let mut program = Program::start(kind, &setting, Place { core: None, namespace }, &lab.options)?;
         let answered = clock::until(PATIENCE, Duration::ZERO, || {
             let ended = program.running.ended().map(Err);
-            ended.or_else(|| ask(&socket, setting.listen).then(|| Ok(begun.elapsed())))
+            ended.or_else(|| ask(&socket, setting.listen).then(|| Ok(program.running.begun.elapsed())))
         });
         let time = answered.ok_or("no answer")??;
         times.push(time.as_secs_f64() * 1000.0);
