@@ -103,8 +103,10 @@ impl Lab {
         };
         if let Some(kind) = floor {
             let mut program = start(kind, Transport::Dot)?;
-            program.wait_ready(&socket)?;
-            fleet.floor = Some(program);
+            match program.wait_ready(&socket) {
+                Ok(()) => fleet.floor = Some(program),
+                Err(why) => fleet.absent.push(format!("{kind}: {why}")),
+            }
         }
         for mut program in started {
             match program.wait_ready(&socket) {
@@ -136,6 +138,12 @@ impl Fleet {
                 false
             }
         });
+    }
+
+    /// The address of any of them, to make a load from.
+    pub(crate) fn any_address(&self) -> Result<SocketAddr, String> {
+        let first = self.programs.first().map(|program| program.address);
+        first.ok_or_else(|| format!("nobody runs: {}", self.absent.join("; ")))
     }
 
     pub(crate) fn all(&self) -> Vec<&Program> {

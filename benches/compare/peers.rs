@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::children::{Namespace, Running};
 use crate::configs::{self, Setting, Transport};
 use crate::options::Options;
+use crate::wire::Wrong;
 use crate::{clock, sys, wire};
 
 /// One program.
@@ -187,21 +188,27 @@ impl Program {
     /// Waits until it answers a name that nobody asked before.
     pub(crate) fn wait_ready(&mut self, socket: &UdpSocket) -> Result<(), String> {
         let mut number = u64::from(self.address.port());
+        let mut wrong = None;
         let ready = clock::until(READY, Duration::from_millis(10), || {
             if self.running.ended().is_some() {
                 return Some(false);
             }
             number += 100_000;
-            ask_once(socket, self.address, number, self.kind == Kind::LimitEcho).then_some(true)
+            match ask_once(socket, self.address, number, self.kind == Kind::LimitEcho)? {
+                Ok(()) => Some(true),
+                Err(why) => {
+                    wrong = Some(why);
+                    None
+                }
+            }
         });
         match ready {
             Some(true) => Ok(()),
             Some(false) => Err(format!("it ended: {}", self.last_words())),
-            None => Err(format!(
-                "no right answer within {} s: {}",
-                READY.as_secs(),
-                self.last_words()
-            )),
+            None => {
+                let answer = wrong.map_or_else(|| "no answer".to_owned(), |wrong| format!("no right answer ({wrong})"));
+                Err(format!("{answer} within {} s: {}", READY.as_secs(), self.last_words()))
+            }
         }
     }
 
@@ -219,22 +226,19 @@ impl Program {
 /// How long a program may take to give its first answer: stubby and dnscrypt-proxy look at their upstream first.
 const READY: Duration = Duration::from_secs(8);
 
-/// Asks for one name; whether the answer is right.
-fn ask_once(socket: &UdpSocket, target: SocketAddr, number: u64, echo: bool) -> bool {
+/// Asks for one name; what is wrong with the answer, if there is one.
+fn ask_once(socket: &UdpSocket, target: SocketAddr, number: u64, echo: bool) -> Option<Result<(), Wrong>> {
     let mut query = [0; wire::MAX_QUERY];
     let len = wire::write_query(&mut query, 7, b'r', number);
     let mut response = [0; 1500];
-    if socket.send_to(&query[..len], target).is_err() {
-        return false;
-    }
-    let Ok((got, _)) = socket.recv_from(&mut response) else {
-        return false;
-    };
+    socket.send_to(&query[..len], target).ok()?;
+    let (got, _) = socket.recv_from(&mut response).ok()?;
     let (response, query) = (&response[..got], &query[..len]);
-    if echo {
-        return wire::check_echo(response, query).is_ok();
-    }
-    wire::check(response, query).is_ok()
+    Some(if echo {
+        wire::check_echo(response, query)
+    } else {
+        wire::check(response, query)
+    })
 }
 
 /// A socket for [`Program::wait_ready`], of the calling thread's namespace.

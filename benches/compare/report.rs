@@ -186,8 +186,10 @@ impl Table {
     fn show(&self) {
         say(&format!("   {}", self.title));
         let all = || std::iter::once(&self.columns).chain(&self.lines);
+        // A line that is cut short ends in a reason, which may be as long as it likes.
+        let whole = || all().filter(|line| line.len() == self.columns.len());
         let width = |column: usize| {
-            all()
+            whole()
                 .filter_map(|line| line.get(column))
                 .map(|cell| cell.chars().count())
                 .max()

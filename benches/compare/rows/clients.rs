@@ -66,7 +66,7 @@ pub(crate) fn row(lab: &Lab, fleet: &Fleet) -> Result<Row, String> {
 
 fn ports(lab: &Lab, fleet: &Fleet, programs: &[&Program], row: &mut Row) -> Result<(), String> {
     let time = Duration::from_millis(lab.options.size(200, 1000));
-    let target = fleet.programs.first().ok_or("nobody runs")?.address;
+    let target = fleet.any_address()?;
     let mut outcomes = Vec::new();
     peers::pin_self(vec![SERVER_CORE])?;
     for (sockets, active, window) in CLIENTS {

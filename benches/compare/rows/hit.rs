@@ -54,7 +54,7 @@ pub(crate) fn saturated(lab: &Lab, fleet: &Fleet) -> Result<Row, String> {
         "cached answers, 1000 hot names, saturated, server and generator on one core",
     );
     let time = Duration::from_millis(lab.options.size(200, 1000));
-    let load = Load::saturated(fleet.programs.first().ok_or("nobody runs")?.address, HOT, time);
+    let load = Load::saturated(fleet.any_address()?, HOT, time);
     peers::pin_self(vec![SERVER_CORE])?;
     let outcomes = rounds::interleave(fleet.floor.as_ref(), &fleet.all(), lab.options.rounds(5), |program| {
         cost(program, &load).map(|(cost, _)| vec![cost])
@@ -76,7 +76,7 @@ pub(crate) fn one_at_a_time(lab: &Lab, fleet: &Fleet) -> Result<Row, String> {
         "cached answers, one query at a time, server and generator on two cores",
     );
     let time = Duration::from_millis(lab.options.size(250, 1500));
-    let mut load = Load::saturated(fleet.programs.first().ok_or("nobody runs")?.address, HOT, time).outstanding(1);
+    let mut load = Load::saturated(fleet.any_address()?, HOT, time).outstanding(1);
     load.timed = true;
     peers::pin_self(vec![Lab::other_core()])?;
     let outcomes = rounds::interleave(fleet.floor.as_ref(), &fleet.all(), lab.options.rounds(5), |program| {

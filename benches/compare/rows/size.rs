@@ -9,7 +9,7 @@ use crate::peers::{self, Kind, Place, Program};
 use crate::report::{Limit, Met, Row, Table, short};
 use crate::rounds::{self, Outcome, median};
 use crate::rows::hit;
-use crate::{cpu, wire};
+use crate::{clock, cpu, wire};
 
 /// Whose caches are compared. smartdns and the others join in the long form: they need a minute to be filled.
 const KINDS: [Kind; 3] = [Kind::Unbound, Kind::Dnsdist, Kind::Kresd];
@@ -22,6 +22,9 @@ const CHURNED_FILL: u64 = 40_000;
 
 /// Names that go through it after that.
 const CHURNED_MORE: u64 = 4 * CHURNED_FILL;
+
+/// Before memory is read.
+const SETTLING: Duration = Duration::from_millis(500);
 
 /// Both rows: they share the filling, which takes the time.
 pub(crate) fn rows(lab: &Lab) -> Result<Vec<Row>, String> {
@@ -77,6 +80,8 @@ fn remember(fleet: &mut Fleet, names: Names, row: &mut Row) {
         let outcome = pinned.clone().and_then(|()| {
             let before = cpu::resident(program.running.pid())?;
             fill(program, names, 64)?;
+            // Whoever tidies up afterwards may.
+            clock::rest(SETTLING);
             Ok((before, cpu::resident(program.running.pid())?))
         });
         match outcome {
@@ -125,11 +130,7 @@ fn time(lab: &Lab, fleet: &Fleet, names: Names) -> Result<Row, String> {
     peers::pin_self(vec![SERVER_CORE])?;
     let mut outcomes: Vec<Outcome> = Vec::new();
     for count in &sizes {
-        let load = Load::saturated(
-            fleet.programs.first().ok_or("nobody is full")?.address,
-            Names { count: *count, ..names },
-            time,
-        );
+        let load = Load::saturated(fleet.any_address()?, Names { count: *count, ..names }, time);
         let measure = |program: &Program| hit::cost(program, &load).map(|(cost, _)| vec![cost]);
         let mut measured = rounds::interleave(fleet.floor.as_ref(), &fleet.all(), lab.options.rounds(3), measure);
         outcomes.push(measured.swap_remove(0));
