@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use crate::peers::Kind;
+
 /// The command line of the comparison.
 #[derive(Debug, Default)]
 pub(crate) struct Options {
@@ -52,7 +54,26 @@ impl Options {
                 other => return Err(format!("unknown argument {other}")),
             }
         }
+        options.check()?;
         Ok(options)
+    }
+
+    /// A name that is misspelt would else just be missing from the report.
+    fn check(&self) -> Result<(), String> {
+        let is_row = |row: &String| {
+            row.strip_prefix('B')
+                .and_then(|n| n.parse().ok())
+                .is_some_and(|n| (1..=12).contains(&n))
+        };
+        if let Some(row) = self.rows.iter().find(|row| !is_row(row)) {
+            return Err(format!("{row}: no such row, there are B1 to B12"));
+        }
+        let is_peer = |name: &String| Kind::PEERS.iter().any(|kind| kind.name() == name);
+        let named = self.peers.iter().flatten().filter(|name| *name != "none");
+        match named.chain(self.binaries.keys()).find(|name| !is_peer(name)) {
+            Some(name) => Err(format!("{name}: no such peer")),
+            None => Ok(()),
+        }
     }
 
     pub(crate) fn wants_row(&self, id: &str) -> bool {

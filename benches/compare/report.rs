@@ -19,6 +19,8 @@ pub(crate) struct Row {
     pub(crate) tables: Vec<Table>,
     pub(crate) verdicts: Vec<Verdict>,
     pub(crate) notes: Vec<String>,
+    /// What it took.
+    pub(crate) seconds: f64,
 }
 
 /// One figure of all programs.
@@ -112,7 +114,7 @@ impl Row {
     }
 
     pub(crate) fn show(&self) {
-        say(&format!("\n== {}  {}", self.id, self.title));
+        say(&format!("\n== {}  {}  ({:.0} s)", self.id, self.title, self.seconds));
         for table in &self.tables {
             table.show();
         }
@@ -127,7 +129,7 @@ impl Row {
     pub(crate) fn as_json(&self) -> Value {
         let tables: Vec<&Value> = self.tables.iter().map(|table| &table.values).collect();
         let verdicts: Vec<Value> = self.verdicts.iter().map(Verdict::as_json).collect();
-        json!({"id": self.id, "title": self.title, "tables": tables, "targets": verdicts, "notes": self.notes})
+        json!({"id": self.id, "title": self.title, "tables": tables, "seconds": self.seconds, "targets": verdicts, "notes": self.notes})
     }
 }
 

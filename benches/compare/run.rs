@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Instant;
 
 use serde_json::{Value, json};
 
@@ -10,7 +11,7 @@ use crate::options::{Options, USAGE};
 use crate::peers::Kind;
 use crate::report::{self, Row, say};
 use crate::rows::{clients, herd, hit, loss, miss, recovery, size, start, syscalls, tail};
-use crate::{children, echo, peers, relay, sys};
+use crate::{children, clock, echo, peers, relay, sys};
 
 /// Runs what is asked for.
 pub(crate) fn main() -> ExitCode {
@@ -44,12 +45,15 @@ fn compare(options: Options) -> Result<(), String> {
     sys::raise_descriptor_limit().map_err(|error| format!("cannot raise the limit of open files: {error}"))?;
     let machine = machine(&options);
     let lab = Lab::new(options)?;
-    let mut rows = Vec::new();
-    of_hits(&lab, &mut rows);
+    let mut done = Done {
+        rows: Vec::new(),
+        last: clock::now(),
+    };
+    of_hits(&lab, &mut done);
     if lab.options.wants_row("B4") || lab.options.wants_row("B5") {
         match size::rows(&lab) {
-            Ok(both) => both.into_iter().for_each(|row| finish(&mut rows, "", "", Ok(row))),
-            Err(why) => finish(&mut rows, "B4", "large caches", Err(why)),
+            Ok(both) => both.into_iter().for_each(|row| done.add("", "", Ok(row))),
+            Err(why) => done.add("B4", "large caches", Err(why)),
         }
     }
     let alone: [Alone; 6] = [
@@ -62,8 +66,9 @@ fn compare(options: Options) -> Result<(), String> {
     ];
     for (id, title, work) in alone.into_iter().filter(|(id, ..)| lab.options.wants_row(id)) {
         let outcome = work(&lab);
-        finish(&mut rows, id, title, outcome);
+        done.add(id, title, outcome);
     }
+    let mut rows = done.rows;
     rows.sort_by_key(|row: &Row| row.id[1..].parse::<u32>().unwrap_or(0));
     report::summary(&rows);
     if let Some(file) = &lab.options.json {
@@ -83,7 +88,7 @@ type OfFleet = (&'static str, &'static str, fn(&Lab, &Fleet) -> Result<Row, Stri
 type Alone = (&'static str, &'static str, fn(&Lab) -> Result<Row, String>);
 
 /// The rows that share programs with hot caches.
-fn of_hits(lab: &Lab, rows: &mut Vec<Row>) {
+fn of_hits(lab: &Lab, done: &mut Done) {
     let wanted: [OfFleet; 4] = [
         ("B1", "cached answers, saturated", hit::saturated),
         ("B2", "cached answers, one at a time", hit::one_at_a_time),
@@ -96,14 +101,25 @@ fn of_hits(lab: &Lab, rows: &mut Vec<Row>) {
     let fleet = hit::fleet(lab);
     for (id, title, work) in wanted.into_iter().filter(|(id, ..)| lab.options.wants_row(id)) {
         let outcome = fleet.as_ref().map_err(Clone::clone).and_then(|fleet| work(lab, fleet));
-        finish(rows, id, title, outcome);
+        done.add(id, title, outcome);
     }
 }
 
-fn finish(rows: &mut Vec<Row>, id: &'static str, title: &'static str, outcome: Result<Row, String>) {
-    let row = outcome.unwrap_or_else(|why| Row::failed(id, title, why));
-    row.show();
-    rows.push(row);
+/// The rows that have been run.
+struct Done {
+    rows: Vec<Row>,
+    /// When the last of them was.
+    last: Instant,
+}
+
+impl Done {
+    fn add(&mut self, id: &'static str, title: &'static str, outcome: Result<Row, String>) {
+        let mut row = outcome.unwrap_or_else(|why| Row::failed(id, title, why));
+        row.seconds = self.last.elapsed().as_secs_f64();
+        self.last = clock::now();
+        row.show();
+        self.rows.push(row);
+    }
 }
 
 /// What the figures belong to: kernel, processor, versions; said and given for the JSON.

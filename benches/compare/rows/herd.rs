@@ -33,6 +33,9 @@ const LEARNING: u64 = 100;
 /// What is waited for answers.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// After this time without any answer no more will come: what is lost, is lost.
+const QUIET: Duration = Duration::from_millis(1500);
+
 /// B12.
 pub(crate) fn row(lab: &Lab) -> Result<Row, String> {
     let mut row = Row::new(
@@ -158,11 +161,16 @@ fn stampede(lab: &Lab, program: &Program, source: &Source, names: u64) -> Result
         latencies: Latencies::default(),
         counts: Vec::new(),
     };
+    let mut last = (0, clock::now());
     let _ = clock::until(PATIENCE, Duration::from_millis(1), || {
         for (socket, from) in sockets.iter().enumerate() {
             take(&mut batch, from, begun, &mut seen, |index| name_of(socket, index));
         }
-        (seen.answered + seen.wrong >= QUERIES).then_some(())
+        let got = seen.answered + seen.wrong;
+        if got > last.0 {
+            last = (got, clock::now());
+        }
+        (got >= QUERIES || last.1.elapsed() > QUIET).then_some(())
     });
     seen.counts = source.take_counts(b'u');
     Ok(seen)

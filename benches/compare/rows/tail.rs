@@ -30,7 +30,7 @@ const ENDING: u64 = 10_000;
 const ENDING_AFTER: Duration = Duration::from_secs(3);
 
 /// Names that surely fill the cache.
-const FILLING: u64 = 40_000;
+const FILLING: u64 = 30_000;
 
 /// How much slower the slowest hit may be than when nothing goes on.
 const LIMIT_MS: f64 = 5.0;
