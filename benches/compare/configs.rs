@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use crate::peers::Kind;
 use crate::tls;
@@ -81,7 +82,11 @@ pub(crate) fn write(kind: Kind, setting: &Setting, folder: &Path, file: &Path) -
         Kind::DnscryptProxy => dnscrypt_proxy(setting),
         Kind::Dnsproxy | Kind::LimitEcho | Kind::LimitRelay => String::new(),
     };
-    std::fs::write(file, text).map_err(|error| format!("{}: {error}", file.display()))?;
+    let save = |text: &str| std::fs::write(file, text).map_err(|error| format!("{}: {error}", file.display()));
+    save(&text)?;
+    if kind == Kind::Unbound && !unbound_takes(file) {
+        save(&text.replace(WAIT_LIMIT, ""))?;
+    }
     let at = |flags: &[&str]| {
         let mut all: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
         all.push(file.display().to_string());
@@ -128,6 +133,15 @@ fn tacenda(setting: &Setting) -> String {
     )
 }
 
+/// Newer ones answer no more than a thousand waiting queries of one address, unless told to. Older ones do not know the word.
+const WAIT_LIMIT: &str = " wait-limit: 0\n";
+
+/// Whether this Unbound knows all words of the file. Without its checker the newer ones are assumed.
+fn unbound_takes(file: &Path) -> bool {
+    let checked = Command::new("unbound-checkconf").arg(file).output();
+    checked.map_or(true, |output| output.status.success())
+}
+
 fn unbound(setting: &Setting) -> String {
     let Setting { listen, upstream, .. } = setting;
     // Of an answer here the message takes as much as its records.
@@ -140,7 +154,7 @@ fn unbound(setting: &Setting) -> String {
         "server:\n directory: \"\"\n chroot: \"\"\n username: \"\"\n pidfile: \"\"\n use-syslog: no\n do-daemonize: no\n \
          num-threads: 1\n interface: {}@{}\n do-not-query-localhost: no\n module-config: \"iterator\"\n \
          tls-cert-bundle: \"{}\"\n msg-cache-size: {mib}m\n rrset-cache-size: {mib}m\n outgoing-range: 4096\n \
-         num-queries-per-thread: 2048\n so-rcvbuf: 4m\n incoming-num-tcp: 600\n minimal-responses: yes\n\
+         num-queries-per-thread: 20000\n so-rcvbuf: 4m\n incoming-num-tcp: 600\n minimal-responses: yes\n{WAIT_LIMIT}\
          forward-zone:\n name: \".\"\n forward-tls-upstream: {tls}\n forward-addr: {}@{}{name}\n\
          remote-control:\n control-enable: no\n",
         listen.ip(),
@@ -167,7 +181,7 @@ fn dnsdist(setting: &Setting) -> String {
     };
     format!(
         "setSecurityPollSuffix(\"\")\nsetLocal(\"{}\")\nsetACL({{\"127.0.0.0/8\"}})\nsetMaxTCPClientThreads(1)\n\
-         setMaxTCPQueuedConnections(1000)\nsetTCPRecvTimeout(60)\nsetUDPMultipleMessagesVectorSize(32)\n\
+         setMaxTCPQueuedConnections(1000)\nsetTCPRecvTimeout(60)\nsetUDPMultipleMessagesVectorSize(32)\nsetUDPSocketBufferSizes(4194304, 1048576)\n\
          pc = newPacketCache({}, {{maxTTL=86400}})\ngetPool(\"\"):setCache(pc)\n\
          newServer({{address=\"{}:{}\"{encrypted}{path}, checkName=\"www.bench.example.\", mustResolve=false}})\n",
         setting.listen,

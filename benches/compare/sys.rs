@@ -197,6 +197,13 @@ pub(crate) fn pin(thread: u32, cores: &[usize]) -> io::Result<()> {
     done(unsafe { libc::sched_setaffinity(thread.cast_signed(), size_of::<libc::cpu_set_t>(), &raw const set) })
 }
 
+/// Has the calling thread run as soon as it can, before all ordinary ones. It must sleep most of the time.
+pub(crate) fn run_first() -> io::Result<()> {
+    let priority = libc::sched_param { sched_priority: 1 };
+    // SAFETY: the structure outlives the call.
+    done(unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO, &raw const priority) })
+}
+
 /// Sends a signal to one process, by its id.
 pub(crate) fn signal(pid: u32, number: i32) -> io::Result<()> {
     // SAFETY: no memory is involved.

@@ -12,7 +12,7 @@ use crate::peers::{self, Kind, Place, Program};
 use crate::report::{Met, Row, Table, short};
 use crate::rows::hit::HOT;
 use crate::source::Source;
-use crate::{clock, cpu};
+use crate::{clock, cpu, sys};
 
 /// Hits each second: the generator and the upstream share the other core, and must keep up.
 const HITS_PER_SECOND: f64 = 20_000.0;
@@ -20,17 +20,30 @@ const HITS_PER_SECOND: f64 = 20_000.0;
 /// Misses each second, beside the hits; and at capacity.
 const MISSES_PER_SECOND: f64 = 1000.0;
 
-/// The cache, in MiB: full after some ten thousand names.
-const CACHE_MIB: u32 = 8;
+/// How large everything is: in the short form as much as a few seconds allow.
+struct Size {
+    cache_mib: u32,
+    /// Entries that end together.
+    ending: u64,
+    /// After this time: they are asked for first.
+    ending_after: Duration,
+    /// Names that surely fill the cache.
+    filling: u64,
+}
 
-/// Entries that end together.
-const ENDING: u64 = 10_000;
+const SHORT: Size = Size {
+    cache_mib: 4,
+    ending: 5000,
+    ending_after: Duration::from_secs(2),
+    filling: 16_000,
+};
 
-/// After this time: they are asked for first.
-const ENDING_AFTER: Duration = Duration::from_secs(3);
-
-/// Names that surely fill the cache.
-const FILLING: u64 = 30_000;
+const LONG: Size = Size {
+    cache_mib: 256,
+    ending: 300_000,
+    ending_after: Duration::from_secs(60),
+    filling: 900_000,
+};
 
 /// How much slower the slowest hit may be than when nothing goes on.
 const LIMIT_MS: f64 = 5.0;
@@ -60,7 +73,7 @@ impl Event {
     fn name(self) -> &'static str {
         match self {
             Self::Nothing => "nothing goes on",
-            Self::Ending => "10000 entries end together",
+            Self::Ending => "entries end together",
             Self::Misses => "1000 misses a second",
             Self::Eviction => "the same, the cache full",
             Self::Reload => "the configuration read again",
@@ -74,6 +87,7 @@ pub(crate) fn row(lab: &Lab) -> Result<Row, String> {
         "B8",
         "the slowest of 20000 hits a second, open loop, while something goes on",
     );
+    let size = lab.options.size(SHORT, LONG);
     let mut kinds = vec![(Kind::Tacenda, Transport::Dot)];
     kinds.extend(lab.chosen(&[Kind::Unbound, Kind::Dnsdist, Kind::Kresd], Transport::Dot));
     let place = Place {
@@ -90,7 +104,7 @@ pub(crate) fn row(lab: &Lab) -> Result<Row, String> {
             None,
             &[(kind, transport)],
             source.address,
-            CacheSize::Small(CACHE_MIB),
+            CacheSize::Small(size.cache_mib),
             place,
         )?;
         peers::pin_self(vec![Lab::other_core()])?;
@@ -112,7 +126,11 @@ pub(crate) fn row(lab: &Lab) -> Result<Row, String> {
         "lost",
         "CPU %",
     ];
-    row.tables.push(Table::new("hits", &columns, lines));
+    let title = format!(
+        "a cache of {} MiB, of whose entries {} end together",
+        size.cache_mib, size.ending
+    );
+    row.tables.push(Table::new(&title, &columns, lines));
     Ok(row)
 }
 
@@ -178,14 +196,15 @@ fn judge(row: &mut Row, event: Event, above: f64, idle: f64, outcome: &Outcome) 
 /// The hits while it goes on.
 fn during(lab: &Lab, program: &Program, source: &Source, event: Event) -> Result<Outcome, String> {
     let mut time = Duration::from_secs(lab.options.size(1, 10));
+    let size = lab.options.size(SHORT, LONG);
     match event {
         Event::Ending => {
-            let end = clock::now() + ENDING_AFTER;
+            let end = clock::now() + size.ending_after;
             source.end_x_at(end);
             let names = Names {
                 prefix: b'x',
                 first: 0,
-                count: ENDING,
+                count: size.ending,
             };
             fill(program, names, 50)?;
             // TTLs are whole seconds: all of them end within the one before.
@@ -195,7 +214,7 @@ fn during(lab: &Lab, program: &Program, source: &Source, event: Event) -> Result
             );
             time = time.max(Duration::from_millis(1600));
         }
-        Event::Eviction => fill(program, lab.new_names(FILLING), 50)?,
+        Event::Eviction => fill(program, lab.new_names(size.filling), 50)?,
         Event::Nothing | Event::Misses | Event::Reload => {}
     }
     let hits = plan(program, HOT, Order::Random, HITS_PER_SECOND, time);
@@ -208,7 +227,11 @@ fn during(lab: &Lab, program: &Program, source: &Source, event: Event) -> Result
     );
     let sockets = [socket()?, socket()?];
     std::thread::scope(|scope| {
-        let hits = scope.spawn(|| open::run(&hits, &sockets[0]));
+        let hits = scope.spawn(|| {
+            // Only root may; others hear how late the generator was.
+            let _ = sys::run_first();
+            open::run(&hits, &sockets[0])
+        });
         match event {
             Event::Misses | Event::Eviction => drop(open::run(&misses, &sockets[1])?),
             Event::Reload => reload(program, time)?,
