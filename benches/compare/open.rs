@@ -20,6 +20,8 @@ pub(crate) struct Plan {
     pub(crate) order: Order,
     pub(crate) per_second: f64,
     pub(crate) time: Duration,
+    /// The echo's answers are compared with the query itself.
+    pub(crate) echo: bool,
 }
 
 /// Which name is next.
@@ -232,7 +234,13 @@ impl Generator<'_> {
         self.outstanding -= 1;
         let sample = &mut self.samples[slot.sample];
         let latency = elapsed.saturating_sub(sample.due);
-        match wire::check(response, &slot.query[..slot.len]) {
+        let query = &slot.query[..slot.len];
+        let checked = if self.plan.echo {
+            wire::check_echo(response, query)
+        } else {
+            wire::check(response, query)
+        };
+        match checked {
             Ok(()) if latency <= CLIENT_PATIENCE => sample.latency = Some(latency),
             Ok(()) => {}
             Err(wrong) => {

@@ -61,6 +61,7 @@ fn all_at_once(lab: &Lab, programs: &[&Program], path: &Path) -> Result<Outcomes
             order: Order::InTurn,
             per_second: PER_SECOND,
             time: Duration::from_secs(lab.options.size(10, 120)),
+            echo: false,
         };
         let socket = path
             .near

@@ -142,6 +142,7 @@ fn run(lab: &Lab, programs: &[&Program], source: &Source) -> Result<Run, String>
             order: Order::InTurn,
             per_second: PER_SECOND,
             time: EVENTS[EVENTS.len() - 1].until * stretch,
+            echo: false,
         };
         let socket = UdpSocket::bind("127.0.0.1:0").map_err(|error| error.to_string())?;
         jobs.push((plan, socket));

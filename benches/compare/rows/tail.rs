@@ -48,8 +48,11 @@ const LONG: Size = Size {
 /// How much slower the slowest hit may be than when nothing goes on.
 const LIMIT_MS: f64 = 5.0;
 
-/// A machine on which the generator is later than this, or a server that has nothing else to do, says nothing about anybody.
+/// A machine on which the generator is later than this, or the echo on the server's core, says nothing about anybody.
 const MAX_STALL_MS: f64 = 5.0;
+
+/// Queries that the echo gets each second, as the witness of what the server's core did to everybody.
+const WITNESSED_PER_SECOND: f64 = 500.0;
 
 /// What goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,7 +104,7 @@ pub(crate) fn row(lab: &Lab) -> Result<Row, String> {
         let source = Source::on_loopback(false)?;
         // One after the other: beside each other they would disturb each other.
         let mut fleet = lab.fleet(
-            None,
+            Some(Kind::LimitEcho),
             &[(kind, transport)],
             source.address,
             CacheSize::Small(size.cache_mib),
@@ -109,8 +112,8 @@ pub(crate) fn row(lab: &Lab) -> Result<Row, String> {
         )?;
         peers::pin_self(vec![Lab::other_core()])?;
         fleet.warm(HOT, 32);
-        if let [program] = &fleet.programs[..] {
-            one(lab, program, &source, &mut lines, &mut row)?;
+        if let ([program], Some(witness)) = (&fleet.programs[..], &fleet.floor) {
+            one(lab, [program, witness], &source, &mut lines, &mut row)?;
         }
         row.notes.extend(fleet.absent);
     }
@@ -123,6 +126,7 @@ pub(crate) fn row(lab: &Lab) -> Result<Row, String> {
         "max ms",
         "above idle",
         "generator late",
+        "echo beside it",
         "lost",
         "CPU %",
     ];
@@ -136,7 +140,7 @@ pub(crate) fn row(lab: &Lab) -> Result<Row, String> {
 
 fn one(
     lab: &Lab,
-    program: &Program,
+    [program, witness]: [&Program; 2],
     source: &Source,
     lines: &mut Vec<Vec<String>>,
     row: &mut Row,
@@ -147,11 +151,11 @@ fn one(
             continue;
         }
         let before = (cpu::used_ns(program.running.pid())?, clock::now());
-        let outcome = during(lab, program, source, event);
+        let outcome = during(lab, [program, witness], source, event);
         let used = cpu::used_ns(program.running.pid())?.saturating_sub(before.0) as f64;
         let load = used / before.1.elapsed().as_nanos() as f64 * 100.0;
-        let outcome = match outcome {
-            Ok(outcome) => outcome,
+        let (outcome, witnessed) = match outcome {
+            Ok(both) => both,
             Err(why) => {
                 lines.push(vec![program.label.clone(), event.name().to_owned(), why]);
                 continue;
@@ -162,7 +166,7 @@ fn one(
         if event == Event::Nothing {
             idle = max;
         } else if program.kind == Kind::Tacenda {
-            judge(row, event, max - idle, idle, &outcome);
+            judge(row, event, max - idle, witnessed, &outcome);
         }
         lines.push(vec![
             program.label.clone(),
@@ -172,6 +176,7 @@ fn one(
             short(max),
             format!("{:+.2}", max - idle),
             short(outcome.late.as_secs_f64() * 1000.0),
+            short(witnessed),
             outcome.failures().to_string(),
             short(load),
         ]);
@@ -179,11 +184,15 @@ fn one(
     Ok(())
 }
 
-fn judge(row: &mut Row, event: Event, above: f64, idle: f64, outcome: &Outcome) {
+fn judge(row: &mut Row, event: Event, above: f64, witnessed: f64, outcome: &Outcome) {
     let (late, lost) = (outcome.late.as_secs_f64() * 1000.0, outcome.failures());
     let what = format!("max above idle, {}", event.name());
-    if late.max(idle) > MAX_STALL_MS {
-        let why = format!("generator {} ms late, idle max {} ms", short(late), short(idle));
+    if late.max(witnessed) > MAX_STALL_MS {
+        let why = format!(
+            "generator {} ms late, echo beside it {} ms",
+            short(late),
+            short(witnessed)
+        );
         row.judge(&what, "<= 5.00 ms", format!("{} ms", short(above)), Met::Void(why));
     } else {
         row.hold_value(&what, above, LIMIT_MS, "ms");
@@ -193,8 +202,13 @@ fn judge(row: &mut Row, event: Event, above: f64, idle: f64, outcome: &Outcome) 
     }
 }
 
-/// The hits while it goes on.
-fn during(lab: &Lab, program: &Program, source: &Source, event: Event) -> Result<Outcome, String> {
+/// The hits while it goes on, and the slowest answer of the echo beside them, in milliseconds.
+fn during(
+    lab: &Lab,
+    [program, witness]: [&Program; 2],
+    source: &Source,
+    event: Event,
+) -> Result<(Outcome, f64), String> {
     let mut time = Duration::from_secs(lab.options.size(1, 10));
     let size = lab.options.size(SHORT, LONG);
     match event {
@@ -225,19 +239,27 @@ fn during(lab: &Lab, program: &Program, source: &Source, event: Event) -> Result
         MISSES_PER_SECOND,
         time,
     );
-    let sockets = [socket()?, socket()?];
+    let mut beside = plan(witness, HOT, Order::InTurn, WITNESSED_PER_SECOND, time);
+    beside.echo = true;
+    let sockets = [socket()?, socket()?, socket()?];
     std::thread::scope(|scope| {
         let hits = scope.spawn(|| {
             // Only root may; others hear how late the generator was.
             let _ = sys::run_first();
             open::run(&hits, &sockets[0])
         });
+        let beside = scope.spawn(|| {
+            let _ = sys::run_first();
+            open::run(&beside, &sockets[2])
+        });
         match event {
             Event::Misses | Event::Eviction => drop(open::run(&misses, &sockets[1])?),
             Event::Reload => reload(program, time)?,
             Event::Nothing | Event::Ending => {}
         }
-        hits.join().unwrap_or_else(|_| Err("panicked".to_owned()))
+        let panicked = |_| Err("panicked".to_owned());
+        let witnessed = beside.join().unwrap_or_else(panicked)?.latencies().max_ms();
+        Ok((hits.join().unwrap_or_else(panicked)?, witnessed))
     })
 }
 
@@ -260,6 +282,7 @@ fn plan(program: &Program, names: Names, order: Order, per_second: f64, time: Du
         order,
         per_second,
         time,
+        echo: false,
     }
 }
 
