@@ -170,7 +170,7 @@ fn dnsdist(setting: &Setting) -> String {
     let encrypted = match setting.transport {
         Transport::Plain => String::new(),
         Transport::Dot | Transport::Doh => format!(
-            ", tls=\"openssl\", subjectName=\"{}\", caStore=\"{}\", validateCertificates=true",
+            ", tls=\"openssl\", subjectName=\"{}\", caStore=\"{}\", validateCertificates=true, maxInFlight=1000",
             tls::NAME,
             ca()
         ),

@@ -4,9 +4,9 @@
 use std::net::UdpSocket;
 use std::time::Duration;
 
-use crate::closed::Names;
+use crate::closed::{self, Load, Names, Until};
 use crate::configs::{CacheSize, Transport};
-use crate::lab::{Lab, SERVER_CORE, fill};
+use crate::lab::{Lab, SERVER_CORE};
 use crate::open::{self, Order, Outcome, Plan};
 use crate::peers::{self, Kind, Place, Program};
 use crate::report::{Met, Row, Table, short};
@@ -220,7 +220,7 @@ fn during(
                 first: 0,
                 count: size.ending,
             };
-            fill(program, names, 50)?;
+            pour(program, names, size.ending_after.mul_f64(0.4))?;
             // TTLs are whole seconds: all of them end within the one before.
             clock::rest(
                 end.saturating_duration_since(clock::now())
@@ -228,7 +228,7 @@ fn during(
             );
             time = time.max(Duration::from_millis(1600));
         }
-        Event::Eviction => fill(program, lab.new_names(size.filling), 50)?,
+        Event::Eviction => pour(program, lab.new_names(size.filling), size.ending_after)?,
         Event::Nothing | Event::Misses | Event::Reload => {}
     }
     let hits = plan(program, HOT, Order::Random, HITS_PER_SECOND, time);
@@ -273,6 +273,13 @@ fn reload(program: &Program, time: Duration) -> Result<(), String> {
         program.running.signal(libc::SIGHUP)?;
     }
     Ok(())
+}
+
+/// Has the server ask for these names, as many as it gets done; who loses some does not hold everybody up.
+fn pour(program: &Program, names: Names, time: Duration) -> Result<(), String> {
+    let mut load = Load::saturated(program.address, names, time).outstanding(50);
+    load.until = Until::TimeUnique(time);
+    closed::run(&load).map(drop)
 }
 
 fn plan(program: &Program, names: Names, order: Order, per_second: f64, time: Duration) -> Plan {
