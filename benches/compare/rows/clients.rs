@@ -65,7 +65,7 @@ pub(crate) fn row(lab: &Lab, fleet: &Fleet) -> Result<Row, String> {
 }
 
 fn ports(lab: &Lab, fleet: &Fleet, programs: &[&Program], row: &mut Row) -> Result<(), String> {
-    let time = Duration::from_millis(lab.options.size(200, 1000));
+    let time = Duration::from_millis(lab.options.size(150, 1000));
     let target = fleet.any_address()?;
     let mut outcomes = Vec::new();
     peers::pin_self(vec![SERVER_CORE])?;

@@ -75,7 +75,7 @@ pub(crate) fn one_at_a_time(lab: &Lab, fleet: &Fleet) -> Result<Row, String> {
         "B2",
         "cached answers, one query at a time, server and generator on two cores",
     );
-    let time = Duration::from_millis(lab.options.size(250, 1500));
+    let time = Duration::from_millis(lab.options.size(200, 1500));
     let mut load = Load::saturated(fleet.any_address()?, HOT, time).outstanding(1);
     load.timed = true;
     peers::pin_self(vec![Lab::other_core()])?;

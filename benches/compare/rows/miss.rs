@@ -30,12 +30,12 @@ pub(crate) fn row(lab: &Lab) -> Result<Row, String> {
         row.notes.extend(fleet.absent);
     }
     row.notes
-        .push("limit-relay asks over DoT in both tables; dnsdist's DoH waits for delayed acknowledgements".to_owned());
+        .push("limit-relay asks over DoT in the tables of DoH too".to_owned());
     Ok(row)
 }
 
 fn measure(lab: &Lab, fleet: &Fleet, row: &mut Row, transport: &str, outstanding: usize, limit: f64) {
-    let time = Duration::from_millis(lab.options.size(250, 2000));
+    let time = Duration::from_millis(lab.options.size(200, 2000));
     let pinned = peers::pin_self(vec![Lab::other_core()]);
     let outcomes = rounds::interleave(fleet.floor.as_ref(), &fleet.all(), lab.options.rounds(3), |program| {
         pinned.clone()?;

@@ -23,6 +23,9 @@ const AWAY: Duration = Duration::from_millis(300);
 /// Before a fault: queries that are under way when it comes.
 const UNDER_WAY: Duration = Duration::from_millis(100);
 
+/// Who answers nothing in this time before a fault is down already.
+const BEFORE: Duration = Duration::from_millis(800);
+
 /// What happens, when after the beginning, and what is looked at until then.
 const EVENTS: [Event; 4] = [
     Event::at(1000, 3000, Happening::Reset),
@@ -119,8 +122,6 @@ pub(crate) fn row(lab: &Lab) -> Result<Row, String> {
         row.tables.push(Table::new(event.what.name(), &columns, lines));
     }
     row.notes.extend(fleet.absent);
-    row.notes
-        .push("who has no first good answer was not back when the next fault came, or at the end".to_owned());
     Ok(row)
 }
 
@@ -200,13 +201,11 @@ fn look(outcome: &Outcome, span: Duration, happened: Instant) -> Result<Seen, St
         .iter()
         .filter(|sample| sample.due >= begin && sample.due < end)
         .collect();
-    let before = outcome
-        .samples
-        .iter()
-        .filter(|sample| sample.due < begin && sample.latency.is_some())
-        .count();
+    let lately = begin.saturating_sub(BEFORE)..begin;
+    let is_good = |sample: &&open::Sample| lately.contains(&sample.due) && sample.latency.is_some();
+    let before = outcome.samples.iter().filter(is_good).count();
     if before == 0 {
-        return Err("it answered nothing before".to_owned());
+        return Err("still down from what happened before".to_owned());
     }
     let after = around.iter().filter(|sample| sample.due >= at);
     let good = after.filter_map(|sample| Some(sample.due + sample.latency? - at)).min();

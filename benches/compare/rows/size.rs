@@ -21,7 +21,7 @@ const CHURNED_MIB: u32 = 8;
 const CHURNED_FILL: u64 = 25_000;
 
 /// Names that go through it after that.
-const CHURNED_MORE: u64 = 4 * CHURNED_FILL;
+const CHURNED_MORE: u64 = 3 * CHURNED_FILL;
 
 /// Before memory is read.
 const SETTLING: Duration = Duration::from_millis(500);
@@ -127,7 +127,7 @@ fn time(lab: &Lab, fleet: &Fleet, names: Names) -> Result<Row, String> {
     let sizes = lab
         .options
         .size(vec![1000, names.count], vec![1000, 10_000, 100_000, names.count]);
-    let time = Duration::from_millis(lab.options.size(250, 1000));
+    let time = Duration::from_millis(lab.options.size(200, 1000));
     peers::pin_self(vec![SERVER_CORE])?;
     let mut outcomes: Vec<Outcome> = Vec::new();
     for count in &sizes {
