@@ -1,16 +1,17 @@
 //! B10: from exec to the first answer that came from the upstream, over a way of 40 ms; and the memory of a server that does nothing.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use crate::configs::{Address, CacheSize, Setting, Transport};
 use crate::lab::Lab;
 use crate::path::{self, Path};
-use crate::peers::{self, Kind, Place, Program};
+use crate::peers::{Kind, Place, Program};
 use crate::report::{Row, Table, short};
 use crate::rounds::{bounds, median};
 use crate::source::{Doors, Source};
-use crate::{clock, cpu, wire};
+use crate::{clock, cpu, sys, wire};
 
 /// The way to the upstream and back.
 pub(crate) const RTT: Duration = Duration::from_millis(40);
@@ -89,13 +90,13 @@ fn measure(
     for _ in 0..lab.options.rounds(3) {
         let setting: Setting = lab.setting(upstream, transport, CacheSize::Small(64))?;
         let socket = match namespace {
-            Some(namespace) => namespace.inside(asking)?,
-            None => asking()?,
+            Some(namespace) => namespace.inside(|| asking(setting.listen))?,
+            None => asking(setting.listen)?,
         };
         let mut program = Program::start(kind, &setting, Place { core: None, namespace }, &lab.options)?;
         let answered = clock::until(PATIENCE, Duration::ZERO, || {
             let ended = program.running.ended().map(Err);
-            ended.or_else(|| ask(&socket, setting.listen).then(|| Ok(program.running.begun.elapsed())))
+            ended.or_else(|| ask(&socket).then(|| Ok(program.running.begun.elapsed())))
         });
         let time = answered.ok_or("no answer")??;
         times.push(time.as_secs_f64() * 1000.0);
@@ -104,25 +105,41 @@ fn measure(
     Ok((times, resident))
 }
 
-fn asking() -> Result<UdpSocket, String> {
-    let socket = peers::asking_socket()?;
-    socket.set_read_timeout(Some(STEP)).map_err(|error| error.to_string())?;
-    Ok(socket)
+/// Connected, so that a refusal is heard of; and not waiting, because a socket's own time-outs are as coarse as the kernel's ticks.
+fn asking(target: SocketAddr) -> Result<UdpSocket, String> {
+    let open = || {
+        let socket = UdpSocket::bind("127.0.0.1:0")?;
+        socket.connect(target)?;
+        socket.set_nonblocking(true)?;
+        Ok(socket)
+    };
+    open().map_err(|error: std::io::Error| error.to_string())
 }
 
-/// Asks the one name, and looks at whatever answers are there.
-fn ask(socket: &UdpSocket, target: SocketAddr) -> bool {
+/// Asks the one name, and looks at whatever answers come within a step.
+fn ask(socket: &UdpSocket) -> bool {
     let mut query = [0; wire::MAX_QUERY];
     let len = wire::write_query(&mut query, 9, b's', 1);
+    let end = clock::now() + STEP;
     // Refused until it listens.
-    let _ = socket.send_to(&query[..len], target);
-    let mut response = [0; 1500];
-    match socket.recv_from(&mut response) {
-        Ok((got, _)) => wire::check(&response[..got], &query[..len]).is_ok(),
-        Err(_) => {
+    let _ = socket.send(&query[..len]);
+    loop {
+        let left = end.saturating_duration_since(clock::now());
+        let mut response = [0; 1500];
+        match socket.recv(&mut response) {
+            Ok(got) if wire::check(&response[..got], &query[..len]).is_ok() => return true,
+            Ok(_) => {}
             // A refusal comes at once: not faster than a step.
-            clock::rest(STEP / 2);
-            false
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => {
+                clock::rest(left);
+                return false;
+            }
+            Err(_) if left.is_zero() => return false,
+            Err(_) => {
+                if sys::wait_readable([socket.as_fd()], Some(left)).is_err() {
+                    return false;
+                }
+            }
         }
     }
 }
