@@ -2,6 +2,10 @@
 
 use std::process::ExitCode;
 
+/// Why: Cargo.toml.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     tacenda::cli::main()
 }

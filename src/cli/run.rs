@@ -63,7 +63,6 @@ pub(super) fn run(args: &RunArgs) -> Result<Exit, Failure> {
         tracing::info!(file = %file.display(), "read configuration");
     }
     os::process::forbid_core_dumps();
-    os::process::share_heap();
     let doors = Doors::open(&loaded.config, &inherited, manager.watchdog())?;
     drop(inherited);
     // Asked before the sandbox: the answer stands in files of the kernel's.

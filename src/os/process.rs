@@ -22,21 +22,6 @@ pub fn forbid_core_dumps() {
 #[cfg(not(target_os = "linux"))]
 pub fn forbid_core_dumps() {}
 
-/// Has all threads share one heap, which grows by a mebibyte at a time. glibc gives each its own and lets it grow by pages, with a call to
-/// the kernel for each: half a call a miss, and memory that one thread has freed is no use to another. Before the first thread.
-#[cfg(all(target_os = "linux", target_env = "gnu"))]
-pub fn share_heap() {
-    // SAFETY: takes two integers; no other thread allocates yet.
-    unsafe {
-        libc::mallopt(libc::M_ARENA_MAX, 1);
-        libc::mallopt(libc::M_TOP_PAD, 1 << 20);
-    }
-}
-
-/// Has all threads share one heap. Other systems' do, or know better.
-#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
-pub fn share_heap() {}
-
 /// Whether this process may change what belongs to the system.
 #[cfg(unix)]
 pub fn is_root() -> bool {
