@@ -98,7 +98,7 @@ fn resolver(queries: &[Vec<u8>], now: std::time::Instant) -> Resolver {
     for octets in queries {
         let key = Query::parse(octets).expect("a query").key();
         let answer = Answer::check(&response(octets), &key, &settings.ttls).expect("an answer");
-        cache.put(&key, answer, now);
+        cache.put(&key, &answer, now);
     }
     cache.maintain();
     let upstream = Upstream::new("bench".to_owned(), Arc::new(Nobody), Keepalive::Omit);
