@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use super::doh::Template;
 use super::doh_body;
 use super::hold::Hold;
-use super::link::{AskError, Carry};
+use super::link::{AskError, Carry, Departure};
 use super::metered::{Meter, Metered};
 use super::pipeline::{MAX_IN_FLIGHT, MAX_VIOLATIONS};
 use super::tls::{Session, io_words};
@@ -141,10 +141,10 @@ impl Carry for DohConnection {
         self.closing.clone()
     }
 
-    async fn ask(&self, query: &[u8], deadline: Instant) -> Result<Response, AskError> {
+    async fn ask(&self, query: &[u8], deadline: Instant, departure: &Departure) -> Result<Response, AskError> {
         let mut stage = Stage::Queued;
         let _asking = Asking::new(&self.shared);
-        match timeout_at(deadline, self.shared.converse(query, deadline, &mut stage)).await {
+        match timeout_at(deadline, self.shared.converse(query, deadline, departure, &mut stage)).await {
             Ok(result) => result,
             Err(_) => Err(AskError::Failed(match stage {
                 Stage::Queued => no_stream(),
@@ -156,9 +156,16 @@ impl Carry for DohConnection {
 }
 
 impl Shared {
-    async fn converse(&self, query: &[u8], deadline: Instant, stage: &mut Stage) -> Result<Response, AskError> {
+    async fn converse(
+        &self,
+        query: &[u8],
+        deadline: Instant,
+        departure: &Departure,
+        stage: &mut Stage,
+    ) -> Result<Response, AskError> {
         // The stream stays in scope: dropping it early would tell the server that we lost interest.
         let (response, _stream) = self.send(query, deadline).await?;
+        departure.now();
         *stage = Stage::Sent;
         let (head, mut body) = response.await.map_err(|error| self.failed(&error))?.into_parts();
         *stage = Stage::Answering;

@@ -13,7 +13,7 @@ use tokio::sync::{Notify, Semaphore, oneshot, watch};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::hold::Hold;
-use super::link::{AskError, Carry};
+use super::link::{AskError, Carry, Departure};
 use super::pipeline::{MAX_IN_FLIGHT, Pipeline, Received, StartError, Ticket};
 use super::random_ids::RandomIds;
 use super::tls::{Session, io_words};
@@ -90,7 +90,7 @@ impl Carry for DotConnection {
         self.closing.clone()
     }
 
-    async fn ask(&self, query: &[u8], deadline: Instant) -> Result<Response, AskError> {
+    async fn ask(&self, query: &[u8], deadline: Instant, departure: &Departure) -> Result<Response, AskError> {
         let shared = &*self.shared;
         let late = || AskError::Failed(ExchangeError::network("no free place on the connection in time"));
         let place = timeout_at(deadline, shared.places.acquire())
@@ -104,6 +104,7 @@ impl Carry for DotConnection {
         let (waiter, mut answer) = oneshot::channel();
         let ticket = shared.start(query, waiter).map_err(|error| shared.not_started(error))?;
         let _asker = Asker { shared, ticket };
+        departure.now();
         shared.stats.queries.increment();
         shared.changed.notify_one();
         let mut ended = timeout_at(deadline.min(Instant::now() + PLACE_LIMIT), &mut answer).await;

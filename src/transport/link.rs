@@ -12,8 +12,8 @@ mod rtt;
 
 use std::future::Future;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, sleep_until, timeout_at};
@@ -23,6 +23,7 @@ use self::fleet::{Choice, Fleet};
 use self::live::{Doubt, Live};
 use self::patience::Patience;
 use self::rtt::Rtt;
+use super::turn::behind_the_others;
 use super::{BoxFuture, ExchangeError, Response, Stats};
 
 /// Opens connections of one transport.
@@ -65,8 +66,29 @@ pub(super) trait Carry: Send + Sync + 'static {
     /// A channel that closes when it takes no more queries.
     fn closing(&self) -> watch::Receiver<()>;
 
-    /// Asks; ends by `deadline`. Cancel-safe.
-    fn ask(&self, query: &[u8], deadline: Instant) -> impl Future<Output = Result<Response, AskError>> + Send;
+    /// Asks; ends by `deadline`. Tells when the query has a place on the connection and leaves. Cancel-safe.
+    fn ask(
+        &self,
+        query: &[u8],
+        deadline: Instant,
+        departure: &Departure,
+    ) -> impl Future<Output = Result<Response, AskError>> + Send;
+}
+
+/// When a query left. One that stands in line for a place on a busy connection is not waiting for the resolver yet.
+#[derive(Debug, Default)]
+pub(super) struct Departure(OnceLock<Instant>);
+
+impl Departure {
+    /// It leaves.
+    pub(super) fn now(&self) {
+        // It leaves once.
+        let _ = self.0.set(Instant::now());
+    }
+
+    fn time(&self) -> Option<Instant> {
+        self.0.get().copied()
+    }
 }
 
 /// Why a connection gave no answer, sorted by whether to ask again.
@@ -208,7 +230,8 @@ impl<O: Open> Link<O> {
         hedged: Option<&Arc<Live<O::Connection>>>,
         question: &Question<'_>,
     ) -> Sent<O::Connection> {
-        let first = self.ask(Arc::clone(live), question);
+        let departure = Departure::default();
+        let first = self.ask(Arc::clone(live), question, &departure);
         let mut first = pin!(Some(first));
         let mut hedge = None;
         let mut watch = Patience::new(live, &self.rtt);
@@ -240,7 +263,11 @@ impl<O: Open> Link<O> {
                     outcome = Some((Arc::clone(live), Err(AskError::Unanswered(error))));
                 }
                 () = live.until_doubted(), if outcome.is_none() && !watch.is_alarmed => watch.alarm(live, &self.rtt),
-                () = sleep_until(watch.next), if outcome.is_none() => {
+                () = due(watch.next), if outcome.is_none() => {
+                    if !live.is_doubted() && watch.stood_in_line(departure.time()) {
+                        watch = Patience::new(live, &self.rtt);
+                        continue;
+                    }
                     // A hedge is hedged when both connections are in doubt: else it would go where the query is already.
                     let may_be_sent = question.may_be_sent() && hedged.is_none_or(|hedged| hedged.is_doubted());
                     if self.look(live, &mut watch, question, may_be_sent) {
@@ -253,11 +280,17 @@ impl<O: Open> Link<O> {
     }
 
     /// Asks on this connection, and keeps the books.
-    async fn ask(&self, live: Arc<Live<O::Connection>>, question: &Question<'_>) -> Sent<O::Connection> {
-        let start = Instant::now();
+    async fn ask(
+        &self,
+        live: Arc<Live<O::Connection>>,
+        question: &Question<'_>,
+        departure: &Departure,
+    ) -> Sent<O::Connection> {
+        let asked = Instant::now();
         let waiting = live.asked();
         question.sends.fetch_add(1, Ordering::Relaxed);
-        let result = live.carrier.ask(question.query, question.deadline).await;
+        let result = live.carrier.ask(question.query, question.deadline, departure).await;
+        let start = departure.time().unwrap_or(asked);
         drop(waiting);
         match &result {
             Ok(_) => {
@@ -363,6 +396,13 @@ impl<O: Open> Link<O> {
         }
         Err(ExchangeError::network("the dial was stopped"))
     }
+}
+
+/// Ends at this time, when what has come by then has been read too: else a runtime that was busy would take its own silence for the
+/// connection's. Cancel-safe.
+async fn due(time: Instant) {
+    sleep_until(time).await;
+    behind_the_others().await;
 }
 
 /// Runs what is in the lane and empties it at the end. Never ends while it is empty. Cancel-safe.

@@ -1,5 +1,7 @@
 //! What one query knows of the connection that it waits on, and when that becomes suspicious.
 
+use std::time::Duration;
+
 use tokio::time::Instant;
 
 use super::Carry;
@@ -8,6 +10,7 @@ use super::rtt::{MAX_SUSPICION, Rtt};
 
 /// See the module.
 pub(super) struct Patience {
+    began: Instant,
     /// When to look next.
     pub(super) next: Instant,
     /// When silence becomes suspicious.
@@ -25,11 +28,15 @@ pub(super) struct Patience {
     pub(super) is_alarmed: bool,
 }
 
+/// Who has a place at once leaves in microseconds, on a busy machine in milliseconds.
+const IN_LINE: Duration = Duration::from_millis(10);
+
 impl Patience {
     pub(super) fn new<C: Carry>(live: &Live<C>, rtt: &Rtt) -> Self {
         let now = Instant::now();
         let suspect_at = now + rtt.suspect_after();
         Self {
+            began: now,
             next: suspect_at.min(now + rtt.hedge_after()),
             suspect_at,
             stalled_at: now + rtt.stalled_after(),
@@ -39,6 +46,11 @@ impl Patience {
             may_hedge: true,
             is_alarmed: false,
         }
+    }
+
+    /// Whether the query left only after this began, or has not left yet.
+    pub(super) fn stood_in_line(&self, departure: Option<Instant>) -> bool {
+        departure.is_none_or(|time| time > self.began + IN_LINE)
     }
 
     pub(super) fn hedge_if(&mut self, is_due: impl FnOnce() -> bool) -> bool {

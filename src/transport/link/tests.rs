@@ -28,6 +28,8 @@ enum Act {
     Drip,
     /// Answers after this time.
     After(Duration),
+    /// The query stands in line for the first time, and is answered the second after it left.
+    InLine(Duration, Duration),
 }
 
 /// What a dial does.
@@ -148,14 +150,18 @@ impl Carry for Handle {
             .map_or_else(|| watch::channel(()).1, watch::Sender::subscribe)
     }
 
-    async fn ask(&self, query: &[u8], deadline: Instant) -> Result<Response, AskError> {
+    async fn ask(&self, query: &[u8], deadline: Instant, departure: &Departure) -> Result<Response, AskError> {
         let act = self.0.acts.lock().unwrap().pop_front().unwrap_or(Act::Answer);
+        if let Act::InLine(time, _) = act {
+            sleep(time).await;
+        }
+        departure.now();
         if matches!(act, Act::Close | Act::CloseUnsent) {
             self.0.close();
         }
         match act {
             Act::Answer => Ok(self.0.answer(query)),
-            Act::After(time) => {
+            Act::After(time) | Act::InLine(_, time) => {
                 sleep(time).await;
                 Ok(self.0.answer(query))
             }

@@ -385,3 +385,27 @@ async fn a_connection_that_stood_still_does_not_make_its_resolver_slow() {
     assert!(askers.join_all().await.iter().all(Result::is_ok));
     assert_eq!(rig.link.rtt.suspect_after(), ms(250));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_query_that_stands_in_line_is_not_asked_elsewhere_and_says_nothing_of_the_resolver() {
+    let steady = vec![Act::After(ms(40)); 21];
+    let line = [Act::InLine(ms(700), ms(40)), Act::InLine(ms(700), ms(200))];
+    let rig = rig([
+        Dial::Open([steady.clone(), line.to_vec()].concat()),
+        Dial::Open(vec![Act::After(ms(40)); 20]),
+    ]);
+    for _ in 0..20 {
+        rig.ask().await.unwrap();
+    }
+    // Another one stands by.
+    connection(&rig, 0).crowded.store(true, Ordering::SeqCst);
+    rig.ask().await.unwrap();
+    connection(&rig, 0).crowded.store(false, Ordering::SeqCst);
+    assert_eq!(rig.dialled(), 2);
+    let start = Instant::now();
+    rig.ask().await.unwrap();
+    assert_eq!((start.elapsed(), rig.stats.hedged.value()), (ms(740), 0));
+    // What is slow after it left may be.
+    rig.ask().await.unwrap();
+    assert_eq!((rig.stats.hedged.value(), rig.stats.doubted.value()), (1, 0));
+}

@@ -389,7 +389,8 @@ impl Carry for Held {
             .map_or_else(|| watch::channel(()).1, watch::Sender::subscribe)
     }
 
-    async fn ask(&self, query: &[u8], deadline: Instant) -> Result<Response, AskError> {
+    async fn ask(&self, query: &[u8], deadline: Instant, departure: &Departure) -> Result<Response, AskError> {
+        departure.now();
         let (wire, world) = (&self.wire, &self.world);
         let unsent = || AskError::Unsent(ExchangeError::network("goodbye"));
         if !self.is_open() {
