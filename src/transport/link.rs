@@ -338,8 +338,8 @@ impl<O: Open> Link<O> {
         if now < watch.suspect_at {
             watch.next = watch.suspect_at;
             let is_silent = watch.reads == live.carrier.reads();
-            // One name may be slow; several at once are the connection.
-            if !is_silent || live.waiting() < SEVERAL {
+            // One name may be slow; several at once are the connection, unless it is new and has yet to show how long it takes.
+            if !is_silent || live.waiting() < SEVERAL || !live.has_answered() {
                 let may_hurry = question.was_sent_once() && self.fleet.spare(live).is_some();
                 return watch.hedge_if(|| may_hurry && self.budget.take());
             }

@@ -409,3 +409,25 @@ async fn a_query_that_stands_in_line_is_not_asked_elsewhere_and_says_nothing_of_
     rig.ask().await.unwrap();
     assert_eq!((rig.stats.hedged.value(), rig.stats.doubted.value()), (1, 0));
 }
+
+/// A resolver nearby that answers from its cache in a millisecond takes a hundred for names that it must look up itself. All of them at once
+/// were doubted after 20 ms, on one new connection after another, until there was a pause between dials: SERVFAIL for every fifth name.
+#[tokio::test(start_paused = true)]
+async fn a_burst_of_names_that_take_long_at_a_fast_resolver_is_answered() {
+    let first = [vec![Act::After(ms(1)); 20], vec![Act::After(ms(100)); 50]].concat();
+    let rig = rig([
+        vec![Dial::Open(first)],
+        vec![Dial::Open(vec![Act::After(ms(100)); 50]); 20],
+    ]
+    .concat());
+    for _ in 0..20 {
+        rig.ask().await.unwrap();
+    }
+    let mut askers = JoinSet::new();
+    for _ in 0..50 {
+        let link = Arc::clone(&rig.link);
+        askers.spawn(async move { link.exchange(b"query", Instant::now() + ms(4_500)).await });
+    }
+    assert!(askers.join_all().await.iter().all(Result::is_ok));
+    assert!(rig.dialled() <= 2, "{} connections", rig.dialled());
+}
