@@ -79,6 +79,8 @@ impl App {
         }
         let shutdown = Shutdown::new();
         let House { followers, known } = House::build(config, None)?;
+        // Three round trips that the first query need not wait for.
+        known.resolver.warm_up();
         let Doors {
             dns: bound,
             stats,

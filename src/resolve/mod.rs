@@ -287,6 +287,11 @@ impl Resolver {
         }
     }
 
+    /// The first question will find a connection to the public's upstream: see [`Pool::warm_up`].
+    pub fn warm_up(&self) {
+        self.parts.public.pool.warm_up();
+    }
+
     /// The network may have changed: see [`Pool::network_changed`].
     pub fn network_changed(&self) {
         self.parts.roads().for_each(|road| road.pool.network_changed());

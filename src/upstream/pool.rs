@@ -116,6 +116,12 @@ impl Pool {
         }
     }
 
+    /// Connects to whom the next question goes first, so that it finds a connection. Asks nothing.
+    pub fn warm_up(&self) {
+        let first = self.user_order(Instant::now()).into_iter().next();
+        first.into_iter().for_each(|index| self.upstreams[index].warm_up());
+    }
+
     fn is_in_use(&self, now: Instant) -> bool {
         let last = self.last_asked.load(Ordering::Relaxed);
         last != NEVER && now < self.begin + Duration::from_millis(last) + BROWSING
