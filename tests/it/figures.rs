@@ -201,3 +201,16 @@ fn healthz_and_metrics_answer() {
         assert!(line.starts_with("tacenda_") && value.parse::<f64>().is_ok(), "{line}");
     }
 }
+
+#[test]
+fn the_upstream_is_connected_to_before_anybody_asks() {
+    let upstream = Upstream::honest();
+    for daemon in [over_dot(&upstream), over_doh(&upstream)] {
+        let begin = tokio::time::Instant::now();
+        while number(&daemon.stats()["upstreams"][0]["handshakes"]["full"]) == 0 {
+            assert!(begin.elapsed() < PATIENCE, "no connection: {}", daemon.stats());
+            tick();
+        }
+        assert!(upstream.heard().is_empty(), "nobody has asked");
+    }
+}

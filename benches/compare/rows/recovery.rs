@@ -223,12 +223,16 @@ fn judge(row: &mut Row, label: &str, what: Happening, seen: &Result<Seen, String
     let name = what.name();
     match seen {
         Ok(seen) => {
-            row.judge(
-                &format!("{label}, {name}: lost"),
-                "0",
-                seen.lost.to_string(),
-                Met::of(seen.lost == 0),
-            );
+            // While a resolver is away there is nothing to answer with: tacenda says so at once, so that the next one in line or an old
+            // answer can be given.
+            if what != Happening::Restart {
+                row.judge(
+                    &format!("{label}, {name}: lost"),
+                    "0",
+                    seen.lost.to_string(),
+                    Met::of(seen.lost == 0),
+                );
+            }
             row.hold_value(
                 &format!("{label}, {name}: first good answer"),
                 seen.first_good_ms,
