@@ -15,9 +15,9 @@ const MIN_RENEWED: u32 = 10;
 /// Hits in the last tenth that make an answer worth renewing: one may be chance, and the last there is.
 const LATE_HITS: u8 = 2;
 
-/// The pause between the two attempts at renewal, in seconds. A question takes 4.4 s at the longest, so the second attempt never meets the
+/// The pause between the two attempts at renewal, in milliseconds. A question takes 4.4 s at the longest, so the second attempt never meets the
 /// first; and an upstream that fails is not asked with every hit.
-const RENEWAL_PAUSE: u32 = 5;
+const RENEWAL_PAUSE_MS: u32 = 5_000;
 
 /// `next_renewal` when both attempts are taken.
 const NEVER: u32 = u32::MAX;
@@ -36,7 +36,7 @@ struct Head {
     is_overruled: AtomicBool,
     /// In seconds.
     lifetime: u32,
-    /// The age in seconds from which a renewal may be tried; 0 before the first attempt.
+    /// The age in milliseconds from which a renewal may be tried; 0 before the first attempt. After 49 days none is.
     next_renewal: AtomicU32,
     stored: Instant,
     /// Of the rules that it was last looked at under.
@@ -127,7 +127,7 @@ impl Entry {
     }
 
     /// Counts a hit in the last tenth of the lifetime; says whether this hit should have the answer renewed. That is the second
-    /// one, and once more after [`RENEWAL_PAUSE`]: an answer that was renewed is replaced, so who asks again was left alone.
+    /// one, and once more after [`RENEWAL_PAUSE_MS`]: an answer that was renewed is replaced, so who asks again was left alone.
     pub(super) fn note_late_hit(&self, now: Instant) -> bool {
         if !self.is_ending(now) {
             return false;
@@ -137,10 +137,10 @@ impl Entry {
         if head.late_hits.load(Relaxed) < LATE_HITS && head.late_hits.fetch_add(1, Relaxed) + 1 < LATE_HITS {
             return false;
         }
-        let age = u32::try_from(self.age(now).as_secs()).unwrap_or(NEVER);
+        let age = u32::try_from(self.age(now).as_millis()).unwrap_or(NEVER);
         let due = head.next_renewal.load(Relaxed);
         let next = if due == 0 {
-            age.saturating_add(RENEWAL_PAUSE)
+            age.saturating_add(RENEWAL_PAUSE_MS)
         } else {
             NEVER
         };

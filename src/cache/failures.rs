@@ -1,8 +1,9 @@
 //! Questions that failed a moment ago (RFC 9520).
 //!
-//! Mostly there are none, and then a look costs nothing. Not in moka: there is nothing to decide, the oldest is the least worth.
+//! While there are none a look costs nothing, and those that tell nothing any more are dropped in passing. Not in moka: there is nothing to
+//! decide, the oldest is the least worth.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::hash::BuildHasherDefault;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -20,6 +21,9 @@ const SHARDS: usize = 16;
 /// failures.
 const MAX_IN_SHARD: usize = 10_000 / SHARDS;
 
+/// After this time a failure tells nothing any more: no question is kept from being asked for longer than 30 s, and then a row is forgotten.
+const TELLING: Duration = Duration::from_secs(30 + FORGET_FAILURE.as_secs());
+
 /// A failure that has not been seen again for this long starts anew at its first step.
 const FORGET_FAILURE: Duration = Duration::from_secs(60);
 
@@ -33,8 +37,13 @@ pub(super) struct Failures {
     count: AtomicUsize,
 }
 
-/// With the question's key: the answer to one must not be given for another of the same hash.
-type Shard = HashMap<u64, (Box<[u8]>, CachedFailure), BuildHasherDefault<AsItIs>>;
+#[derive(Default)]
+struct Shard {
+    /// With the question's key: what is known of one must not be told of another of the same hash.
+    failures: HashMap<u64, (Box<[u8]>, CachedFailure), BuildHasherDefault<AsItIs>>,
+    /// By age: the hash of each that was put, also of those that were replaced or forgotten since.
+    order: VecDeque<(u64, Instant)>,
+}
 
 impl Failures {
     pub(super) fn new() -> Self {
@@ -50,47 +59,63 @@ impl Failures {
             return None;
         }
         let shard = self.shard(hash);
-        let (question, failure) = shard.get(&hash)?;
+        let (question, failure) = shard.failures.get(&hash)?;
         (**question == *key.as_octets()).then_some(*failure)
     }
 
     /// Remembers one; the oldest gives way.
     pub(super) fn put(&self, hash: u64, key: &QuestionKey, failure: CachedFailure) {
         let mut shard = self.shard(hash);
-        if shard.len() >= MAX_IN_SHARD && !shard.contains_key(&hash) {
-            let oldest = shard.iter().min_by_key(|(_, (_, failure))| failure.failed);
-            let oldest = oldest.map(|(hash, _)| *hash);
-            self.forget(&mut shard, oldest);
-        }
-        if shard.insert(hash, (key.as_octets().into(), failure)).is_none() {
-            self.count.fetch_add(1, Ordering::Relaxed);
-        }
+        let before = shard.failures.len();
+        shard.drop_old(failure.failed);
+        shard.order.push_back((hash, failure.failed));
+        shard.failures.insert(hash, (key.as_octets().into(), failure));
+        self.count(before, shard.failures.len());
     }
 
     /// Forgets the one of this hash.
     pub(super) fn remove(&self, hash: u64) {
-        if self.count.load(Ordering::Relaxed) > 0 {
-            self.forget(&mut self.shard(hash), Some(hash));
+        if self.count.load(Ordering::Relaxed) > 0 && self.shard(hash).failures.remove(&hash).is_some() {
+            self.count(1, 0);
         }
     }
 
     /// Forgets all.
     pub(super) fn clear(&self) {
         for shard in &self.shards {
-            let mut shard = lock(shard);
-            self.count.fetch_sub(shard.len(), Ordering::Relaxed);
-            shard.clear();
+            let removed = std::mem::take(&mut *lock(shard));
+            self.count(removed.failures.len(), 0);
         }
     }
 
-    fn forget(&self, shard: &mut Shard, hash: Option<u64>) {
-        if hash.and_then(|hash| shard.remove(&hash)).is_some() {
-            self.count.fetch_sub(1, Ordering::Relaxed);
-        }
+    /// So many have become so many.
+    fn count(&self, before: usize, after: usize) {
+        // Wraps where there are less, as it should.
+        self.count.fetch_add(after.wrapping_sub(before), Ordering::Relaxed);
     }
 
     fn shard(&self, hash: u64) -> MutexGuard<'_, Shard> {
         lock(&self.shards[(hash >> 32) as usize % SHARDS])
+    }
+}
+
+impl Shard {
+    /// Makes room for one more, put at `now`.
+    fn drop_old(&mut self, now: Instant) {
+        while let Some((hash, failed)) = self.order.front().copied() {
+            if self.order.len() < MAX_IN_SHARD && now < failed + TELLING {
+                break;
+            }
+            self.order.pop_front();
+            // One that was put again since stays for its later place.
+            if self
+                .failures
+                .get(&hash)
+                .is_some_and(|(_, failure)| failure.failed == failed)
+            {
+                self.failures.remove(&hash);
+            }
+        }
     }
 }
 
@@ -167,13 +192,17 @@ mod tests {
         for hash in 0..MAX_IN_SHARD as u64 + 10 {
             failures.put(hash, &asked, failed(hash));
         }
-        assert_eq!(failures.count.load(Ordering::Relaxed), MAX_IN_SHARD);
+        let count = || failures.count.load(Ordering::Relaxed);
+        assert_eq!(count(), MAX_IN_SHARD);
         assert!(failures.get(9, &asked).is_none() && failures.get(10, &asked).is_some());
         assert!(failures.get(10, &key("b.example", A)).is_none(), "of the same hash");
         failures.remove(10);
         assert!(failures.get(10, &asked).is_none());
+        failures.put(11, &asked, failed(5_000));
+        failures.put(7, &asked, failed(5_000 + 90_000));
+        assert_eq!(count(), 1, "what tells nothing any more is gone");
         failures.clear();
-        assert_eq!(failures.count.load(Ordering::Relaxed), 0);
-        assert!(failures.get(11, &asked).is_none());
+        assert_eq!(count(), 0);
+        assert!(failures.get(7, &asked).is_none());
     }
 }

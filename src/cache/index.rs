@@ -1,4 +1,5 @@
-//! Where answers are found: every answer that moka holds, by the keyed hash of its question.
+//! Where answers are found: those that moka holds, by the keyed hash of their question. Two that come at the same moment for one question may
+//! leave one in moka alone, where it is counted until it is pushed out; never one here alone.
 //!
 //! Reading moka costs five times as much on a warm cache, and now and then a reader does its housekeeping. So hits end here, and moka decides
 //! what stays: what it lets go of is taken out, and of what was used here it is told ([`Index::used`]) by those who put answers.
