@@ -43,6 +43,8 @@ struct Shared {
     /// Whose turn it is to open a stream: askers wait in line.
     turn: Semaphore,
     asking: AtomicUsize,
+    /// A request was handed to h2 since the connection was last polled.
+    is_fresh: AtomicBool,
     /// Answers that were not to the question on their stream.
     violations: AtomicU32,
     last_used: Mutex<Instant>,
@@ -96,6 +98,7 @@ impl DohConnection {
             sender: Mutex::new(Some(sender)),
             turn: Semaphore::new(1),
             asking: AtomicUsize::new(0),
+            is_fresh: AtomicBool::new(false),
             violations: AtomicU32::new(0),
             last_used: Mutex::new(Instant::now()),
             template,
@@ -121,12 +124,7 @@ impl Carry for DohConnection {
     }
 
     fn is_crowded(&self) -> bool {
-        let max = self
-            .shared
-            .lock()
-            .as_ref()
-            .map_or(0, SendRequest::current_max_send_streams);
-        self.shared.asking.load(Ordering::Relaxed) * 5 >= max.min(MAX_STREAMS) * 4
+        self.shared.asking.load(Ordering::Relaxed) * 5 >= self.shared.max_streams() * 4
     }
 
     fn reads(&self) -> u64 {
@@ -164,8 +162,7 @@ impl Shared {
         stage: &mut Stage,
     ) -> Result<Response, AskError> {
         // The stream stays in scope: dropping it early would tell the server that we lost interest.
-        let (response, _stream) = self.send(query, deadline).await?;
-        departure.now();
+        let (response, _stream) = self.send(query, deadline, departure).await?;
         *stage = Stage::Sent;
         let (head, mut body) = response.await.map_err(|error| self.failed(&error))?.into_parts();
         *stage = Stage::Answering;
@@ -187,7 +184,12 @@ impl Shared {
     }
 
     /// Waits for a stream and sends the request on it.
-    async fn send(&self, query: &[u8], deadline: Instant) -> Result<(ResponseFuture, SendStream<Bytes>), AskError> {
+    async fn send(
+        &self,
+        query: &[u8],
+        deadline: Instant,
+        departure: &Departure,
+    ) -> Result<(ResponseFuture, SendStream<Bytes>), AskError> {
         let unsent = |error: &h2::Error| AskError::Unsent(ExchangeError::network(h2_words(error)));
         let closing = || AskError::Unsent(ExchangeError::network("the connection is closing"));
         let impossible = || AskError::Failed(ExchangeError::network("the query cannot be sent"));
@@ -217,10 +219,12 @@ impl Shared {
                 .send_request(request, body.is_empty())
                 .map_err(|error| unsent(&error))?
         };
+        departure.now();
         if !body.is_empty() {
             // If the stream is gone already, its response says why.
             let _ = stream.send_data(body, true);
         }
+        self.is_fresh.store(true, Ordering::Release);
         if let Some(goal) = goal {
             self.meter.has_written(goal).await;
         }
@@ -252,6 +256,18 @@ impl Shared {
             sender.poll_ready(&mut Context::from_waker(Waker::noop())),
             Poll::Ready(Err(_))
         )
+    }
+
+    /// Streams that may be open at once.
+    fn max_streams(&self) -> usize {
+        let max = self.lock().as_ref().map_or(0, SendRequest::current_max_send_streams);
+        max.min(MAX_STREAMS)
+    }
+
+    /// Whether several ask, and have room.
+    fn has_company(&self) -> bool {
+        let asking = self.asking.load(Ordering::Relaxed);
+        asking > 1 && asking < self.max_streams()
     }
 
     /// When to look again whether the connection is idle.
@@ -297,10 +313,12 @@ async fn drive(
     loop {
         tokio::select! {
             end = poll_fn(|context| {
-                // The others of a batch have not opened their streams yet.
-                if shared.asking.load(Ordering::Relaxed) > 1 {
+                // The others of a batch have not opened their streams yet. What comes is read at once; and where there is no room for all, each
+                // stream is opened before the next one asks.
+                if shared.is_fresh.load(Ordering::Acquire) && shared.has_company() {
                     ready!(turn.poll(context));
                 }
+                shared.is_fresh.store(false, Ordering::Release);
                 let polled = connection.as_mut().poll(context);
                 // After a GOAWAY the open streams go on, but no other begins: time for a successor.
                 if open.is_some() && !shared.takes_streams() {

@@ -22,7 +22,7 @@ use self::budget::Budget;
 use self::fleet::{Choice, Fleet};
 use self::live::{Doubt, Live};
 use self::patience::Patience;
-use self::rtt::Rtt;
+use self::rtt::{MIN_SUSPICION, Rtt};
 use super::turn::behind_the_others;
 use super::{BoxFuture, ExchangeError, Response, Stats};
 
@@ -264,8 +264,7 @@ impl<O: Open> Link<O> {
                 }
                 () = live.until_doubted(), if outcome.is_none() && !watch.is_alarmed => watch.alarm(live, &self.rtt),
                 () = due(watch.next), if outcome.is_none() => {
-                    if !live.is_doubted() && watch.stood_in_line(departure.time()) {
-                        watch = Patience::new(live, &self.rtt);
+                    if hedge.is_none() && !live.is_doubted() && watch.excuses_line(departure.time(), live, &self.rtt) {
                         continue;
                     }
                     // A hedge is hedged when both connections are in doubt: else it would go where the query is already.
@@ -336,10 +335,16 @@ impl<O: Open> Link<O> {
         let now = Instant::now();
         let mut why = Doubt::Silent;
         if now < watch.suspect_at {
-            watch.next = watch.suspect_at;
             let is_silent = watch.reads == live.carrier.reads();
-            // One name may be slow; several at once are the connection, unless it is new and has yet to show how long it takes.
-            if !is_silent || live.waiting() < SEVERAL || !live.has_answered() {
+            // A new one has yet to show how long it takes.
+            let proven_at = if live.has_answered() {
+                now
+            } else {
+                watch.began + MIN_SUSPICION
+            };
+            watch.next = if now < proven_at { proven_at } else { watch.suspect_at };
+            // One name may be slow; several at once are the connection.
+            if !is_silent || live.waiting() < SEVERAL || now < proven_at {
                 let may_hurry = question.was_sent_once() && self.fleet.spare(live).is_some();
                 return watch.hedge_if(|| may_hurry && self.budget.take());
             }
@@ -398,8 +403,8 @@ impl<O: Open> Link<O> {
     }
 }
 
-/// Ends at this time, when what has come by then has been read too: else a runtime that was busy would take its own silence for the
-/// connection's. Cancel-safe.
+/// Ends at this time, and after what is ready on this thread by then, which may be the reader: a runtime that was busy must not take its own
+/// silence for the connection's. Cancel-safe.
 async fn due(time: Instant) {
     sleep_until(time).await;
     behind_the_others().await;

@@ -83,9 +83,9 @@ impl<W> Pipeline<W> {
         !self.draining && self.slots.len() - self.waiting < MAX_ABANDONED
     }
 
-    /// Whether several wait at once.
+    /// Whether there is something to send, and several wait at once.
     pub(super) fn is_shared(&self) -> bool {
-        self.waiting > 1
+        self.waiting > 1 && !self.outgoing.is_empty()
     }
 
     /// Puts a question on the way under a fresh random ID, which `draw` provides; the ticket is for

@@ -23,7 +23,7 @@ impl Turn {
     }
 }
 
-/// Ends when all tasks that are ready now have run. Cancel-safe.
+/// Ends when the tasks that are ready on this thread now have run, unless another thread that is idle takes this one over. Cancel-safe.
 pub(super) async fn behind_the_others() {
     let mut turn = Turn::default();
     poll_fn(|context| turn.poll(context)).await;

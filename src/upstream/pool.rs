@@ -116,7 +116,7 @@ impl Pool {
         }
     }
 
-    /// Connects to whom the next question goes first, so that it finds a connection. Asks nothing.
+    /// Connects to the first one in the user's order, so that the first question finds a connection.
     pub fn warm_up(&self) {
         let first = self.user_order(Instant::now()).into_iter().next();
         first.into_iter().for_each(|index| self.upstreams[index].warm_up());

@@ -10,7 +10,8 @@ use super::rtt::{MAX_SUSPICION, Rtt};
 
 /// See the module.
 pub(super) struct Patience {
-    began: Instant,
+    /// When the query left, as far as is known.
+    pub(super) began: Instant,
     /// When to look next.
     pub(super) next: Instant,
     /// When silence becomes suspicious.
@@ -48,9 +49,22 @@ impl Patience {
         }
     }
 
-    /// Whether the query left only after this began, or has not left yet.
-    pub(super) fn stood_in_line(&self, departure: Option<Instant>) -> bool {
-        departure.is_none_or(|time| time > self.began + IN_LINE)
+    /// Whether the query stood in line when this began: it is given its time from when it left, or from now on as long as the line moves. What
+    /// had been read before excuses it once.
+    pub(super) fn excuses_line<C: Carry>(&mut self, departure: Option<Instant>, live: &Live<C>, rtt: &Rtt) -> bool {
+        let from = match departure {
+            Some(time) if time > self.began + IN_LINE => time,
+            None if self.reads != live.carrier.reads() => {
+                self.reads = live.carrier.reads();
+                Instant::now()
+            }
+            _ => return false,
+        };
+        self.began = from;
+        self.suspect_at = from + rtt.suspect_after();
+        self.next = self.suspect_at.min(from + rtt.hedge_after());
+        self.stalled_at = from + rtt.stalled_after();
+        true
     }
 
     pub(super) fn hedge_if(&mut self, is_due: impl FnOnce() -> bool) -> bool {

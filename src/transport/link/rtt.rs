@@ -62,7 +62,7 @@ impl Rtt {
 const MIN_HEDGE: Duration = Duration::from_millis(20);
 
 /// Recursion takes this long for many a name (RFC 8305's own patience with a connection is the same).
-const MIN_SUSPICION: Duration = Duration::from_millis(250);
+pub(super) const MIN_SUSPICION: Duration = Duration::from_millis(250);
 
 /// A resolver that usually takes longer than a third of this is slow, not gone; a query that is to be answered in five seconds
 /// must have time for another try all the same.
