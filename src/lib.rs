@@ -151,7 +151,7 @@
 //!   servers. NetworkManager reads `/etc` after `/run`: where its own files there speak of DNS, ours is there too.
 //! - `os::privileges` is [`os::sandbox`]; sockets are bound by `app::doors` before there is a runtime, because what is given up holds only for
 //!   threads that begin afterwards.
-//! - The first upstream is connected to when the house is built, before anybody asks: it learns that a host has started, and no name.
+//! - At the start the first upstream is connected to before anybody asks: it learns that a host has started, and no name.
 //! - The watchdog is fed by threads that come round, not by a query to ourselves ([`serve::Pulse`] says why).
 //! - A new configuration that needs a port or a folder which nobody named at the start is refused: it counts after a restart.
 //! - `portal.json` is `portal/window.json`: the report beside it changes with every look of the guard's keeper, who watches this one's folder.

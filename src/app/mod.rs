@@ -79,8 +79,6 @@ impl App {
         }
         let shutdown = Shutdown::new();
         let House { followers, known } = House::build(config, None)?;
-        // Three round trips that the first query need not wait for.
-        known.resolver.warm_up();
         let Doors {
             dns: bound,
             stats,
@@ -115,6 +113,8 @@ impl App {
             tasks: Vec::new(),
         };
         app.tasks = app.tend(followers);
+        // Three round trips that the first query need not wait for.
+        app.known.resolver.warm_up();
         Ok(app)
     }
 

@@ -287,7 +287,7 @@ impl Resolver {
         }
     }
 
-    /// The first question will find a connection to the public's upstream: see [`Pool::warm_up`].
+    /// The first question may find a connection to the public's upstream: see [`Pool::warm_up`].
     pub fn warm_up(&self) {
         self.parts.public.pool.warm_up();
     }

@@ -35,17 +35,18 @@ impl Receiver {
     pub(super) fn run(mut self) {
         let runtime = self.runtime.clone();
         let _tasks_run_there = runtime.enter();
+        // Outlives a panic: what others asked before it is still answered.
+        let mut later = Later::new();
         while !self.listener.is_stopping() {
-            if catch_unwind(AssertUnwindSafe(|| self.receive())).is_err() {
+            if catch_unwind(AssertUnwindSafe(|| self.receive(&mut later))).is_err() {
                 self.intake.stats.panics.increment();
             }
         }
     }
 
-    fn receive(&mut self) {
+    fn receive(&mut self, later: &mut Later) {
         let mut batch = UdpBatch::new();
         let mut tally = Tally::default();
-        let mut later = Later::new();
         let mut errors = 0;
         let mut resolver = Arc::clone(&self.resolver.borrow_and_update());
         while !self.listener.is_stopping() {
@@ -67,7 +68,7 @@ impl Receiver {
             if self.resolver.has_changed().unwrap_or(false) {
                 resolver = Arc::clone(&self.resolver.borrow_and_update());
             }
-            self.answer(&mut batch, &resolver, &mut tally, &mut later);
+            self.answer(&mut batch, &resolver, &mut tally, later);
         }
     }
 
@@ -117,7 +118,7 @@ impl Receiver {
         }
     }
 
-    /// Wakes the runtime once, however many wait: what begins on one of its threads is found by the others without a call to the kernel.
+    /// Wakes the runtime once, however many wait: they begin on one of its threads.
     fn hand_over(&self, resolver: &Arc<Resolver>, owed: &mut Vec<Owed>) {
         if owed.is_empty() {
             return;
@@ -141,7 +142,7 @@ impl Receiver {
 /// A query that waits for its answer, and the way back.
 type Owed = (Waiting, ReplyHandle);
 
-/// What a batch leaves to be done when its hits are sent. Each datagram brings one at the most: nothing here ever grows.
+/// What a batch leaves to be done when its hits are sent. Each datagram brings one at the most: nothing here grows beyond two batches.
 struct Later {
     owed: Vec<Owed>,
     refreshes: Vec<Refresh>,

@@ -24,11 +24,21 @@ pub struct Answer<O = Box<[u8]>> {
 }
 
 /// What is known of an [`Answer`]'s octets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Outline {
     question_end: u16,
     message_len: u16,
     facts: Facts,
+}
+
+/// Not how long the name is.
+impl std::fmt::Debug for Outline {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Outline")
+            .field("len", &self.message_len)
+            .field("facts", &self.facts)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What the cache wants to know of an answer.
