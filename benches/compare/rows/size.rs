@@ -48,7 +48,7 @@ pub(crate) fn rows(lab: &Lab) -> Result<Vec<Row>, String> {
         namespace: None,
     };
     let mut fleet = lab.fleet(Some(Kind::LimitEcho), &chosen, lab.upstream()?, CacheSize::Large, place)?;
-    let count = lab.options.size(200_000, 1_000_000);
+    let count = lab.options.size(60_000, 1_000_000);
     let names = lab.new_names(count);
     let mut memory = Row::new("B5", "memory of an entry, and after churn");
     remember(&mut fleet, names, &mut memory);
