@@ -6,10 +6,10 @@
 use std::collections::{HashMap, VecDeque};
 use std::hash::BuildHasherDefault;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use super::index::AsItIs;
+use super::index::{AsItIs, lock};
 use super::lifetime::{self, Origin};
 use crate::wire::edns::Ede;
 use crate::wire::question::QuestionKey;
@@ -117,11 +117,6 @@ impl Shard {
             }
         }
     }
-}
-
-/// Nothing here is left half done by a panic.
-fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
-    shard.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What voids a failure that is remembered.

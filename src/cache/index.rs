@@ -97,8 +97,8 @@ impl Index {
     }
 }
 
-/// Nothing here is left half done by a panic.
-fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
+/// Nothing in a part is left half done by a panic.
+pub(super) fn lock<T>(shard: &Mutex<T>) -> MutexGuard<'_, T> {
     shard.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -204,8 +204,8 @@ fn r8767_1_a_failed_validation_or_what_is_not_kept_ends_the_old_answer() {
     }
 }
 
-#[test]
-fn t_mem_the_bound_in_bytes_holds() {
+/// A cache of 100,000 octets into which 2,000 answers were put, `n0.example` and so on.
+fn overfull() -> (Cache, Instant) {
     let settings = Settings {
         max_bytes: 100_000,
         ..Settings::default()
@@ -216,6 +216,12 @@ fn t_mem_the_bound_in_bytes_holds() {
         cache.put(&key(&name, A), &answer(&name, 60), start);
     }
     cache.maintain();
+    (cache, start)
+}
+
+#[test]
+fn t_mem_the_bound_in_bytes_holds() {
+    let (cache, _) = overfull();
     assert!(cache.bytes() <= 100_000, "{}", cache.bytes());
     assert!(cache.entry_count() > 100);
     assert_eq!(cache.stats().insertions.value(), 2000);
@@ -234,21 +240,14 @@ fn r9520_1_an_answer_that_is_not_kept_ends_the_row_of_failures_too() {
 
 #[test]
 fn what_is_pushed_out_is_not_found_and_all_else_is() {
-    let settings = Settings {
-        max_bytes: 100_000,
-        ..Settings::default()
+    let (cache, start) = overfull();
+    let found = || {
+        let is_there = |i: &u32| cache.fresh(&key(&format!("n{i}.example"), A), start).is_some();
+        (0..2000).filter(is_there).count()
     };
-    let (cache, start) = (Cache::new(settings), now());
-    for i in 0..2000 {
-        let name = format!("n{i}.example");
-        cache.put(&key(&name, A), &answer(&name, 60), start);
-    }
-    cache.maintain();
-    let found = (0..2000).filter(|i| cache.fresh(&key(&format!("n{i}.example"), A), start).is_some());
-    assert_eq!(found.count() as u64, cache.entry_count());
+    assert_eq!(found() as u64, cache.entry_count());
     cache.forget_all();
-    let found = (0..2000).filter(|i| cache.fresh(&key(&format!("n{i}.example"), A), start).is_some());
-    assert_eq!(found.count(), 0);
+    assert_eq!(found(), 0);
 }
 
 #[test]
