@@ -9,6 +9,7 @@ mod fleet;
 mod live;
 mod patience;
 mod rtt;
+mod tries;
 
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -23,6 +24,7 @@ use self::fleet::{Choice, Fleet};
 use self::live::{Doubt, Live};
 use self::patience::Patience;
 use self::rtt::{MIN_SUSPICION, Rtt};
+use self::tries::Tries;
 use super::turn::behind_the_others;
 use super::{BoxFuture, ExchangeError, Response, Stats};
 
@@ -187,7 +189,7 @@ impl<O: Open> Link<O> {
         self.budget.earn();
         let question = Question::new(query, deadline);
         let mut last = ExchangeError::network("the connection closes before anything can be sent");
-        let mut failures = 0;
+        let mut tries = Tries::default();
         // A query waits for the next dial, unless it met a connection that never answered: then it has had its chance.
         let mut may_wait = true;
         for _ in 0..MAX_ATTEMPTS {
@@ -200,9 +202,9 @@ impl<O: Open> Link<O> {
             self.note(&live, &error);
             may_wait = live.has_answered();
             let was_sent = !matches!(error, AskError::Unsent(_));
+            let is_last = tries.failed(&error, &live, Instant::now());
             last = error.into();
-            failures += u64::from(was_sent);
-            if failures == MAX_SENDS || !question.may_be_sent() {
+            if is_last || !question.may_be_sent() {
                 break;
             }
             if was_sent {
@@ -443,10 +445,8 @@ const SEVERAL: usize = 4;
 /// all works off well within a query's five seconds. One more is `Full` at once (T-QUEUE).
 const MAX_QUERIES: usize = 1_200;
 
-/// A query is sent once, and once more if the connection closed (RFC 7766 section 6.2.4).
-const MAX_SENDS: u64 = 2;
-
-/// A hedge may come on top (RFC 9520 section 3.1); a query on a silent connection may be hedged twice instead.
+/// A query is sent twice on connections that break ([`Tries`]). A hedge may come on top, or a connection that broke together with the one before
+/// (RFC 9520 section 3.1); a query on a silent connection may be hedged twice instead.
 const MAX_SENDS_IN_ALL: u64 = 3;
 
 /// Connections that one query may try, the two sends included. All who wait move on together when a server gives a

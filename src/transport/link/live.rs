@@ -155,6 +155,11 @@ impl<C: Carry> Live<C> {
             || self.queries.load(Ordering::Relaxed) >= MAX_STREAMS
     }
 
+    /// Whether it was open before this time.
+    pub(super) fn is_older_than(&self, time: Instant) -> bool {
+        self.opened < time
+    }
+
     /// How long it has been open.
     pub(super) fn age(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.opened)

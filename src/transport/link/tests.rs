@@ -340,6 +340,35 @@ async fn r7766_10_a_query_is_sent_twice_and_never_three_times() {
     assert_eq!((rig.dialled(), rig.stats.resent.value()), (2, 1));
 }
 
+/// Two connections stand, opened a millisecond apart.
+async fn pair(dials: [Dial; 3]) -> Rig {
+    let rig = rig(dials);
+    rig.ask().await.unwrap();
+    let first = Arc::clone(&rig.world.opened.lock().unwrap()[0]);
+    first.crowded.store(true, Ordering::SeqCst);
+    rig.ask().await.unwrap();
+    first.crowded.store(false, Ordering::SeqCst);
+    sleep(ms(1)).await;
+    assert_eq!(rig.dialled(), 2);
+    rig
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reset_of_both_connections_at_once_costs_no_query() {
+    let first = Dial::Open(vec![Act::Answer, Act::Answer, Act::Close]);
+    let rig = pair([first, Dial::Open(vec![Act::Close]), Dial::Open(vec![Act::Answer])]).await;
+    assert!(rig.ask().await.is_ok());
+    assert_eq!((rig.dialled(), rig.stats.resent.value()), (3, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn r9520_3_a_query_is_sent_three_times_at_most() {
+    let first = Dial::Open(vec![Act::Answer, Act::Answer, Act::Close]);
+    let rig = pair([first, Dial::Open(vec![Act::Close]), Dial::Open(vec![Act::Close])]).await;
+    assert_eq!(rig.ask().await.unwrap_err().detail, "closed");
+    assert_eq!((rig.dialled(), rig.stats.resent.value()), (3, 2));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_query_that_was_not_sent_still_has_both_its_sends() {
     let rig = rig([

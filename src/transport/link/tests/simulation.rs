@@ -158,7 +158,7 @@ impl Run {
                 breaches.push(format!("{what}: {is} of {limit}"));
             }
         };
-        at_most("sends of a query", self.world.most_sends().into(), MAX_SENDS + 1);
+        at_most("sends of a query", self.world.most_sends().into(), MAX_SENDS_IN_ALL);
         at_most("hedges", self.stats.hedged.value(), self.hedges());
         at_most("connections", self.world.open.most() as u64, MAX_OPEN);
         at_most("dials at once", self.world.dialing.most() as u64, MAX_DIALING);
