@@ -209,7 +209,18 @@ impl Rules {
         rules.sets(facts);
         rules.redirects(facts);
         rules.guards(facts);
+        rules.drop_idle_hooks();
         rules.0
+    }
+
+    /// A hook costs every packet of the host, also with nothing in it, and one of kind `nat` has the kernel track all connections: 4 % of
+    /// a cached answer each.
+    fn drop_idle_hooks(&mut self) {
+        for chain in ["nat_out", "nat_pre"] {
+            if !self.0.contains(&format!("add rule inet {TABLE} {chain} ")) {
+                let _ = writeln!(self.0, "delete chain inet {TABLE} {chain}");
+            }
+        }
     }
 
     fn add(&mut self, what: &str, rest: impl fmt::Display) {

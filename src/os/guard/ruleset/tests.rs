@@ -153,6 +153,22 @@ fn in_mode_reject_nothing_is_led_elsewhere() {
 }
 
 #[test]
+fn no_hook_stays_without_a_rule() {
+    let idle = |facts: &Facts| {
+        let text = text(facts);
+        let deleted = |line: &str| Some(line.strip_prefix("delete chain inet tacenda ")?.to_owned());
+        text.lines().filter_map(deleted).collect::<Vec<_>>()
+    };
+    let mut facts = Facts {
+        served: BTreeSet::new(),
+        ..facts()
+    };
+    assert_eq!(idle(&facts), ["nat_pre"]);
+    facts.mode = Mode::Reject;
+    assert_eq!(idle(&facts), ["nat_out", "nat_pre"]);
+}
+
+#[test]
 fn tacenda_itself_may_ask_only_by_the_ways_that_are_named() {
     let mut facts = facts();
     assert_eq!(chain(&text(&facts), "allowed_stub")[1..], WINDOW);
