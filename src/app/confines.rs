@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use super::state::State;
 use crate::config::{AddressesFrom, Config, Roots, Strategy};
 use crate::os::file;
-use crate::os::guard::{report, window};
+use crate::os::guard::window;
+use crate::os::report;
 use crate::os::sandbox::{Needs, read_again};
 use crate::upstream::route_endpoint::RouteEndpoint;
 

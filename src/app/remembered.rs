@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use super::state::State;
+use crate::os::clock::seconds_since_1970;
 
 /// The file in the state folder.
 const FILE: &str = "resolvers";
@@ -55,7 +56,9 @@ impl Remembered {
         let hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
         let learned = hosts.get(host)?;
         // A time in the future is a clock that was wrong.
-        let age = now().checked_sub(learned.at).map_or(FRESH, Duration::from_secs);
+        let age = seconds_since_1970()
+            .checked_sub(learned.at)
+            .map_or(FRESH, Duration::from_secs);
         Some((learned.addresses.clone(), FRESH.saturating_sub(age)))
     }
 
@@ -64,7 +67,13 @@ impl Remembered {
         let addresses = addresses.to_vec();
         // Held until it is written: a second writer would take the same file beside it.
         let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
-        hosts.insert(host.to_owned(), Learned { at: now(), addresses });
+        hosts.insert(
+            host.to_owned(),
+            Learned {
+                at: seconds_since_1970(),
+                addresses,
+            },
+        );
         let mut text = String::new();
         for (host, learned) in hosts.iter() {
             let addresses: Vec<_> = learned.addresses.iter().map(ToString::to_string).collect();
@@ -86,16 +95,6 @@ fn parse(line: &str) -> Option<(String, Learned)> {
         addresses,
     };
     Some((host.to_owned(), learned))
-}
-
-/// Seconds since 1970; 0 on a clock before that.
-#[allow(
-    clippy::disallowed_methods,
-    reason = "what is read in another run can only be dated by the calendar"
-)]
-fn now() -> u64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    since.unwrap_or_default().as_secs()
 }
 
 #[cfg(test)]

@@ -20,3 +20,13 @@ pub fn since_start() -> Duration {
 pub fn since_start() -> Duration {
     Duration::ZERO
 }
+
+/// What the host's clock shows, in seconds since 1970: for people and for other runs to read; nothing of this one is measured by it. 0 before that.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a person wants to know when something happened, and what is read in another run can only be dated by the calendar"
+)]
+pub fn seconds_since_1970() -> u64 {
+    let shown = std::time::SystemTime::now().duration_since(std::time::SystemTime::UNIX_EPOCH);
+    shown.map_or(0, |time| time.as_secs())
+}

@@ -11,6 +11,7 @@ pub mod host;
 pub mod link;
 pub mod notify;
 pub mod process;
+pub mod report;
 pub mod sandbox;
 pub mod signal;
 pub mod socket;

@@ -30,8 +30,8 @@ const PLACES: [(&str, &[&str], &str); 17] = [
     ("cfg(target_os", &["os/"], "no OS leaks upward"),
     (
         "serde",
-        &["config", "admin", "cli/", "os/dns/", "os/guard/"],
-        "serialization only at the outermost rooms, in the undo journal, and in what the guard writes down",
+        &["config", "admin", "cli/", "os/dns/", "os/guard/", "os/report"],
+        "serialization only at the outermost rooms, in the undo journal, and in what root's helpers write down",
     ),
     (
         "hickory_proto",

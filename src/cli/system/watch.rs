@@ -10,6 +10,7 @@ use super::{Exit, Failure};
 use crate::os::dns::Machine;
 use crate::os::dns::events::Events;
 use crate::os::dns::system::System;
+use crate::os::report::system::Report;
 use crate::os::signal::{Request, Signals};
 use crate::os::watch::writers::{Writer, Writers};
 
@@ -34,6 +35,7 @@ pub(super) fn run<S: System>(machine: &Machine<S>) -> Result<Exit, Failure> {
         }
         // Outside of the runtime: the machine's programs have one of their own. At the start of the host what was in `/run` is gone.
         watch.look();
+        watch.report();
         let is_over = runtime.block_on(async {
             tokio::select! {
                 request = signals.next() => request == Request::Stop,
@@ -41,6 +43,7 @@ pub(super) fn run<S: System>(machine: &Machine<S>) -> Result<Exit, Failure> {
             }
         });
         if is_over {
+            Report::take_away();
             return Ok(Exit::Done);
         }
     }
@@ -122,6 +125,22 @@ impl<'a, S: System> Watch<'a, S> {
                 Ok(()) => self.told(&drift.what, writer.as_ref()),
                 Err(error) => self.complain(error.to_string()),
             },
+        }
+    }
+
+    /// Says how it stands, for the daemon's figures. Who cannot write it is no worse a keeper.
+    fn report(&self) {
+        let journal = self.machine.journal().ok().flatten();
+        let journal = journal.filter(|journal| journal.phase.is_known_to_work());
+        let report = Report {
+            by: journal.map(|journal| journal.back_end.name().to_owned()),
+            // A change that was seen may wait for its turn.
+            stands: !self.is_due && self.said.is_none(),
+            is_shielded: self.machine.is_shielded(),
+            problem: self.said.clone(),
+        };
+        if let Err(error) = report.write() {
+            tracing::debug!(%error, "how this host's DNS stands cannot be told");
         }
     }
 

@@ -2,11 +2,12 @@
 
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::ruleset::Mode;
-use crate::os::{clock, file};
+use crate::os::report;
 
 /// How the guard stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,8 +25,6 @@ pub struct Report {
     pub repaired: u64,
     /// What keeps it from being as it is wanted.
     pub problem: Option<String>,
-    /// Seconds since the machine's start when it was written.
-    pub at: u64,
 }
 
 impl Report {
@@ -34,23 +33,15 @@ impl Report {
     /// # Errors
     /// The system's own, and `InvalidData`.
     pub fn read() -> io::Result<Option<Self>> {
-        let octets = file::read(Path::new(PATH), MAX_LEN)?;
-        let read = |octets: Vec<u8>| serde_json::from_slice(&octets).map_err(io::Error::from);
-        let report = octets.map(read).transpose()?;
-        Ok(report.filter(|report: &Self| clock::since_start().as_secs() <= report.at.saturating_add(MAX_AGE)))
+        report::read(Path::new(PATH), MAX_AGE)
     }
 
     /// In the place of the last one, for everybody to read.
     ///
     /// # Errors
     /// The system's own.
-    pub fn write(&mut self) -> io::Result<()> {
-        self.at = clock::since_start().as_secs();
-        let path = Path::new(PATH);
-        if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder)?;
-        }
-        file::replace_public(path, &serde_json::to_vec(self)?)
+    pub fn write(&self) -> io::Result<()> {
+        report::write(Path::new(PATH), self)
     }
 
     /// Nobody keeps the guard any more.
@@ -60,12 +51,7 @@ impl Report {
     }
 }
 
-/// Its folder: the daemon's sandbox lets it read there.
-pub const FOLDER: &str = "/run/tacenda-guard";
 const PATH: &str = "/run/tacenda-guard/report.json";
 
-/// It is written every fifteen seconds; whoever was killed does not take it away.
-const MAX_AGE: u64 = 40;
-
-/// Some numbers and a line of words.
-const MAX_LEN: u64 = 16 << 10;
+/// It is written every fifteen seconds.
+const MAX_AGE: Duration = Duration::from_secs(40);

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::report;
 use super::wish::{Moment, Until};
 use crate::os::file;
+use crate::os::report;
 
 /// A consent.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,0 +1,92 @@
+//! What root's helpers say of themselves, for those who may not look: short files that everybody may read, and that are true for a while only.
+
+pub mod system;
+
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::{clock, file};
+
+/// Their folder: the daemon's sandbox lets it read there.
+pub const FOLDER: &str = "/run/tacenda-guard";
+
+/// Some numbers and a line of words.
+const MAX_LEN: u64 = 16 << 10;
+
+#[derive(Serialize, Deserialize)]
+struct Dated<T> {
+    /// Seconds since the machine's start when it was written.
+    at: u64,
+    #[serde(flatten)]
+    said: T,
+}
+
+/// The last report; none if there is none, or if it is older than this: whoever was killed does not take it away.
+///
+/// # Errors
+/// The system's own, and `InvalidData`.
+pub(super) fn read<T: DeserializeOwned>(path: &Path, max_age: Duration) -> io::Result<Option<T>> {
+    let Some(octets) = file::read(path, MAX_LEN)? else {
+        return Ok(None);
+    };
+    let report: Dated<T> = serde_json::from_slice(&octets)?;
+    let is_true = clock::since_start().as_secs() <= report.at.saturating_add(max_age.as_secs());
+    Ok(is_true.then_some(report.said))
+}
+
+/// In the place of the last one, for everybody to read.
+///
+/// # Errors
+/// The system's own.
+pub(super) fn write(path: &Path, said: &impl Serialize) -> io::Result<()> {
+    let at = clock::since_start().as_secs();
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    file::replace_public(path, &serde_json::to_vec(&Dated { at, said })?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+    struct Said {
+        words: Option<String>,
+    }
+
+    #[test]
+    fn it_is_true_for_a_while() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("below/report.json");
+        let age = Duration::from_secs(3600);
+        assert_eq!(read::<Said>(&path, age).unwrap(), None);
+        let said = Said {
+            words: Some("x".into()),
+        };
+        write(&path, &said).unwrap();
+        assert_eq!(read(&path, age).unwrap(), Some(said));
+        // A machine that was started anew has a younger clock: what was said before it is of the future, and gone with /run.
+        let before = clock::since_start().as_secs().saturating_sub(2);
+        std::fs::write(&path, format!("{{\"at\":{before},\"words\":null}}")).unwrap();
+        assert_eq!(
+            read(&path, Duration::from_secs(60)).unwrap(),
+            Some(Said { words: None })
+        );
+        assert_eq!(read::<Said>(&path, Duration::ZERO).unwrap(), None);
+    }
+
+    #[test]
+    fn what_is_no_report_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("report.json");
+        for text in ["", "{}", "[1]", "{\"at\":-1}"] {
+            std::fs::write(&path, text).unwrap();
+            assert!(read::<Said>(&path, Duration::MAX).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! What whoever keeps this host's DNS as it was set says of it, for those who may not read the journal: the daemon's figures and `status`.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{FOLDER, read, write};
+
+/// How it stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Report {
+    /// Who was told that programs ask tacenda, by name; none if nobody was.
+    pub by: Option<String>,
+    /// Whether it is as it was set.
+    pub stands: bool,
+    /// Whether a program is kept from rewriting it.
+    pub is_shielded: bool,
+    /// What keeps it from being as it was set.
+    pub problem: Option<String>,
+}
+
+impl Report {
+    /// The last one; none if nobody keeps it, or whoever did has said nothing for too long.
+    ///
+    /// # Errors
+    /// The system's own, and `InvalidData`.
+    pub fn read() -> io::Result<Option<Self>> {
+        read(&path(), MAX_AGE)
+    }
+
+    /// In the place of the last one, for everybody to read.
+    ///
+    /// # Errors
+    /// The system's own.
+    pub fn write(&self) -> io::Result<()> {
+        write(&path(), self)
+    }
+
+    /// Nobody keeps it any more.
+    pub fn take_away() {
+        // Whoever was never able to write it has nothing to take away.
+        let _ = std::fs::remove_file(path());
+    }
+}
+
+fn path() -> PathBuf {
+    Path::new(FOLDER).join("system.json")
+}
+
+/// It is written at least every thirty seconds.
+const MAX_AGE: Duration = Duration::from_secs(75);
