@@ -4,6 +4,7 @@
 
 use std::fmt::Write;
 
+use super::protection::{self, PARTS, State};
 use super::snapshot::{
     ClearPackets, GuardFigures, Latency, Outcomes, PORTAL_STATES, Snapshot, UpstreamFigures, UpstreamState,
 };
@@ -61,6 +62,7 @@ pub fn write(snapshot: &Snapshot, format: Format) -> String {
         format,
     };
     write_program(&mut out, snapshot);
+    write_protection(&mut out, snapshot);
     write_guard(&mut out, snapshot.guard.as_ref());
     write_queries(&mut out, snapshot);
     write_cache(&mut out, snapshot);
@@ -130,6 +132,21 @@ fn write_program(out: &mut Exposition, snapshot: &Snapshot) {
     out.family(name, Kind::Gauge, None, "1 for what is known of a sign-in page now.");
     for state in PORTAL_STATES {
         out.sample(name, &[("state", state)], u64::from(state == snapshot.portal.state));
+    }
+}
+
+fn write_protection(out: &mut Exposition, snapshot: &Snapshot) {
+    let name = "tacenda_protection_state";
+    let help = "1 for how a part of the promise stands now: good, unknown, gap or bad.";
+    out.family(name, Kind::Gauge, None, help);
+    let protection = protection::of(snapshot);
+    for part in PARTS {
+        let current = protection.parts.iter().find(|one| one.name == part);
+        let current = current.map_or(State::Good, |one| one.state);
+        for state in State::ALL {
+            let labels = [("part", part), ("state", state.as_str())];
+            out.sample(name, &labels, u64::from(state == current));
+        }
     }
 }
 

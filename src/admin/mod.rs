@@ -1,13 +1,16 @@
 //! The stats endpoint: figures over HTTP/1.1 on loopback, to read and never to change anything.
 //!
-//! Knows no room: a closure made in `app` gives it one [`Snapshot`], which feeds the JSON, the metrics
-//! and the health check alike. No query name and no client address is in it.
+//! Knows no room: a closure made in `app` gives it one [`Snapshot`], which feeds the JSON, the metrics, the health check and the page's
+//! last hour alike. No query name and no client address is in it.
 //!
 //! Whoever can open a socket on this host may read it, and so could any web page the user visits, if we let it: see
 //! `guard` for what a browser is refused.
 
 mod guard;
+mod history;
 pub mod metrics;
+mod page;
+pub mod protection;
 mod routes;
 pub mod snapshot;
 
@@ -15,7 +18,7 @@ use std::convert::Infallible;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use hyper::server::conn::http1;
@@ -23,9 +26,10 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{sleep, timeout};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use crate::shutdown::Shutdown;
+use history::History;
 use snapshot::Snapshot;
 
 /// Makes the figures of this moment.
@@ -52,6 +56,7 @@ pub fn bind(listen: SocketAddr) -> io::Result<std::net::TcpListener> {
 pub struct Admin {
     listen: SocketAddr,
     snapshot: SnapshotSource,
+    history: Arc<Mutex<History>>,
 }
 
 impl fmt::Debug for Admin {
@@ -65,7 +70,11 @@ impl fmt::Debug for Admin {
 impl Admin {
     /// An endpoint at this address, with its real port. The snapshot is taken once a request.
     pub fn new(listen: SocketAddr, snapshot: SnapshotSource) -> Self {
-        Self { listen, snapshot }
+        Self {
+            listen,
+            snapshot,
+            history: Arc::default(),
+        }
     }
 
     /// Where it is.
@@ -76,18 +85,23 @@ impl Admin {
     /// Serves until the program stops. Nothing a client does ends it.
     pub async fn serve(self, listener: TcpListener, shutdown: Shutdown) {
         let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let mut looks = interval(history::INTERVAL);
+        // A machine that slept has nothing to catch up on.
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let accepted = tokio::select! {
                 () = shutdown.stopped() => return,
+                _ = looks.tick() => {
+                    self.look();
+                    continue;
+                }
                 accepted = listener.accept() => accepted,
             };
             match accepted {
                 // Without a place the stream is dropped, which closes it: a browser or a scraper comes again.
                 Ok((stream, _)) => {
                     if let Ok(place) = Arc::clone(&places).try_acquire_owned() {
-                        let connection =
-                            connection(stream, place, self.listen, Arc::clone(&self.snapshot), shutdown.clone());
-                        shutdown.spawn(connection);
+                        shutdown.spawn(connection(stream, place, self.clone(), shutdown.clone()));
                     }
                 }
                 // Out of descriptors or memory: trying again at once would spin. Everything else is the peer's own fault.
@@ -96,18 +110,22 @@ impl Admin {
             }
         }
     }
+
+    /// Takes this moment into the last hour.
+    fn look(&self) {
+        let now = (self.snapshot)();
+        self.history().take(now);
+    }
+
+    fn history(&self) -> MutexGuard<'_, History> {
+        self.history.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// One connection, its requests one after the other, ended at the latest when its time is over.
-async fn connection(
-    stream: TcpStream,
-    place: OwnedSemaphorePermit,
-    local: SocketAddr,
-    snapshot: SnapshotSource,
-    shutdown: Shutdown,
-) {
+async fn connection(stream: TcpStream, place: OwnedSemaphorePermit, admin: Admin, shutdown: Shutdown) {
     let service = service_fn(move |request| {
-        let response = routes::answer(&request, local, &snapshot);
+        let response = routes::answer(&request, &admin);
         async move { Ok::<_, Infallible>(response) }
     });
     let connection = http1::Builder::new()
@@ -158,5 +176,7 @@ const STOP_GRACE: Duration = Duration::from_secs(1);
 /// How long descriptors get to come back.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+#[cfg(test)]
+mod samples;
 #[cfg(test)]
 mod tests;

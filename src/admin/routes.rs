@@ -1,19 +1,18 @@
 //! What is answered to which request. Pure but for the snapshot it asks for.
 
-use std::net::SocketAddr;
-
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 
-use super::SnapshotSource;
 use super::guard::{self, Refusal};
 use super::metrics::{self, Format};
+use super::snapshot::Snapshot;
+use super::{Admin, page, protection};
 
-/// Answers a request that came in at `local`. Its body, if it has one, is never read.
-pub(super) fn answer<B>(request: &Request<B>, local: SocketAddr, snapshot: &SnapshotSource) -> Response<Full<Bytes>> {
-    if let Err(refusal) = guard::check(request.uri(), request.headers(), local) {
+/// Answers a request. Its body, if it has one, is never read.
+pub(super) fn answer<B>(request: &Request<B>, admin: &Admin) -> Response<Full<Bytes>> {
+    if let Err(refusal) = guard::check(request.uri(), request.headers(), admin.listen) {
         return refuse(refusal);
     }
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
@@ -26,14 +25,42 @@ pub(super) fn answer<B>(request: &Request<B>, local: SocketAddr, snapshot: &Snap
             .insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
         return response;
     }
+    let figures = || (admin.snapshot)();
     match request.uri().path() {
-        "/" => text(StatusCode::OK, INDEX),
-        "/stats" => stats(snapshot),
-        "/metrics" => exposition(request.headers(), snapshot),
-        "/healthz" if snapshot().is_healthy() => text(StatusCode::OK, "ok\n"),
+        "/" => index(request.headers()),
+        "/stats" => stats(&figures()),
+        "/history" => json(&*admin.history()),
+        "/metrics" => exposition(request.headers(), &figures()),
+        "/healthz" if figures().is_healthy() => text(StatusCode::OK, "ok\n"),
         "/healthz" => text(StatusCode::SERVICE_UNAVAILABLE, "no upstream works\n"),
-        _ => text(StatusCode::NOT_FOUND, INDEX),
+        path => match page::part(path) {
+            Some((content_type, body)) => response(StatusCode::OK, content_type, Bytes::from_static(body.as_bytes())),
+            None => text(StatusCode::NOT_FOUND, INDEX),
+        },
     }
+}
+
+/// The page for a browser, a list of what there is for others.
+fn index(headers: &HeaderMap) -> Response<Full<Bytes>> {
+    let mut accepted = headers.get_all(header::ACCEPT).iter();
+    let is_browser = accepted.any(|value| value.to_str().is_ok_and(|value| value.contains("text/html")));
+    let mut response = if is_browser {
+        response(
+            StatusCode::OK,
+            "text/html; charset=utf-8",
+            Bytes::from_static(page::PAGE.as_bytes()),
+        )
+    } else {
+        text(StatusCode::OK, INDEX)
+    };
+    vary_by_accept(&mut response);
+    response
+}
+
+fn vary_by_accept(response: &mut Response<Full<Bytes>>) {
+    response
+        .headers_mut()
+        .insert(header::VARY, HeaderValue::from_static("accept"));
 }
 
 fn refuse(refusal: Refusal) -> Response<Full<Bytes>> {
@@ -47,8 +74,21 @@ fn refuse(refusal: Refusal) -> Response<Full<Bytes>> {
     }
 }
 
-fn stats(snapshot: &SnapshotSource) -> Response<Full<Bytes>> {
-    match serde_json::to_vec(&snapshot()) {
+fn stats(figures: &Snapshot) -> Response<Full<Bytes>> {
+    #[derive(serde::Serialize)]
+    struct Stats<'a> {
+        protection: protection::Protection,
+        #[serde(flatten)]
+        figures: &'a Snapshot,
+    }
+    json(&Stats {
+        protection: protection::of(figures),
+        figures,
+    })
+}
+
+fn json(what: &impl serde::Serialize) -> Response<Full<Bytes>> {
+    match serde_json::to_vec(what) {
         Ok(json) => response(StatusCode::OK, "application/json", json.into()),
         Err(_) => text(
             StatusCode::INTERNAL_SERVER_ERROR,
@@ -57,7 +97,7 @@ fn stats(snapshot: &SnapshotSource) -> Response<Full<Bytes>> {
     }
 }
 
-fn exposition(headers: &HeaderMap, snapshot: &SnapshotSource) -> Response<Full<Bytes>> {
+fn exposition(headers: &HeaderMap, figures: &Snapshot) -> Response<Full<Bytes>> {
     let format = Format::wanted(
         headers
             .get_all(header::ACCEPT)
@@ -67,11 +107,9 @@ fn exposition(headers: &HeaderMap, snapshot: &SnapshotSource) -> Response<Full<B
     let mut response = response(
         StatusCode::OK,
         format.content_type(),
-        metrics::write(&snapshot(), format).into(),
+        metrics::write(figures, format).into(),
     );
-    response
-        .headers_mut()
-        .insert(header::VARY, HeaderValue::from_static("accept"));
+    vary_by_accept(&mut response);
     response
 }
 
@@ -101,7 +139,9 @@ fn response(status: StatusCode, content_type: &'static str, body: Bytes) -> Resp
 const INDEX: &str = "\
 tacenda
 
-/stats     figures as JSON
+/          this list; for a browser a page
+/stats     figures as JSON, and whether the promise holds
+/history   the last hour as JSON, every ten seconds, and what happened
 /metrics   figures for Prometheus (0.0.4, OpenMetrics 1.0.0 when asked)
 /healthz   200 while an upstream works, else 503
 ";

@@ -13,6 +13,8 @@ use crate::stats::{BUCKET_BOUNDS, HistogramSnapshot};
 pub struct Snapshot {
     /// tacenda's version.
     pub version: &'static str,
+    /// What the host's clock shows, in seconds since 1970.
+    pub time: u64,
     /// Since the start.
     pub uptime_seconds: u64,
     /// Tasks that ended in a panic: always a bug of ours.
@@ -35,10 +37,25 @@ pub struct Snapshot {
     pub upstreams: Vec<UpstreamFigures>,
     /// The configuration.
     pub config: ConfigFigures,
+    /// Whom this host's programs ask; none if nobody keeps it as it was set.
+    pub system: Option<SystemFigures>,
     /// The leak guard; none if nobody keeps it.
     pub guard: Option<GuardFigures>,
     /// Sign-in pages (captive portals).
     pub portal: PortalFigures,
+}
+
+/// Whom this host's programs ask, as who keeps it so says.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct SystemFigures {
+    /// By whom they are led to tacenda; none if nobody was told.
+    pub by: Option<String>,
+    /// Whether it is as it was set.
+    pub stands: bool,
+    /// Whether a program that rewrote it again and again is kept from it.
+    pub shielded: bool,
+    /// What keeps it from being as it was set.
+    pub problem: Option<String>,
 }
 
 /// The packet rules that keep questions in clear text on this host, as their keeper says.

@@ -1,114 +1,9 @@
-use std::collections::BTreeMap;
-
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::Instant;
 
-use super::snapshot::{
-    CacheFigures, ClearPackets, ConfigFigures, GuardFigures, Handshakes, Latency, LatencyFigures, Outcomes,
-    PortalFigures, Queries, UpstreamFigures, UpstreamState, hit_ratio, zeroed_responses,
-};
+use super::samples::{fresh, snapshot};
+use super::snapshot::UpstreamState;
 use super::*;
-use crate::stats::Histogram;
-
-/// Figures before the first query.
-pub(super) fn fresh() -> Snapshot {
-    let latency = Latency(Histogram::default().snapshot());
-    Snapshot {
-        version: "0.0.0",
-        uptime_seconds: 0,
-        panics: 0,
-        network_changes: 0,
-        clock: "ok",
-        queries: Queries::default(),
-        responses: zeroed_responses(),
-        latency: LatencyFigures {
-            cached: latency,
-            upstream: latency,
-        },
-        cache: CacheFigures::default(),
-        clear_packets: ClearPackets::default(),
-        upstreams: vec![upstream("quad9", UpstreamState::Unknown)],
-        config: ConfigFigures::default(),
-        guard: None,
-        portal: PortalFigures::default(),
-    }
-}
-
-/// Figures in full, and an upstream with a name of malice.
-pub(super) fn snapshot() -> Snapshot {
-    let cached = Histogram::default();
-    for us in [100, 200, 60_000_000] {
-        cached.observe(Duration::from_micros(us));
-    }
-    let quad9 = UpstreamFigures {
-        rtt_ms: Some(12.5),
-        queries: 9,
-        failures: 2,
-        handshakes: Handshakes { full: 4, resumed: 5 },
-        reconnects: 3,
-        hedged: 6,
-        doubted: 2,
-        last_error: Some("tls handshake with 9.9.9.9:443: timed out".into()),
-        ..upstream("quad9", UpstreamState::Up)
-    };
-    let mut responses = zeroed_responses();
-    responses.extend(BTreeMap::from([("NOERROR".to_owned(), 30), ("RCODE99".to_owned(), 1)]));
-    let fresh = fresh();
-    Snapshot {
-        uptime_seconds: 42,
-        panics: 1,
-        network_changes: 4,
-        clock: "before-release",
-        clear_packets: ClearPackets { route: 11, portal: 5 },
-        queries: Queries::new(Outcomes::new(1, 2, 3, 4), Outcomes::new(5, 6, 7, 8), 2),
-        responses,
-        latency: LatencyFigures {
-            cached: Latency(cached.snapshot()),
-            ..fresh.latency
-        },
-        cache: CacheFigures {
-            hits: 3,
-            misses: 1,
-            max_bytes: 64 << 20,
-            hit_ratio: hit_ratio(3, 1),
-            ..fresh.cache
-        },
-        upstreams: vec![quad9, upstream("bad\"} 1\ninjected 1 \\", UpstreamState::Down)],
-        config: ConfigFigures {
-            reloads: 3,
-            failed_reloads: 1,
-            problem: Some("t.toml:3:1: unknown key `cahce`".into()),
-        },
-        guard: Some(GuardFigures {
-            mode: Some("reject"),
-            rejected: 7,
-            repaired: 2,
-            ..GuardFigures::default()
-        }),
-        portal: PortalFigures {
-            state: "portal",
-            ..fresh.portal
-        },
-        version: fresh.version,
-    }
-}
-
-fn upstream(name: &str, state: UpstreamState) -> UpstreamFigures {
-    UpstreamFigures {
-        name: name.to_owned(),
-        transport: "doh",
-        state,
-        rtt_ms: None,
-        queries: 0,
-        failures: 0,
-        handshakes: Handshakes::default(),
-        reconnects: 0,
-        hedged: 0,
-        doubted: 0,
-        clear_packets: 0,
-        last_error: None,
-    }
-}
 
 /// An endpoint that gives out this snapshot.
 async fn start(snapshot: Snapshot) -> (SocketAddr, Shutdown) {
@@ -158,7 +53,11 @@ async fn the_pages() {
     let (address, _shutdown) = start(snapshot()).await;
     for (path, expected) in [
         ("/", "200"),
+        ("/page.js", "200"),
+        ("/page.css", "200"),
+        ("/icon.svg", "200"),
         ("/stats", "200"),
+        ("/history", "200"),
         ("/metrics", "200"),
         ("/healthz", "200"),
         ("/x", "404"),
@@ -175,6 +74,39 @@ async fn the_pages() {
         assert!(!answer.to_ascii_lowercase().contains("access-control"), "{answer}");
     }
     assert_eq!(body(&request(address, "GET /healthz?x=1", "").await), "ok\n");
+}
+
+#[tokio::test]
+async fn a_browser_gets_the_page_and_others_what_there_is() {
+    let (address, _shutdown) = start(snapshot()).await;
+    let accept = "accept: text/html,application/xhtml+xml,*/*;q=0.8\r\n";
+    let page = request(address, "GET /", accept).await;
+    assert!(
+        page.contains("content-type: text/html; charset=utf-8\r\n") && page.contains("vary: accept\r\n"),
+        "{page}"
+    );
+    assert!(body(&page).starts_with("<!doctype html>"), "{page}");
+    let list = request(address, "GET /", "accept: */*\r\n").await;
+    assert!(
+        list.contains("content-type: text/plain") && body(&list).contains("/history"),
+        "{list}"
+    );
+    let foreign = request(address, "GET /", &format!("{accept}sec-fetch-site: cross-site\r\n")).await;
+    assert_eq!(status(&foreign), "403");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_hour_is_taken_every_ten_seconds() {
+    let (address, _shutdown) = start(snapshot()).await;
+    sleep(history::INTERVAL * 3 + Duration::from_secs(1)).await;
+    let answer = request(address, "GET /history", "").await;
+    let history: serde_json::Value = serde_json::from_str(body(&answer)).unwrap();
+    assert_eq!(history["points"].as_array().map(Vec::len), Some(3), "{history}");
+    assert_eq!(
+        history["points"][0],
+        serde_json::json!({"hits": 0, "misses": 0, "synthesized": 0, "failed": 0})
+    );
+    assert_eq!(history["events"], serde_json::json!([]));
 }
 
 #[tokio::test]
@@ -202,6 +134,8 @@ async fn stats_are_design_1() {
         (Some(0.75), Some(36))
     );
     assert_eq!(stats["queries"]["udp"]["total"], 10);
+    assert_eq!(stats["protection"]["state"], "gap", "{stats}");
+    assert_eq!(stats["protection"]["parts"][0]["name"], "system-dns");
     assert_eq!(stats["queries"]["limited"], 2);
     assert_eq!(
         stats["latency"]["cached"]["buckets"][0],

@@ -9,11 +9,13 @@ use tokio::time::Instant;
 use super::portal::PortalWatch;
 use crate::admin::snapshot::{
     CacheFigures, ClearPackets, ConfigFigures, GuardFigures, Handshakes, Latency, LatencyFigures, Outcomes, Queries,
-    Snapshot, UpstreamFigures, UpstreamState, hit_ratio, zeroed_responses,
+    Snapshot, SystemFigures, UpstreamFigures, UpstreamState, hit_ratio, zeroed_responses,
 };
 use crate::cache::Cache;
+use crate::os::clock;
 use crate::os::guard::report::Report;
 use crate::os::guard::ruleset::Mode;
+use crate::os::report::system;
 use crate::os::socket::Transport;
 use crate::resolve::{Outcome, Resolver};
 use crate::serve;
@@ -95,6 +97,7 @@ impl Figures {
         let queries = Queries::new(udp, tcp, self.serve.limited.value());
         Snapshot {
             version: env!("CARGO_PKG_VERSION"),
+            time: clock::seconds_since_1970(),
             uptime_seconds: self.start.elapsed().as_secs(),
             panics: self.shutdown.panics() + self.serve.panics.value() + self.past_panics.value() + resolver.panics(),
             network_changes: self.network_changes.value(),
@@ -117,6 +120,7 @@ impl Figures {
                 failed_reloads: self.reloads.failed.value(),
                 problem: self.problem().clone(),
             },
+            system: system(),
             guard: guard(),
             portal: self.portal.figures(),
         }
@@ -148,6 +152,17 @@ impl Figures {
 }
 
 /// What its keeper wrote; a file that cannot be read is nobody's.
+fn system() -> Option<SystemFigures> {
+    let report = system::Report::read().ok()??;
+    Some(SystemFigures {
+        by: report.by,
+        stands: report.stands,
+        shielded: report.is_shielded,
+        problem: report.problem,
+    })
+}
+
+/// The same of the packet rules.
 fn guard() -> Option<GuardFigures> {
     let report = Report::read().ok()??;
     Some(GuardFigures {

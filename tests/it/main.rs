@@ -31,6 +31,7 @@ mod manager;
 mod message;
 mod network;
 mod ordeal;
+mod page;
 mod peers;
 mod portal;
 mod privacy;

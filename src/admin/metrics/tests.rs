@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
-use crate::admin::tests::snapshot;
+use crate::admin::samples::snapshot;
 
 /// A sample line taken apart.
 #[derive(Debug)]
@@ -217,7 +217,7 @@ fn histograms_add_up() {
 #[test]
 fn every_label_is_there_before_the_first_query() {
     let samples = read_strictly(
-        &write(&crate::admin::tests::fresh(), Format::Prometheus),
+        &write(&crate::admin::samples::fresh(), Format::Prometheus),
         Format::Prometheus,
     );
     for rcode in [

@@ -1,0 +1,378 @@
+//! Whether the promise holds at this moment, part by part, and what to type where it does not. Pure: of one [`Snapshot`].
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+
+use super::snapshot::{GuardFigures, Snapshot, SystemFigures, UpstreamState};
+
+/// Whether query names stay off the way, and names are answered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Protection {
+    /// The worst of the parts.
+    pub state: State,
+    /// In one line.
+    pub text: Cow<'static, str>,
+    /// Each of them, in the order of the road.
+    pub parts: Vec<Part>,
+}
+
+/// One part of the promise.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Part {
+    /// One of [`PARTS`].
+    pub name: Cow<'static, str>,
+    /// How it is.
+    pub state: State,
+    /// What is so, in words.
+    pub text: String,
+    /// A command that mends it, or tells more.
+    pub help: Option<Cow<'static, str>>,
+}
+
+/// From good to bad.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// As it should be.
+    Good,
+    /// Nobody says; it may be good.
+    Unknown,
+    /// Something can go past, or is not as it should be.
+    Gap,
+    /// It does not hold.
+    Bad,
+}
+
+impl State {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Good, Self::Unknown, Self::Gap, Self::Bad];
+
+    /// Its word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Good => "good",
+            Self::Unknown => "unknown",
+            Self::Gap => "gap",
+            Self::Bad => "bad",
+        }
+    }
+}
+
+/// The names of all parts. The last two are there while something is the matter with them.
+pub const PARTS: [&str; 6] = [SYSTEM_DNS, GUARD, UPSTREAM, CLEAR_TEXT, CLOCK, CONFIGURATION];
+
+/// Whom this host's programs ask.
+pub const SYSTEM_DNS: &str = "system-dns";
+const GUARD: &str = "guard";
+const UPSTREAM: &str = "upstream";
+const CLEAR_TEXT: &str = "clear-text";
+const CLOCK: &str = "clock";
+const CONFIGURATION: &str = "configuration";
+
+/// What these figures say of the promise.
+pub fn of(snapshot: &Snapshot) -> Protection {
+    let mut parts = vec![
+        system(snapshot.system.as_ref()),
+        guard(snapshot.guard.as_ref()),
+        upstream(snapshot),
+        clear_text(snapshot),
+    ];
+    if snapshot.clock != "ok" {
+        parts.push(gap(
+            CLOCK,
+            "this host's clock is wrong: certificates are judged by the day of the release",
+            None,
+        ));
+    }
+    if let Some(problem) = &snapshot.config.problem {
+        parts.push(gap(
+            CONFIGURATION,
+            format!("a change was refused, the one before is in force: {problem}"),
+            Some("tacenda check"),
+        ));
+    }
+    Protection::of(parts)
+}
+
+impl Protection {
+    /// Of these parts.
+    pub fn of(parts: Vec<Part>) -> Self {
+        let state = parts.iter().map(|part| part.state).max().unwrap_or(State::Unknown);
+        let text = match state {
+            State::Good => "protected",
+            State::Unknown => "not known whether all of it holds",
+            State::Gap if parts.iter().any(|part| part.state == State::Unknown) => {
+                "there is a gap, and not all of it is known"
+            }
+            State::Gap => "protected, with a gap",
+            State::Bad => "NOT protected",
+        };
+        Self {
+            state,
+            text: text.into(),
+            parts,
+        }
+    }
+}
+
+impl Part {
+    /// One that is as it should be.
+    pub fn good(name: &'static str, text: impl Into<String>) -> Self {
+        part(name, State::Good, text, None)
+    }
+
+    /// One of which this much is known.
+    pub fn unknown(name: &'static str, text: impl Into<String>) -> Self {
+        part(name, State::Unknown, text, None)
+    }
+
+    /// One that does not hold.
+    pub fn bad(name: &'static str, text: impl Into<String>, help: &'static str) -> Self {
+        part(name, State::Bad, text, Some(help))
+    }
+}
+
+fn part(name: &'static str, state: State, text: impl Into<String>, help: Option<&'static str>) -> Part {
+    Part {
+        name: name.into(),
+        state,
+        text: text.into(),
+        help: help.map(Cow::from),
+    }
+}
+
+fn gap(name: &'static str, text: impl Into<String>, help: Option<&'static str>) -> Part {
+    part(name, State::Gap, text, help)
+}
+
+fn system(figures: Option<&SystemFigures>) -> Part {
+    let Some(figures) = figures else {
+        let text = "nobody here says whether programs ask tacenda";
+        return part(SYSTEM_DNS, State::Unknown, text, Some("tacenda system status"));
+    };
+    match (&figures.by, &figures.problem) {
+        (None, _) => Part::bad(
+            SYSTEM_DNS,
+            "programs on this host do not ask tacenda",
+            "sudo tacenda system set",
+        ),
+        (Some(by), None) if figures.stands => {
+            Part::good(SYSTEM_DNS, format!("programs on this host ask tacenda, by {by}"))
+        }
+        (Some(by), None) => Part::bad(
+            SYSTEM_DNS,
+            format!("set by {by}, and just changed by another program"),
+            "tacenda system status",
+        ),
+        (Some(by), Some(problem)) => Part::bad(
+            SYSTEM_DNS,
+            format!("set by {by}, but: {problem}"),
+            "sudo tacenda system set",
+        ),
+    }
+}
+
+fn guard(figures: Option<&GuardFigures>) -> Part {
+    const ON: &str = "sudo tacenda guard on";
+    let Some(figures) = figures else {
+        return gap(
+            GUARD,
+            "nobody keeps a leak guard: programs that bring a server of their own go past tacenda",
+            Some(ON),
+        );
+    };
+    match (figures.mode, &figures.problem) {
+        (_, Some(problem)) => Part::bad(GUARD, format!("the leak guard: {problem}"), "tacenda guard status"),
+        (Some(mode), None) => Part::good(GUARD, format!("nothing in clear text leaves this host (guard: {mode})")),
+        (None, None) => gap(
+            GUARD,
+            "the leak guard is off: programs that bring a server of their own go past tacenda",
+            Some(ON),
+        ),
+    }
+}
+
+fn upstream(snapshot: &Snapshot) -> Part {
+    let is = |state| move |one: &&super::snapshot::UpstreamFigures| one.state == state;
+    let up = snapshot.upstreams.iter().find(is(UpstreamState::Up));
+    let down = snapshot.upstreams.iter().filter(is(UpstreamState::Down)).count();
+    match up {
+        Some(up) => {
+            let over = match up.transport {
+                "doh" => "over HTTPS",
+                "dot" => "over TLS",
+                _ => "in clear text, by a route",
+            };
+            Part::good(UPSTREAM, format!("{} answers {over}, its certificate checked", up.name))
+        }
+        None if snapshot.portal.state == "portal" => Part::bad(
+            UPSTREAM,
+            "this network wants you to sign in before it lets anything through",
+            "sudo tacenda portal open",
+        ),
+        None if down > 0 && down == snapshot.upstreams.len() => Part::bad(
+            UPSTREAM,
+            "no upstream answers: names fail until one does, and none goes out in clear text",
+            "tacenda portal status",
+        ),
+        None => part(UPSTREAM, State::Unknown, "no upstream was asked yet", None),
+    }
+}
+
+fn clear_text(snapshot: &Snapshot) -> Part {
+    let (route, portal) = (snapshot.clear_packets.route, snapshot.clear_packets.portal);
+    if snapshot.portal.state == "window" {
+        return gap(
+            CLEAR_TEXT,
+            "a window for a sign-in page is open: its names go out in clear text",
+            Some("tacenda portal status"),
+        );
+    }
+    let text = match (route, portal) {
+        (0, 0) => "tacenda sent no question in clear text since its start".to_owned(),
+        (route, 0) => format!("{route} questions in clear text since the start, all by your routes"),
+        (0, portal) => format!("{portal} questions in clear text since the start, all for a sign-in page you allowed"),
+        (route, portal) => format!(
+            "{route} questions in clear text by your routes since the start, {portal} for a sign-in page you allowed"
+        ),
+    };
+    Part::good(CLEAR_TEXT, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admin::samples::{fresh, snapshot};
+
+    fn states(snapshot: &Snapshot) -> Vec<(&'static str, State)> {
+        let parts = of(snapshot).parts;
+        parts.iter().map(|part| (name_of(part), part.state)).collect()
+    }
+
+    type Break = fn(&mut Snapshot);
+
+    fn name_of(part: &Part) -> &'static str {
+        match &part.name {
+            Cow::Borrowed(name) => name,
+            Cow::Owned(name) => panic!("{name}"),
+        }
+    }
+
+    /// All is well.
+    fn well() -> Snapshot {
+        let mut well = fresh();
+        well.upstreams[0].state = UpstreamState::Up;
+        well.system = Some(SystemFigures {
+            by: Some("systemd-resolved".into()),
+            stands: true,
+            ..SystemFigures::default()
+        });
+        well.guard = Some(GuardFigures {
+            mode: Some("redirect"),
+            ..GuardFigures::default()
+        });
+        well
+    }
+
+    #[test]
+    fn the_worst_part_is_said_first() {
+        let mut figures = well();
+        assert_eq!((of(&figures).state, &*of(&figures).text), (State::Good, "protected"));
+        figures.upstreams[0].state = UpstreamState::Unknown;
+        assert_eq!(of(&figures).state, State::Unknown);
+        figures.guard = None;
+        assert_eq!(
+            (of(&figures).state, &*of(&figures).text),
+            (State::Gap, "there is a gap, and not all of it is known")
+        );
+        figures.upstreams[0].state = UpstreamState::Up;
+        assert_eq!(
+            (of(&figures).state, &*of(&figures).text),
+            (State::Gap, "protected, with a gap")
+        );
+        figures.system = Some(SystemFigures::default());
+        assert_eq!((of(&figures).state, &*of(&figures).text), (State::Bad, "NOT protected"));
+    }
+
+    #[test]
+    fn nothing_is_claimed_that_nobody_says() {
+        let expected = [
+            ("system-dns", State::Unknown),
+            ("guard", State::Gap),
+            ("upstream", State::Unknown),
+            ("clear-text", State::Good),
+        ];
+        assert_eq!(states(&fresh()), expected);
+    }
+
+    #[test]
+    fn each_part_that_does_not_hold_says_what_to_type() {
+        fn helper(figures: &mut Snapshot) -> &mut SystemFigures {
+            figures.system.as_mut().unwrap()
+        }
+        fn keeper(figures: &mut Snapshot) -> &mut GuardFigures {
+            figures.guard.as_mut().unwrap()
+        }
+        let breaks: [(&str, State, Break); 9] = [
+            ("system-dns", State::Bad, |figures| {
+                helper(figures).by = None;
+            }),
+            ("system-dns", State::Bad, |figures| {
+                helper(figures).stands = false;
+            }),
+            ("system-dns", State::Bad, |figures| {
+                helper(figures).problem = Some("read-only".into());
+            }),
+            ("guard", State::Gap, |figures| {
+                keeper(figures).mode = None;
+            }),
+            ("guard", State::Bad, |figures| {
+                keeper(figures).problem = Some("no nft".into());
+            }),
+            ("upstream", State::Bad, |figures| {
+                figures.upstreams[0].state = UpstreamState::Down;
+            }),
+            ("upstream", State::Bad, |figures| {
+                figures.upstreams[0].state = UpstreamState::Unknown;
+                figures.portal.state = "portal";
+            }),
+            ("clear-text", State::Gap, |figures| {
+                figures.portal.state = "window";
+            }),
+            ("configuration", State::Gap, |figures| {
+                figures.config.problem = Some("t.toml:1:1: x".into());
+            }),
+        ];
+        for (name, state, break_it) in breaks {
+            let mut figures = well();
+            break_it(&mut figures);
+            let protection = of(&figures);
+            let worst: Vec<_> = protection
+                .parts
+                .iter()
+                .filter(|part| part.state != State::Good)
+                .collect();
+            assert_eq!(worst.len(), 1, "{worst:?}");
+            assert_eq!((name_of(worst[0]), worst[0].state), (name, state));
+            assert!(
+                worst[0].help.as_ref().is_some_and(|help| help.contains("tacenda ")),
+                "{worst:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn routes_in_clear_text_are_counted_and_no_gap() {
+        let mut figures = well();
+        figures.clear_packets.route = 12;
+        let protection = of(&figures);
+        assert_eq!(protection.state, State::Good);
+        assert!(
+            protection.parts[3]
+                .text
+                .contains("12 questions in clear text since the start, all by your routes")
+        );
+        assert_eq!(states(&snapshot()).last(), Some(&("configuration", State::Gap)));
+    }
+}
