@@ -12,7 +12,7 @@ use tracing_subscriber::registry::LookupSpan;
 
 use super::Talk;
 
-/// When stderr is coloured.
+/// When what is written is coloured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Color {
     /// On a terminal; NO_COLOR, CLICOLOR_FORCE and TERM=dumb are heard
@@ -26,6 +26,15 @@ pub enum Color {
 impl Color {
     /// Whether stderr is coloured now.
     pub fn on_stderr(self) -> bool {
+        self.is_on(&io::stderr())
+    }
+
+    /// Whether stdout is coloured now.
+    pub fn on_stdout(self) -> bool {
+        self.is_on(&io::stdout())
+    }
+
+    fn is_on(self, out: &impl IsTerminal) -> bool {
         let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty() && value != "0");
         match self {
             Self::Always => true,
@@ -33,7 +42,7 @@ impl Color {
             // NO_COLOR counts whatever its value (no-color.org).
             Self::Auto if std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()) => false,
             Self::Auto if is_set("CLICOLOR_FORCE") => true,
-            Self::Auto => io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb"),
+            Self::Auto => out.is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb"),
         }
     }
 }

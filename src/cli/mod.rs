@@ -20,6 +20,8 @@ mod portal;
 mod query;
 mod run;
 mod service;
+mod stats;
+mod status;
 mod system;
 mod terminal;
 
@@ -58,6 +60,8 @@ enum Command {
     Check(check::CheckArgs),
     /// Ask one question, through the running tacenda or straight to an upstream
     Query(query::QueryArgs),
+    /// Say whether names are kept private now, and what tacenda does
+    Status(status::StatusArgs),
     /// Have systemd run it: write its units, take them away, say what is there
     #[command(subcommand)]
     Service(service::ServiceCommand),
@@ -93,7 +97,7 @@ struct Talk {
     /// Say less on stderr: warnings only; twice, errors only
     #[arg(short, long, global = true, action = clap::ArgAction::Count, conflicts_with = "verbose")]
     quiet: u8,
-    /// Colours on stderr: auto, always or never; auto heeds NO_COLOR
+    /// Colours: auto, always or never; auto heeds NO_COLOR
     #[arg(long, global = true, value_enum, default_value_t = Color::Auto, value_name = "WHEN", hide_possible_values = true)]
     color: Color,
 }
@@ -114,6 +118,7 @@ pub fn main() -> ExitCode {
         Command::Demo => demo::command::run(Output::stdout()),
         Command::Check(args) => check::run(&args, Output::stdout()),
         Command::Query(args) => query::run(&args, Output::stdout()),
+        Command::Status(args) => status::run(&args, cli.talk.color, Output::stdout()),
         Command::Service(command) => service::run(&command, Output::stdout()),
         Command::System(command) => system::run(&command, Output::stdout()),
         #[cfg(unix)]
@@ -139,6 +144,7 @@ Examples:
   sudo tacenda run                                    with the built-in defaults: Quad9, Mullvad, Cloudflare
   tacenda run --listen 127.0.0.1:5300                 without root, on another port
   sudo tacenda system set                             this host's programs ask it; `system restore` gives back
+  tacenda status                                      whether names are kept private now
   sudo tacenda portal open                            a hotel's sign-in page, with your consent
   tacenda query example.com AAAA                      through the running tacenda
   tacenda query example.com --via tls://dns.quad9.net straight to an upstream

@@ -1,30 +1,55 @@
 //! Data on stdout.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 
 use super::{Exit, Failure};
 
 /// Where a command's data goes: stdout, or a buffer in tests.
-pub(super) struct Output<'a>(Box<dyn Write + 'a>);
+pub(super) struct Output<'a> {
+    out: Box<dyn Write + 'a>,
+    is_terminal: bool,
+    is_closed: bool,
+}
 
 impl<'a> Output<'a> {
     /// The program's stdout.
     pub(super) fn stdout() -> Self {
-        Self(Box::new(io::stdout().lock()))
+        let out = io::stdout().lock();
+        Self {
+            is_terminal: out.is_terminal(),
+            is_closed: false,
+            out: Box::new(out),
+        }
     }
 
     #[cfg(test)]
     pub(super) fn buffer(buffer: &'a mut Vec<u8>) -> Self {
-        Self(Box::new(buffer))
+        Self {
+            out: Box::new(buffer),
+            is_terminal: false,
+            is_closed: false,
+        }
+    }
+
+    /// Whether a person looks at it.
+    pub(super) fn is_terminal(&self) -> bool {
+        self.is_terminal
+    }
+
+    /// Whether nobody reads it any more.
+    pub(super) fn is_closed(&self) -> bool {
+        self.is_closed
     }
 
     /// Writes text or octets and flushes. A reader that has gone away (`| head`) has seen enough: that is no failure.
     pub(super) fn write(&mut self, data: impl AsRef<[u8]>) -> Result<(), Failure> {
-        match self.0.write_all(data.as_ref()).and_then(|()| self.0.flush()) {
-            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-                Err(Failure::new(Exit::Io, format!("cannot write to stdout: {error}")))
+        match self.out.write_all(data.as_ref()).and_then(|()| self.out.flush()) {
+            Ok(()) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                self.is_closed = true;
+                Ok(())
             }
-            _ => Ok(()),
+            Err(error) => Err(Failure::new(Exit::Io, format!("cannot write to stdout: {error}"))),
         }
     }
 

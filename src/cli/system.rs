@@ -3,7 +3,7 @@
 mod confirm;
 mod fight;
 mod offers;
-mod status;
+pub(super) mod status;
 pub(super) mod verify;
 mod watch;
 

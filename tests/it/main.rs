@@ -44,6 +44,7 @@ mod sandbox;
 mod script;
 mod service;
 mod stale;
+mod status;
 mod strategy;
 mod stream;
 mod system;

@@ -1,10 +1,11 @@
-//! What the running tacenda says of sign-in pages: its stats endpoint, on loopback.
+//! What the running tacenda says of sign-in pages.
 
-use std::io::{self, Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpStream};
-use std::time::Duration;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
 
 use serde::Deserialize;
+
+use crate::cli::stats;
 
 /// `portal` in `/stats`.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
@@ -37,35 +38,18 @@ impl Figures {
 /// Asks the tacenda whose stats endpoint is there.
 ///
 /// # Errors
-/// The system's own: nobody is there; and `InvalidData` for an answer that is none.
+/// See [`stats::read`].
 pub(super) fn read(address: SocketAddr) -> io::Result<Figures> {
-    let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
-    write!(
-        stream,
-        "GET /stats HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
-    )?;
-    let mut octets = Vec::new();
-    stream.take(MAX_LEN).read_to_end(&mut octets)?;
-    parse(&octets).ok_or_else(|| io::ErrorKind::InvalidData.into())
+    stats::read(address).map(|Stats { portal }| portal)
 }
-
-fn parse(octets: &[u8]) -> Option<Figures> {
-    let at = octets.windows(4).position(|window| window == b"\r\n\r\n")?;
-    let stats: Stats = serde_json::from_slice(&octets[at + 4..]).ok()?;
-    Some(stats.portal)
-}
-
-/// It answers from memory.
-const PATIENCE: Duration = Duration::from_secs(2);
-
-/// Octets of the figures: some KiB, and one more for each upstream.
-const MAX_LEN: u64 = 1 << 20;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn parse(octets: &[u8]) -> Option<Figures> {
+        stats::parse(octets).map(|Stats { portal }| portal)
+    }
 
     #[test]
     fn what_is_needed_is_read_and_nothing_else_is() {

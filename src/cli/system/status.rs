@@ -8,10 +8,13 @@ use serde_json::{Value, json};
 use super::offers;
 use super::verify::{Asking, Way};
 use super::{Exit, Failure, Output};
-use crate::os::dns::Machine;
+use crate::admin::protection::{Part, SYSTEM_DNS};
 use crate::os::dns::journal::Journal;
 use crate::os::dns::system::{Outline, Picture, Refused, System};
+use crate::os::dns::{Machine, here};
 use crate::os::process::as_root;
+
+const SET: &str = "sudo tacenda system set";
 
 /// Everything that is printed.
 struct Status<S: System> {
@@ -46,6 +49,14 @@ pub(super) fn run<S: System>(
     } else {
         Exit::Done
     })
+}
+
+/// Whether programs on this host ask tacenda, for `tacenda status`: tried, not believed.
+pub(in crate::cli) fn part() -> Part {
+    match here().map_err(Failure::from).and_then(|machine| look(&machine)) {
+        Ok(status) => status.part(),
+        Err(failure) => Part::unknown(SYSTEM_DNS, failure.message),
+    }
 }
 
 fn look<S: System>(machine: &Machine<S>) -> Result<Status<S>, Failure> {
@@ -85,6 +96,26 @@ impl<S: System> Status<S> {
     /// Whether every way leads to tacenda.
     fn arrives(&self) -> bool {
         self.ways.iter().all(|way| way.arrives.is_ok())
+    }
+
+    fn part(&self) -> Part {
+        let wrong = self
+            .ways
+            .iter()
+            .find_map(|way| Some((way.name, way.arrives.as_ref().err()?)));
+        match (self.is_set(), wrong) {
+            (false, _) => Part::bad(SYSTEM_DNS, "programs on this host do not ask tacenda", SET),
+            (true, Some((way, why))) => Part::bad(
+                SYSTEM_DNS,
+                format!("names asked {way} do not arrive at tacenda: {why}"),
+                "tacenda system status",
+            ),
+            (true, None) if !self.stands => Part::bad(SYSTEM_DNS, "set, and changed by another program since", SET),
+            (true, None) => {
+                let ways: Vec<_> = self.ways.iter().map(|way| way.name).collect();
+                Part::good(SYSTEM_DNS, format!("names asked {} arrive at tacenda", ways.join(", ")))
+            }
+        }
     }
 
     fn headline(&self) -> String {
