@@ -117,6 +117,14 @@ fn write_program(out: &mut Exposition, snapshot: &Snapshot) {
         "1 while the files say something else than what is in force, because it was refused.",
     );
     out.sample("tacenda_config_refused", &[], u64::from(config.problem.is_some()));
+    let name = "tacenda_config_since_timestamp_seconds";
+    out.family(
+        name,
+        Kind::Gauge,
+        Some("seconds"),
+        "When the configuration in force was taken, since 1970.",
+    );
+    out.sample(name, &[], config.since);
     let name = "tacenda_clear_packets_total";
     out.family(
         name,
@@ -328,6 +336,16 @@ fn write_upstreams(out: &mut Exposition, upstreams: &[UpstreamFigures]) {
         if let Some(ms) = upstream.rtt_ms {
             out.sample(name, &[("upstream", &upstream.name)], float(ms / 1000.0));
         }
+    }
+    let name = "tacenda_upstream_duration_seconds";
+    out.family(
+        name,
+        Kind::Histogram,
+        Some("seconds"),
+        "Time from query to answer of each upstream, hedges included.",
+    );
+    for upstream in upstreams {
+        out.histogram(name, ("upstream", &upstream.name), &upstream.latency);
     }
     let name = "tacenda_tls_handshakes_total";
     out.family(name, Kind::Counter, None, "TLS handshakes with upstreams.");

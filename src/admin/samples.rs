@@ -79,6 +79,7 @@ pub(super) fn snapshot() -> Snapshot {
             reloads: 3,
             failed_reloads: 1,
             problem: Some("t.toml:3:1: unknown key `cahce`".into()),
+            since: 1_700_000_000,
         },
         system: Some(SystemFigures {
             by: Some("systemd-resolved".into()),
@@ -106,6 +107,7 @@ fn upstream(name: &str, state: UpstreamState) -> UpstreamFigures {
         transport: "doh",
         state,
         rtt_ms: None,
+        latency: Latency(Histogram::default().snapshot()),
         queries: 0,
         failures: 0,
         handshakes: Handshakes::default(),

@@ -126,6 +126,8 @@ pub struct ConfigFigures {
     pub failed_reloads: u64,
     /// Why the last one was refused, if none was taken since.
     pub problem: Option<String>,
+    /// When the one in force was taken, in seconds since 1970.
+    pub since: u64,
 }
 
 /// Questions that left in clear text, by what allowed it: datagrams, and queries over TCP, as often as they were sent.
@@ -215,6 +217,8 @@ pub struct UpstreamFigures {
     pub state: UpstreamState,
     /// Smoothed time from query to answer; absent before the first.
     pub rtt_ms: Option<f64>,
+    /// How long its answers took.
+    pub latency: Latency,
     /// Queries sent to it.
     pub queries: u64,
     /// Of those, the ones that brought no usable answer.

@@ -20,7 +20,7 @@ use crate::os::socket::Transport;
 use crate::resolve::{Outcome, Resolver};
 use crate::serve;
 use crate::shutdown::Shutdown;
-use crate::stats::Counter;
+use crate::stats::{Counter, Gauge};
 use crate::transport::tls::is_before_release;
 use crate::upstream::Upstream;
 use crate::wire::header::Rcode;
@@ -47,6 +47,17 @@ struct Reloads {
     failed: Counter,
     /// Why the last one was refused; `None` once another one was taken.
     problem: Mutex<Option<String>>,
+    /// When the configuration in force was taken, in seconds since 1970.
+    since: Gauge,
+}
+
+impl Reloads {
+    /// The first configuration is in force.
+    fn beginning() -> Self {
+        let reloads = Self::default();
+        reloads.since.set(clock::seconds_since_1970());
+        reloads
+    }
 }
 
 impl Figures {
@@ -62,7 +73,7 @@ impl Figures {
             past_panics: Counter::default(),
             clear_packets,
             portal,
-            reloads: Reloads::default(),
+            reloads: Reloads::beginning(),
             serve,
             shutdown,
             network_changes: Counter::default(),
@@ -78,6 +89,7 @@ impl Figures {
     pub(super) fn reloaded(&self, old: &Resolver) {
         self.past_panics.add(old.panics());
         self.reloads.done.increment();
+        self.reloads.since.set(clock::seconds_since_1970());
         *self.problem() = None;
     }
 
@@ -119,6 +131,7 @@ impl Figures {
                 reloads: self.reloads.done.value(),
                 failed_reloads: self.reloads.failed.value(),
                 problem: self.problem().clone(),
+                since: self.reloads.since.value(),
             },
             system: system(),
             guard: guard(),
@@ -204,6 +217,7 @@ fn upstream(upstream: &Upstream) -> UpstreamFigures {
             (_, true) => UpstreamState::Up,
             (_, false) => UpstreamState::Down,
         },
+        latency: Latency(stats.duration.snapshot()),
         rtt_ms: (!rtt.is_zero()).then_some(rtt.as_secs_f64() * 1e3),
         queries,
         failures: stats.failures.value(),

@@ -1,7 +1,9 @@
 //! The stats endpoint tells the truth.
 
+use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
@@ -213,4 +215,64 @@ fn the_upstream_is_connected_to_before_anybody_asks() {
         }
         assert!(upstream.heard().is_empty(), "nobody has asked");
     }
+}
+
+/// What a file of `config/` names of tacenda's, less the ends of a histogram's parts.
+fn metrics_named_in(file: &str) -> BTreeSet<String> {
+    let text = std::fs::read_to_string(format!("{}/config/{file}", env!("CARGO_MANIFEST_DIR"))).unwrap();
+    let is_part_of_it = |c: char| c.is_ascii_lowercase() || c == '_';
+    let words = text.split(|c| !is_part_of_it(c));
+    let names = words.filter(|word| word.starts_with("tacenda_"));
+    names.map(|name| name.trim_end_matches("_bucket").to_owned()).collect()
+}
+
+#[test]
+fn alerts_and_the_dashboard_name_metrics_that_there_are() {
+    let upstream = Upstream::honest();
+    let daemon = over_dot(&upstream);
+    let metrics = daemon.metrics();
+    for (file, least) in [("alerts.yml", 7), ("grafana.json", 15)] {
+        let named = metrics_named_in(file);
+        assert!(named.len() >= least, "{file}: {named:?}");
+        for name in named {
+            assert!(metrics.contains(&format!("\n# TYPE {name} ")), "{file} names {name}");
+        }
+    }
+    let dashboard = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/config/grafana.json")).unwrap();
+    let dashboard: Value = serde_json::from_slice(&dashboard).unwrap();
+    assert!(dashboard["panels"].as_array().is_some_and(|panels| panels.len() > 8));
+}
+
+#[test]
+#[ignore = "needs promtool"]
+fn promtool_likes_the_metrics_and_the_alerts() {
+    let upstream = Upstream::honest();
+    let daemon = over_dot(&upstream);
+    Ask::new("www.example", A).udp(daemon.dns);
+    let mut check = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    check
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(daemon.metrics().as_bytes())
+        .unwrap();
+    let checked = check.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&checked.stderr);
+    assert!(checked.status.success() && said.is_empty(), "{said}");
+    let rules = Command::new("promtool")
+        .args([
+            "check",
+            "rules",
+            concat!(env!("CARGO_MANIFEST_DIR"), "/config/alerts.yml"),
+        ])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&rules.stdout);
+    assert!(rules.status.success() && said.contains("7 rules found"), "{said}");
 }
