@@ -7,6 +7,7 @@ mod completions;
 mod config;
 pub mod demo;
 mod exit;
+mod explain;
 #[cfg(unix)]
 mod guard;
 pub mod leak;
@@ -60,6 +61,8 @@ enum Command {
     Check(check::CheckArgs),
     /// Ask one question, through the running tacenda or straight to an upstream
     Query(query::QueryArgs),
+    /// What becomes of one name: rule, cache, who is asked, what came back
+    Explain(explain::ExplainArgs),
     /// Say whether names are kept private now, and what tacenda does
     Status(status::StatusArgs),
     /// Have systemd run it: write its units, take them away, say what is there
@@ -118,6 +121,7 @@ pub fn main() -> ExitCode {
         Command::Demo => demo::command::run(Output::stdout()),
         Command::Check(args) => check::run(&args, Output::stdout()),
         Command::Query(args) => query::run(&args, Output::stdout()),
+        Command::Explain(args) => explain::run(&args, Output::stdout()),
         Command::Status(args) => status::run(&args, cli.talk.color, Output::stdout()),
         Command::Service(command) => service::run(&command, Output::stdout()),
         Command::System(command) => system::run(&command, Output::stdout()),

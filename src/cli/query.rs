@@ -12,7 +12,7 @@ use clap::Args;
 use super::output::Output;
 use super::{Exit, Failure};
 use crate::app::explain::{Rule, RuleKind, explain};
-use crate::config::{self, Flags, UpstreamFlag};
+use crate::config::{self, Config, Flags, UpstreamFlag};
 use crate::upstream::iana;
 use crate::upstream::presentation::parse_name;
 use crate::upstream::records::{Padding, Question, Reply};
@@ -44,8 +44,11 @@ pub(super) struct QueryArgs {
     #[arg(long, conflicts_with = "via")]
     tcp: bool,
     /// Print the answer as JSON
-    #[arg(long)]
+    #[arg(long, conflicts_with = "short")]
     json: bool,
+    /// Print what the records say and nothing else, a line each
+    #[arg(long)]
+    short: bool,
     /// The configuration that names the address and the rules; else /etc/tacenda/tacenda.toml
     #[arg(short, long, value_name = "FILE", conflicts_with = "via")]
     config: Option<PathBuf>,
@@ -53,7 +56,7 @@ pub(super) struct QueryArgs {
 
 /// A name's labels; of its own type so that clap does not take it for a list of arguments.
 #[derive(Clone, Debug)]
-struct Name(Vec<Vec<u8>>);
+pub(super) struct Name(pub(super) Vec<Vec<u8>>);
 
 pub(super) fn run(args: &QueryArgs, mut output: Output<'_>) -> Result<Exit, Failure> {
     let question = Question {
@@ -75,15 +78,12 @@ pub(super) fn run(args: &QueryArgs, mut output: Output<'_>) -> Result<Exit, Fail
         }
         None => runtime.block_on(ask::ask(server(args)?, &question, args.tcp))?,
     };
-    let reply = Reply::read(&response.octets).map_err(|reason| {
-        Failure::new(
-            Exit::Failed,
-            format!("the answer from {} cannot be read: {reason}", response.server),
-        )
-    })?;
+    let reply = parse_reply(&response.octets, &response.server)?;
     let rules = rules(args, &question).map(|rules| with_withheld(rules, &reply));
     if args.json {
         output.write_json(&print::to_json(&reply, &rules, &response))?;
+    } else if args.short {
+        output.write(print::to_short(&reply))?;
     } else {
         output.write(print::to_text(&reply, &rules, &response))?;
     }
@@ -92,6 +92,16 @@ pub(super) fn run(args: &QueryArgs, mut output: Output<'_>) -> Result<Exit, Fail
         Exit::Done
     } else {
         Exit::Failed
+    })
+}
+
+/// An answer of this server's.
+pub(super) fn parse_reply(octets: &[u8], server: &str) -> Result<Reply, Failure> {
+    Reply::read(octets).map_err(|reason| {
+        Failure::new(
+            Exit::Failed,
+            format!("the answer from {server} cannot be read: {reason}"),
+        )
     })
 }
 
@@ -115,9 +125,14 @@ fn rules(args: &QueryArgs, question: &Question) -> Result<Vec<Rule>, String> {
     let config = config
         .map_err(|_| "the configuration cannot be used".to_owned())?
         .config;
+    rules_of(&config, question)
+}
+
+/// The rules of this configuration that decide on a question, or why they cannot be told.
+pub(super) fn rules_of(config: &Config, question: &Question) -> Result<Vec<Rule>, String> {
     let octets = question.write(0, Padding::None);
     match Query::parse(&octets) {
-        Ok(query) => explain(&config, &query.key()),
+        Ok(query) => explain(config, &query.key()),
         Err(_) => Ok(Vec::new()),
     }
 }
@@ -140,7 +155,11 @@ fn server(args: &QueryArgs) -> Result<SocketAddr, Failure> {
     if let Some(server) = args.server {
         return Ok(server);
     }
-    let config = config::load(args.config.as_deref(), &Flags::default())?.config;
+    local_server(&config::load(args.config.as_deref(), &Flags::default())?.config)
+}
+
+/// The first address of this host alone at which the configuration has tacenda listen.
+pub(super) fn local_server(config: &Config) -> Result<SocketAddr, Failure> {
     let local = |address: &SocketAddr| match address.ip() {
         IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Some(SocketAddr::from((Ipv4Addr::LOCALHOST, address.port()))),
         IpAddr::V6(Ipv6Addr::UNSPECIFIED) => Some(SocketAddr::from((Ipv6Addr::LOCALHOST, address.port()))),
@@ -152,11 +171,11 @@ fn server(args: &QueryArgs) -> Result<SocketAddr, Failure> {
     })
 }
 
-fn read_name(text: &str) -> Result<Name, String> {
+pub(super) fn read_name(text: &str) -> Result<Name, String> {
     parse_name(text).map(Name).map_err(|error| error.to_string())
 }
 
-fn read_type(text: &str) -> Result<u16, String> {
+pub(super) fn read_type(text: &str) -> Result<u16, String> {
     iana::type_number(text).ok_or_else(|| "no such record type: write its name, or its number as in TYPE65".to_owned())
 }
 
@@ -179,6 +198,7 @@ const EXAMPLES: &str = "\
 Examples:
   tacenda query example.com
   tacenda query example.com HTTPS --json
+  tacenda query example.com AAAA --short
   tacenda query example.com --via https://dns.quad9.net/dns-query
   tacenda query lab.example --via tls://lab.example:8853 --address 127.0.0.1 --roots ./ca.pem
 

@@ -15,6 +15,7 @@ mod corpus;
 mod daemon;
 mod economy;
 mod edns;
+mod explain;
 mod failover;
 mod figures;
 mod flood;

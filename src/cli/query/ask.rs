@@ -22,7 +22,7 @@ use crate::wire::question::same_question;
 pub(super) async fn ask(server: SocketAddr, question: &Question, tcp_only: bool) -> Result<Response, Failure> {
     let started = Instant::now();
     let (octets, transport) = exchange(server, question, tcp_only).await;
-    let octets = octets.map_err(|error| explain(server, transport, &error))?;
+    let octets = octets.map_err(|error| refused_or_silent(server, transport, &error))?;
     Ok(Response {
         octets,
         transport,
@@ -37,17 +37,29 @@ pub(in crate::cli) async fn exchange(
     question: &Question,
     tcp_only: bool,
 ) -> (io::Result<Vec<u8>>, &'static str) {
+    exchange_octets(server, &question.write(random_id(), Padding::None), tcp_only).await
+}
+
+/// Guards against a stray answer on loopback, not against an attacker: the hasher's seed is random enough.
+pub(in crate::cli) fn random_id() -> u16 {
+    let [a, b, ..] = RandomState::new().build_hasher().finish().to_ne_bytes();
+    u16::from_ne_bytes([a, b])
+}
+
+/// The same for a query that is written already.
+pub(in crate::cli) async fn exchange_octets(
+    server: SocketAddr,
+    query: &[u8],
+    tcp_only: bool,
+) -> (io::Result<Vec<u8>>, &'static str) {
     // Promise 1 once more, beside the socket: the flag and the configuration were checked where they came in.
     assert!(server.ip().is_loopback(), "classic DNS stays on this host");
     let deadline = Instant::now() + PATIENCE;
-    // Guards against a stray answer on loopback, not against an attacker: the hasher's seed is random enough.
-    let [a, b, ..] = RandomState::new().build_hasher().finish().to_ne_bytes();
-    let query = question.write(u16::from_ne_bytes([a, b]), Padding::None);
     if tcp_only {
-        return (over_tcp(server, &query, deadline).await, "tcp");
+        return (over_tcp(server, query, deadline).await, "tcp");
     }
-    match over_udp(server, &query, deadline).await {
-        Ok(octets) if is_truncated(&octets) => (over_tcp(server, &query, deadline).await, "tcp"),
+    match over_udp(server, query, deadline).await {
+        Ok(octets) if is_truncated(&octets) => (over_tcp(server, query, deadline).await, "tcp"),
         other => (other, "udp"),
     }
 }
@@ -105,7 +117,8 @@ fn is_truncated(message: &[u8]) -> bool {
     message[2] & 0x02 != 0
 }
 
-fn explain(server: SocketAddr, transport: &str, error: &io::Error) -> Failure {
+/// Why there was no answer, and what to do.
+pub(in crate::cli) fn refused_or_silent(server: SocketAddr, transport: &str, error: &io::Error) -> Failure {
     let failure = |text: String| Failure::new(Exit::Unavailable, text);
     match error.kind() {
         io::ErrorKind::ConnectionRefused => failure(format!("nobody listens on {server} ({transport})")).with_help(

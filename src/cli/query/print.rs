@@ -46,6 +46,15 @@ pub(super) fn to_text(reply: &Reply, rules: &Result<Vec<Rule>, String>, response
     text
 }
 
+/// What the records of the answer say, for scripts.
+pub(super) fn to_short(reply: &Reply) -> String {
+    reply
+        .answers
+        .iter()
+        .map(|record| format!("{}\n", record.data))
+        .collect()
+}
+
 fn rule_line(rule: &Rule) -> String {
     let Rule { kind, place, text } = rule;
     match kind {

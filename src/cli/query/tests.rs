@@ -165,3 +165,11 @@ async fn silence_ends() {
         .unwrap();
     assert!(failure.message.contains("within 6 s"), "{failure}");
 }
+
+#[test]
+fn short_is_what_the_records_say() {
+    assert_eq!(print::to_short(&reply()), "a.example.\n192.0.2.1\n");
+    let mut none = reply();
+    none.answers.clear();
+    assert_eq!(print::to_short(&none), "");
+}

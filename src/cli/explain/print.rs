@@ -1,0 +1,141 @@
+//! What becomes of a name, as text and as JSON.
+
+use std::fmt::Write;
+
+use serde_json::{Value, json};
+
+use super::{Explained, Road, Upstream};
+use crate::app::explain::{Rule, RuleKind};
+use crate::upstream::iana;
+use crate::wire::header::Rcode;
+
+impl Explained {
+    fn name(&self) -> (String, String) {
+        match &self.reply.question {
+            Some((name, rtype, _)) => (name.clone(), rtype.clone()),
+            None => ("the name".to_owned(), iana::type_name(self.question.qtype)),
+        }
+    }
+
+    pub(super) fn to_text(&self) -> String {
+        let (name, rtype) = self.name();
+        let mut text = format!("{name} {rtype}\n");
+        // Writing into a String cannot fail.
+        let mut line = |head: &str, what: &str| {
+            let _ = writeln!(text, "{head:<9} {what}");
+        };
+        match &self.rules {
+            Ok(rules) if rules.is_empty() => line("rule", "none: it is asked like any other name"),
+            Ok(rules) => rules.iter().for_each(|rule| line("rule", &rule_words(rule))),
+            Err(why) => line("rule", &format!("cannot be told: {why}")),
+        }
+        match self.held {
+            None => {}
+            Some(None) => line("cache", "not held"),
+            Some(Some(ttl)) => line("cache", &format!("held, for {ttl} s more")),
+        }
+        line("road", self.road_words());
+        match &self.upstreams {
+            _ if matches!(self.road, Road::Here | Road::Cache) => {}
+            Some(upstreams) => {
+                let asked = upstreams.iter().filter(|one| one.was_asked);
+                asked.for_each(|one| line("asked", &upstream_words(one)));
+            }
+            None => line("asked", "not known: nothing is read from the stats endpoint"),
+        }
+        line("answer", &self.answer_words());
+        for (code, extra) in &self.reply.extended_errors {
+            let extra = if extra.is_empty() {
+                String::new()
+            } else {
+                format!(": {extra}")
+            };
+            line("why", &format!("EDE {code} ({}){extra}", iana::ede_name(*code)));
+        }
+        text
+    }
+
+    fn road_words(&self) -> &'static str {
+        match self.road {
+            Road::Here => "answered on this host: nobody is asked",
+            Road::Cache => "from the cache: nobody is asked",
+            Road::Upstream => "to an upstream over TLS, padded: who is on the way sees no name",
+            Road::Route { is_clear: true } => "by the route's way alone, IN CLEAR TEXT: whoever is on it sees the name",
+            Road::Route { is_clear: false } => "by the route's way alone, over TLS",
+        }
+    }
+
+    fn answer_words(&self) -> String {
+        let count = match self.reply.answers.len() {
+            0 => "no record".to_owned(),
+            1 => "1 record".to_owned(),
+            count => format!("{count} records"),
+        };
+        format!("{}, {count}, {:.1} ms", Rcode(self.reply.rcode), self.milliseconds())
+    }
+
+    fn milliseconds(&self) -> f64 {
+        self.took.as_secs_f64() * 1000.0
+    }
+
+    pub(super) fn to_json(&self) -> Value {
+        let (name, rtype) = self.name();
+        let rule = |rule: &Rule| json!({ "kind": rule.kind.word(), "place": rule.place, "text": rule.text });
+        let ede = |(code, text): &(u16, String)| json!({ "code": code, "name": iana::ede_name(*code), "text": text });
+        let upstream = |one: &Upstream| {
+            json!({
+                "name": one.name, "transport": one.transport, "state": one.state, "rtt_ms": one.rtt_ms, "asked": one.was_asked,
+            })
+        };
+        let (kind, encrypted) = match self.road {
+            Road::Here => ("here", None),
+            Road::Cache => ("cache", None),
+            Road::Upstream => ("upstream", Some(true)),
+            Road::Route { is_clear } => ("route", Some(!is_clear)),
+        };
+        json!({
+            "format": 1,
+            "name": name,
+            "type": rtype,
+            "rules": self.rules.iter().flatten().map(rule).collect::<Vec<_>>(),
+            "rules_error": self.rules.as_ref().err(),
+            "cache": self.held.map(|held| json!({ "held": held.is_some(), "ttl": held })),
+            "road": {
+                "kind": kind,
+                "encrypted": encrypted,
+                "upstreams": self.upstreams.as_ref().map(|all| all.iter().map(upstream).collect::<Vec<_>>()),
+            },
+            "answer": {
+                "status": Rcode(self.reply.rcode).to_string(),
+                "rcode": self.reply.rcode,
+                "ede": self.reply.extended_errors.iter().map(ede).collect::<Vec<_>>(),
+                "records": self.reply.answers.len(),
+                "time_ms": (self.milliseconds() * 1000.0).round() / 1000.0,
+            },
+        })
+    }
+}
+
+fn rule_words(rule: &Rule) -> String {
+    let Rule { kind, place, text } = rule;
+    match kind {
+        RuleKind::Record => format!("your own record: {place}"),
+        RuleKind::Route => format!("{place}: {text}"),
+        RuleKind::Local => format!("a name that stays home ({place})"),
+        RuleKind::Block => format!("blocked by {place}: {text}"),
+        RuleKind::Allow => format!("allowed by {place}: {text}"),
+        RuleKind::Withhold => format!("withheld ({place}): {text}"),
+    }
+}
+
+fn upstream_words(one: &Upstream) -> String {
+    let over = match one.transport.as_str() {
+        "doh" => "over HTTPS",
+        "dot" => "over TLS",
+        _ => "in clear text",
+    };
+    let rtt = one
+        .rtt_ms
+        .map_or_else(String::new, |ms| format!(", usually {ms:.1} ms"));
+    format!("{} {over}{rtt}", one.name)
+}
