@@ -64,7 +64,8 @@ pub const PARTS: [&str; 6] = [SYSTEM_DNS, GUARD, UPSTREAM, CLEAR_TEXT, CLOCK, CO
 
 /// Whom this host's programs ask.
 pub const SYSTEM_DNS: &str = "system-dns";
-const GUARD: &str = "guard";
+/// The packet rules.
+pub const GUARD: &str = "guard";
 const UPSTREAM: &str = "upstream";
 const CLEAR_TEXT: &str = "clear-text";
 const CLOCK: &str = "clock";
@@ -120,6 +121,11 @@ impl Part {
     /// One that is as it should be.
     pub fn good(name: &'static str, text: impl Into<String>) -> Self {
         part(name, State::Good, text, None)
+    }
+
+    /// One that lets something past, and what closes it.
+    pub fn gap(name: &'static str, text: impl Into<String>, help: &'static str) -> Self {
+        gap(name, text, Some(help))
     }
 
     /// One of which this much is known.

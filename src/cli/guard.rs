@@ -1,7 +1,7 @@
 //! `tacenda guard`: questions in clear text leave this host for nobody, whoever asks them.
 
 mod facts;
-mod status;
+pub(super) mod status;
 mod watch;
 mod ways;
 

@@ -6,6 +6,7 @@ mod check;
 mod completions;
 mod config;
 pub mod demo;
+mod doctor;
 mod exit;
 mod explain;
 #[cfg(unix)]
@@ -61,6 +62,8 @@ enum Command {
     Check(check::CheckArgs),
     /// Ask one question, through the running tacenda or straight to an upstream
     Query(query::QueryArgs),
+    /// Look over everything that must work, and say what to do where it does not
+    Doctor(doctor::DoctorArgs),
     /// What becomes of one name: rule, cache, who is asked, what came back
     Explain(explain::ExplainArgs),
     /// Say whether names are kept private now, and what tacenda does
@@ -121,6 +124,7 @@ pub fn main() -> ExitCode {
         Command::Demo => demo::command::run(Output::stdout()),
         Command::Check(args) => check::run(&args, Output::stdout()),
         Command::Query(args) => query::run(&args, Output::stdout()),
+        Command::Doctor(args) => doctor::run(&args, cli.talk.color, Output::stdout()),
         Command::Explain(args) => explain::run(&args, Output::stdout()),
         Command::Status(args) => status::run(&args, cli.talk.color, Output::stdout()),
         Command::Service(command) => service::run(&command, Output::stdout()),

@@ -107,7 +107,7 @@ pub(super) fn parse_reply(octets: &[u8], server: &str) -> Result<Reply, Failure>
 
 /// What came back, and by which road.
 pub(super) struct Response {
-    octets: Vec<u8>,
+    pub(super) octets: Vec<u8>,
     /// `udp`, `tcp`, `dot`, `doh`.
     transport: &'static str,
     /// Whom we asked.

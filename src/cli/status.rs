@@ -1,6 +1,6 @@
 //! `tacenda status`: first whether the promise holds now, and if not, which part and what to type; then what tacenda does.
 
-mod print;
+pub(super) mod print;
 
 use std::io;
 use std::net::SocketAddr;

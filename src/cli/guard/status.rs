@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::{Exit, Failure, Output};
+use crate::admin::protection::{GUARD, Part};
 use crate::config::units::TimeSpan;
 use crate::os::guard::report::Report;
 use crate::os::guard::wish::{Moment, Store};
@@ -33,6 +34,14 @@ pub(super) fn run(as_json: bool, mut output: Output<'_>) -> Result<Exit, Failure
     } else {
         Exit::Failed
     })
+}
+
+/// How the guard stands, for `tacenda doctor`.
+pub(in crate::cli) fn part() -> Part {
+    match look() {
+        Ok(status) => status.part(),
+        Err(failure) => Part::unknown(GUARD, failure.message),
+    }
 }
 
 fn look() -> Result<Status, Failure> {
@@ -79,6 +88,25 @@ impl Status {
     fn is_as_wanted(&self) -> bool {
         let is_on = self.mode().is_some();
         self.problem().is_none() && self.is_wanted.is_none_or(|wanted| wanted == is_on)
+    }
+
+    fn part(&self) -> Part {
+        let headline = format!("leak guard: {}", self.headline());
+        match (self.mode(), self.problem()) {
+            (_, Some(problem)) => Part::bad(GUARD, format!("{headline}: {problem}"), "tacenda guard status"),
+            (None, None) if self.standing.is_none() => Part::unknown(GUARD, headline),
+            (None, None) => Part::gap(
+                GUARD,
+                format!("{headline}: programs that bring a server of their own go past tacenda"),
+                "sudo tacenda guard on",
+            ),
+            (Some(_), None) if !self.is_kept => Part::gap(
+                GUARD,
+                format!("{headline}, and nobody keeps it: it is gone after a restart"),
+                "sudo tacenda service install",
+            ),
+            (Some(_), None) => Part::good(GUARD, headline),
+        }
     }
 
     fn headline(&self) -> String {

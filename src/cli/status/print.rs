@@ -32,10 +32,10 @@ impl Status {
 
 /// Colours, or none.
 #[derive(Clone, Copy)]
-struct Paint(bool);
+pub(in crate::cli) struct Paint(pub(in crate::cli) bool);
 
 impl Paint {
-    fn of(self, state: State, text: &str) -> String {
+    pub(in crate::cli) fn of(self, state: State, text: &str) -> String {
         if !self.0 {
             return text.to_owned();
         }
@@ -49,7 +49,8 @@ impl Paint {
     }
 }
 
-fn part_lines(text: &mut String, part: &Part, paint: Paint) {
+/// What is said of a part.
+pub(in crate::cli) fn part_lines(text: &mut String, part: &Part, paint: Paint) {
     let word = match part.state {
         State::Good => "ok ",
         State::Unknown => "?  ",

@@ -58,12 +58,18 @@ impl Asking {
 
     /// Whether a tacenda answers there, over UDP and TCP.
     pub(in crate::cli) fn is_tacenda(&self, listen: IpAddr) -> Result<(), String> {
+        self.is_tacenda_at(SocketAddr::new(listen, DNS_PORT))
+    }
+
+    /// The same on another port.
+    pub(in crate::cli) fn is_tacenda_at(&self, listen: SocketAddr) -> Result<(), String> {
         self.runtime.block_on(known(listen, &nonce())).map(|_| ())
     }
 
     /// What the tacenda there says to this label of its own zone.
     #[cfg(unix)]
     pub(in crate::cli) fn known(&self, listen: IpAddr, label: &str) -> Result<Vec<IpAddr>, String> {
+        let listen = SocketAddr::new(listen, DNS_PORT);
         self.runtime.block_on(known(listen, &format!("{label}.{ZONE}")))
     }
 
@@ -74,6 +80,7 @@ impl Asking {
             labels: Vec::new(),
             qtype: PRIVATE_TYPES.start + u16::try_from(random() % span).unwrap_or(0),
         };
+        let listen = SocketAddr::new(listen, DNS_PORT);
         let reply = self.runtime.block_on(reply(listen, &question, false))?;
         if reply.rcode != SERVFAIL {
             return Ok(());
@@ -108,7 +115,7 @@ impl Asking {
     pub(super) fn ways(&self, listen: IpAddr, facts: &impl Picture) -> Vec<Way> {
         let name = nonce();
         self.runtime.block_on(async {
-            let known = known(listen, &name).await;
+            let known = known(SocketAddr::new(listen, DNS_PORT), &name).await;
             let mut ways = vec![Way {
                 name: "directly",
                 arrives: known.clone().map(|_| ()),
@@ -138,7 +145,7 @@ impl Asking {
 }
 
 /// What the tacenda there says, over UDP and TCP alike.
-async fn known(listen: IpAddr, name: &str) -> Result<Vec<IpAddr>, String> {
+async fn known(listen: SocketAddr, name: &str) -> Result<Vec<IpAddr>, String> {
     let mut known = Vec::new();
     for (qtype, tcp) in [(A, false), (AAAA, false), (A, true), (AAAA, true)] {
         let reply = reply(listen, &question(name, qtype), tcp).await?;
@@ -228,12 +235,12 @@ fn same(known: &[IpAddr], found: Result<Vec<IpAddr>, String>) -> Result<(), Stri
     Err("somebody else answered".to_owned())
 }
 
-async fn reply(listen: IpAddr, question: &Question, tcp: bool) -> Result<Reply, String> {
-    let (octets, transport) = exchange(SocketAddr::new(listen, DNS_PORT), question, tcp).await;
+async fn reply(listen: SocketAddr, question: &Question, tcp: bool) -> Result<Reply, String> {
+    let (octets, transport) = exchange(listen, question, tcp).await;
     let octets = octets.map_err(|error| match error.kind() {
-        io::ErrorKind::ConnectionRefused => format!("nobody listens at {listen} port {DNS_PORT} ({transport})"),
-        io::ErrorKind::TimedOut => format!("no answer from {listen} port {DNS_PORT} ({transport})"),
-        _ => format!("cannot ask {listen} port {DNS_PORT} ({transport}): {error}"),
+        io::ErrorKind::ConnectionRefused => format!("nobody listens at {listen} ({transport})"),
+        io::ErrorKind::TimedOut => format!("no answer from {listen} ({transport})"),
+        _ => format!("cannot ask {listen} ({transport}): {error}"),
     })?;
     Reply::read(&octets)
 }

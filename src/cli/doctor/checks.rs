@@ -1,0 +1,165 @@
+//! What is looked at on this host. Nothing here changes anything, nor asks anybody but this host.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
+
+use serde::Deserialize;
+
+use crate::admin::protection::Part;
+use crate::cli::stats;
+use crate::cli::system::verify::Asking;
+use crate::config::{ChosenBy, ConfigError, Listen, Loaded};
+use crate::os::dns::handed_out::{Said, handed_out};
+use crate::os::dns::here;
+use crate::os::dns::system::Picture;
+use crate::os::socket::{Transport, port_owner};
+use crate::transport::tls::is_before_release;
+
+pub(super) fn configuration(loaded: &Loaded) -> Part {
+    let files: Vec<_> = loaded.files.iter().map(|file| file.display().to_string()).collect();
+    let text = if files.is_empty() {
+        "the built-in defaults".to_owned()
+    } else {
+        format!("as in {}", files.join(", "))
+    };
+    Part::good("configuration", text)
+}
+
+pub(super) fn configuration_error(error: &ConfigError) -> Part {
+    let text = error.to_string();
+    let first = text.lines().next().unwrap_or_default();
+    Part::bad("configuration", first, "tacenda check")
+}
+
+pub(super) fn clock() -> Part {
+    if is_before_release() {
+        let text =
+            "this host's clock shows a time before this tacenda was made: certificates are judged by that day instead";
+        return Part::bad("clock", text, "timedatectl set-ntp true, or set it by hand");
+    }
+    Part::good("clock", "not before the day on which this tacenda was made")
+}
+
+/// Whether tacenda answers where it should, or who sits there.
+pub(super) fn listeners(listen: &Listen, asking: &Asking) -> Vec<Part> {
+    let is_default = listen.chosen_by == ChosenBy::Default;
+    let look = |address: &SocketAddr| {
+        let own = own_address(*address);
+        if !own.ip().is_loopback() {
+            let text = format!("{address}: not asked, since it is no address of this host alone");
+            return Part::unknown(LISTENS, text);
+        }
+        match asking.is_tacenda_at(own) {
+            Ok(()) => Part::good(LISTENS, format!("{address}: tacenda answers over UDP and TCP")),
+            Err(why) => nobody_there(*address, is_default, why),
+        }
+    };
+    listen.addresses.iter().map(look).collect()
+}
+
+const LISTENS: &str = "listens";
+
+fn nobody_there(address: SocketAddr, is_default: bool, why: String) -> Part {
+    let owner = [Transport::Udp, Transport::Tcp].into_iter();
+    let owner = owner.filter_map(|transport| port_owner(transport, address)).next();
+    match owner {
+        Some(owner) => Part::bad(
+            LISTENS,
+            format!("{address} is taken by {owner}"),
+            "stop it, or give tacenda another `listen`",
+        ),
+        // A host without IPv6 is served without it.
+        None if is_default && address.is_ipv6() => Part::unknown(LISTENS, format!("{why}: does this host have IPv6?")),
+        None => Part::bad(LISTENS, why, "sudo tacenda run, or its service"),
+    }
+}
+
+/// How this host alone reaches what listens there.
+fn own_address(address: SocketAddr) -> SocketAddr {
+    match address.ip() {
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED) => SocketAddr::from((Ipv4Addr::LOCALHOST, address.port())),
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED) => SocketAddr::from((Ipv6Addr::LOCALHOST, address.port())),
+        _ => address,
+    }
+}
+
+/// Whose settings they are, and whether they name others beside tacenda.
+pub(super) fn settings() -> Part {
+    const NAME: &str = "settings";
+    let facts = match here() {
+        Ok(machine) => machine.facts(),
+        Err(error) => return Part::unknown(NAME, error.to_string()),
+    };
+    let ours = facts.named().is_some();
+    let others: Vec<_> = facts
+        .servers()
+        .into_iter()
+        .filter(|server| !server.is_loopback())
+        .collect();
+    let names = |servers: &[IpAddr]| servers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    if ours && !others.is_empty() {
+        let text = format!(
+            "{}: {} beside tacenda, and programs will ask them too",
+            facts.headline(),
+            names(&others)
+        );
+        return Part::bad(NAME, text, "sudo tacenda system set");
+    }
+    Part::good(NAME, facts.headline())
+}
+
+/// What this network hands out: programs that read that for themselves go there.
+pub(super) fn network(is_guarded: bool) -> Part {
+    const NAME: &str = "network";
+    let Said { servers, .. } = handed_out(Path::new("/"), &[]);
+    let others: Vec<_> = servers.iter().filter(|one| !one.server.is_loopback()).collect();
+    if others.is_empty() {
+        return Part::good(NAME, "hands out no resolver that this host has written down");
+    }
+    let words = others.iter().map(|one| {
+        let by = one
+            .interface
+            .as_ref()
+            .map_or_else(String::new, |interface| format!(" on {interface}"));
+        format!("{}{by} ({})", one.server, one.by.words())
+    });
+    let text = format!("resolvers known here: {}", words.collect::<Vec<_>>().join(", "));
+    if is_guarded {
+        Part::good(NAME, format!("{text}; the guard lets nobody ask them in clear text"))
+    } else {
+        let text = format!("{text}; nothing keeps a program from asking them in clear text");
+        Part::gap(NAME, text, "sudo tacenda guard on")
+    }
+}
+
+#[derive(Deserialize)]
+struct Stats {
+    portal: Portal,
+}
+
+#[derive(Deserialize)]
+struct Portal {
+    state: String,
+    host: Option<String>,
+}
+
+/// Whether this network wants somebody to sign in, as the running tacenda knows.
+pub(super) fn sign_in(endpoint: Option<SocketAddr>) -> Part {
+    const NAME: &str = "sign-in page";
+    let Some(endpoint) = endpoint else {
+        return Part::unknown(NAME, "the stats endpoint is off");
+    };
+    match stats::read::<Stats>(endpoint) {
+        Ok(Stats { portal }) => match portal.state.as_str() {
+            "ok" => Part::good(NAME, "none is in the way"),
+            "window" => Part::gap(NAME, "a window for it is open, in clear text", "tacenda portal status"),
+            "portal" => {
+                let host = portal.host.map_or_else(String::new, |host| format!(" at {host}"));
+                let text = format!("this network wants you to sign in{host}");
+                Part::bad(NAME, text, "sudo tacenda portal open")
+            }
+            _ => Part::bad(NAME, "none was found, and no upstream works", "tacenda portal status"),
+        },
+        Err(error) => Part::unknown(NAME, format!("no tacenda says at http://{endpoint}: {error}")),
+    }
+}
