@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use super::protection::{self, GUARD, Protection, SYSTEM_DNS};
 use super::snapshot::{Snapshot, UpstreamState};
 
 /// Between two looks: fine enough for a bar of the page, rare enough to wake an idle machine for.
@@ -22,6 +23,8 @@ pub(super) struct History {
     points: VecDeque<Point>,
     /// Oldest first.
     events: VecDeque<Event>,
+    /// When the last look was, in seconds since 1970.
+    time: u64,
     #[serde(skip)]
     last: Option<Snapshot>,
 }
@@ -29,6 +32,8 @@ pub(super) struct History {
 /// Questions of one interval.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub(super) struct Point {
+    /// When it ended, in seconds since 1970: a machine that slept has a hole in its hour.
+    at: u64,
     /// From the cache.
     hits: u64,
     /// By asking an upstream.
@@ -52,6 +57,7 @@ impl History {
     /// Takes the figures of this moment.
     pub(super) fn take(&mut self, now: Snapshot) {
         let at = now.time;
+        self.time = at;
         if let Some(last) = self.last.replace(now.clone()) {
             push(&mut self.points, Point::between(&last, &now), MAX_POINTS);
             for text in events(&last, &now) {
@@ -72,6 +78,7 @@ impl Point {
     fn between(last: &Snapshot, now: &Snapshot) -> Self {
         let grown = |count: fn(&Snapshot) -> u64| count(now).saturating_sub(count(last));
         Self {
+            at: now.time,
             hits: grown(|figures| figures.queries.udp.hit + figures.queries.tcp.hit),
             misses: grown(|figures| figures.queries.udp.miss + figures.queries.tcp.miss),
             synthesized: grown(|figures| figures.queries.udp.synthesized + figures.queries.tcp.synthesized),
@@ -119,21 +126,17 @@ fn events(last: &Snapshot, now: &Snapshot) -> Vec<String> {
 
 fn of_helpers(last: &Snapshot, now: &Snapshot) -> Vec<String> {
     let mut events = Vec::new();
-    let mode = |figures: &Snapshot| figures.guard.as_ref().and_then(|guard| guard.mode);
-    match (mode(last), mode(now)) {
-        (before, after) if before == after => {}
-        (_, Some(mode)) => events.push(format!("the leak guard is on ({mode})")),
-        (_, None) => events.push("the leak guard is off, or nobody keeps it".to_owned()),
+    let (before, after) = (protection::of(last), protection::of(now));
+    let of = |protection: &Protection, name| protection.parts.iter().find(|part| part.name == name).cloned();
+    for name in [SYSTEM_DNS, GUARD] {
+        let part = of(&after, name);
+        if part != of(&before, name) {
+            events.extend(part.map(|part| part.text.to_string()));
+        }
     }
     let repaired = |figures: &Snapshot| figures.guard.as_ref().map_or(0, |guard| guard.repaired);
     if last.guard.is_some() && repaired(now) > repaired(last) {
         events.push("another program changed the leak guard, and it was put in force again".to_owned());
-    }
-    let by = |figures: &Snapshot| figures.system.as_ref().and_then(|system| system.by.clone());
-    match (by(last), by(now)) {
-        (before, after) if before == after => {}
-        (_, Some(by)) => events.push(format!("programs on this host ask tacenda, by {by}")),
-        (_, None) => events.push("programs on this host do not ask tacenda any more, or nobody says".to_owned()),
     }
     if last.portal.state != now.portal.state {
         events.push(
@@ -170,6 +173,7 @@ mod tests {
         }
         assert_eq!(history.points.len(), MAX_POINTS);
         let expected = Point {
+            at: 0,
             hits: 4,
             misses: 2,
             synthesized: 0,
@@ -223,16 +227,23 @@ mod tests {
                 ..GuardFigures::default()
             });
         });
-        assert_eq!(guard, "the leak guard is on (redirect)");
+        assert_eq!(
+            guard,
+            "no program's DNS leaves in clear text, but for what you exempt (guard: redirect)"
+        );
         assert!(happens(|figures| figures.guard.as_mut().unwrap().repaired += 1).contains("put in force again"));
-        assert!(happens(|figures| figures.guard = None).contains("off, or nobody keeps it"));
+        assert!(happens(|figures| figures.guard = None).contains("nobody keeps a leak guard"));
         let set = happens(|figures| {
             figures.system = Some(SystemFigures {
                 by: Some("openresolv".into()),
+                here: true,
+                stands: true,
                 ..SystemFigures::default()
             });
         });
         assert_eq!(set, "programs on this host ask tacenda, by openresolv");
+        let lost = happens(|figures| figures.system.as_mut().unwrap().stands = false);
+        assert_eq!(lost, "set by openresolv, and just changed by another program");
         assert!(happens(|figures| figures.portal.state = "portal").contains("sign in"));
         assert!(happens(|figures| figures.panics += 1).contains("bug"));
     }

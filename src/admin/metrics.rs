@@ -158,7 +158,7 @@ fn write_protection(out: &mut Exposition, snapshot: &Snapshot) {
     }
 }
 
-/// All zero and `unknown` while nobody keeps it.
+/// `unknown`, and no counters, while nobody keeps it: one that fell to zero and came back would seem to have grown.
 fn write_guard(out: &mut Exposition, guard: Option<&GuardFigures>) {
     let current = guard.map_or("unknown", |guard| guard.mode.unwrap_or("off"));
     let name = "tacenda_guard_state";
@@ -166,22 +166,26 @@ fn write_guard(out: &mut Exposition, guard: Option<&GuardFigures>) {
     for state in ["redirect", "reject", "off", "unknown"] {
         out.sample(name, &[("state", state)], u64::from(state == current));
     }
-    let none = GuardFigures::default();
-    let guard = guard.unwrap_or(&none);
     let name = "tacenda_guard_packets_total";
     let help = "Packets to servers of others: led here (of a connection its first), and refused.";
     out.family(name, Kind::Counter, None, help);
-    for (verdict, count) in [("redirected", guard.redirected), ("rejected", guard.rejected)] {
+    for (verdict, count) in guard
+        .into_iter()
+        .flat_map(|guard| [("redirected", guard.redirected), ("rejected", guard.rejected)])
+    {
         out.sample(name, &[("verdict", verdict)], count);
     }
     let name = "tacenda_guard_repairs_total";
     let help = "Times that the leak guard was put in force again after others had changed it.";
     out.family(name, Kind::Counter, None, help);
-    out.sample(name, &[], guard.repaired);
+    if let Some(guard) = guard {
+        out.sample(name, &[], guard.repaired);
+    }
     let name = "tacenda_guard_problem";
     let help = "1 while something keeps the leak guard from being as it is wanted.";
     out.family(name, Kind::Gauge, None, help);
-    out.sample(name, &[], u64::from(guard.problem.is_some()));
+    let is_kept_from_it = guard.is_some_and(|guard| guard.problem.is_some());
+    out.sample(name, &[], u64::from(is_kept_from_it));
 }
 
 fn write_queries(out: &mut Exposition, snapshot: &Snapshot) {
@@ -319,11 +323,8 @@ fn write_upstreams(out: &mut Exposition, upstreams: &[UpstreamFigures]) {
         "1 unless the upstream is left alone after failures.",
     );
     for upstream in upstreams {
-        out.sample(
-            name,
-            &[("upstream", &upstream.name)],
-            u64::from(upstream.state != UpstreamState::Down),
-        );
+        let labels = [("upstream", upstream.name.as_str()), ("road", upstream.road)];
+        out.sample(name, &labels, u64::from(upstream.state != UpstreamState::Down));
     }
     let name = "tacenda_upstream_rtt_seconds";
     out.family(

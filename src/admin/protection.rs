@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use super::snapshot::{GuardFigures, Snapshot, SystemFigures, UpstreamState};
+use super::snapshot::{GuardFigures, Snapshot, SystemFigures, UpstreamFigures, UpstreamState};
 
 /// Whether query names stay off the way, and names are answered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,6 +61,17 @@ impl State {
 
 /// The names of all parts. The last two are there while something is the matter with them.
 pub const PARTS: [&str; 6] = [SYSTEM_DNS, GUARD, UPSTREAM, CLEAR_TEXT, CLOCK, CONFIGURATION];
+
+/// What [`Part::help`] may be: who answers in tacenda's place must not be able to have a person type something else.
+pub const HELPS: [&str; 7] = [
+    "sudo tacenda system set",
+    "tacenda system status",
+    "sudo tacenda guard on",
+    "tacenda guard status",
+    "sudo tacenda portal open",
+    "tacenda portal status",
+    "tacenda check",
+];
 
 /// Whom this host's programs ask.
 pub const SYSTEM_DNS: &str = "system-dns";
@@ -153,29 +164,37 @@ fn gap(name: &'static str, text: impl Into<String>, help: Option<&'static str>) 
 }
 
 fn system(figures: Option<&SystemFigures>) -> Part {
+    const SET: &str = "sudo tacenda system set";
+    const STATUS: &str = "tacenda system status";
     let Some(figures) = figures else {
         let text = "nobody here says whether programs ask tacenda";
-        return part(SYSTEM_DNS, State::Unknown, text, Some("tacenda system status"));
+        return part(SYSTEM_DNS, State::Unknown, text, Some(STATUS));
     };
     match (&figures.by, &figures.problem) {
-        (None, _) => Part::bad(
+        (None, Some(problem)) => part(
             SYSTEM_DNS,
-            "programs on this host do not ask tacenda",
-            "sudo tacenda system set",
+            State::Unknown,
+            format!("whom programs on this host ask cannot be told: {problem}"),
+            Some(STATUS),
         ),
-        (Some(by), None) if figures.stands => {
-            Part::good(SYSTEM_DNS, format!("programs on this host ask tacenda, by {by}"))
+        (None, None) if figures.by_hand => gap(
+            SYSTEM_DNS,
+            "this host's settings name tacenda, and nobody keeps them so",
+            Some(SET),
+        ),
+        (None, None) => Part::bad(SYSTEM_DNS, "programs on this host do not ask tacenda", SET),
+        (Some(by), Some(problem)) => Part::bad(SYSTEM_DNS, format!("set by {by}, but: {problem}"), SET),
+        (Some(_), None) if !figures.here => {
+            let asked = figures.listen.as_deref().unwrap_or("another address");
+            let text = format!("programs on this host ask {asked}, and this tacenda listens elsewhere");
+            Part::bad(SYSTEM_DNS, text, STATUS)
         }
-        (Some(by), None) => Part::bad(
+        (Some(by), None) if !figures.stands => Part::bad(
             SYSTEM_DNS,
             format!("set by {by}, and just changed by another program"),
-            "tacenda system status",
+            STATUS,
         ),
-        (Some(by), Some(problem)) => Part::bad(
-            SYSTEM_DNS,
-            format!("set by {by}, but: {problem}"),
-            "sudo tacenda system set",
-        ),
+        (Some(by), None) => Part::good(SYSTEM_DNS, format!("programs on this host ask tacenda, by {by}")),
     }
 }
 
@@ -190,7 +209,10 @@ fn guard(figures: Option<&GuardFigures>) -> Part {
     };
     match (figures.mode, &figures.problem) {
         (_, Some(problem)) => Part::bad(GUARD, format!("the leak guard: {problem}"), "tacenda guard status"),
-        (Some(mode), None) => Part::good(GUARD, format!("nothing in clear text leaves this host (guard: {mode})")),
+        (Some(mode), None) => Part::good(
+            GUARD,
+            format!("no program's DNS leaves in clear text, but for what you exempt (guard: {mode})"),
+        ),
         (None, None) => gap(
             GUARD,
             "the leak guard is off: programs that bring a server of their own go past tacenda",
@@ -199,31 +221,32 @@ fn guard(figures: Option<&GuardFigures>) -> Part {
     }
 }
 
+/// Of those that are asked for all names: a route's says nothing of the others.
 fn upstream(snapshot: &Snapshot) -> Part {
-    let is = |state| move |one: &&super::snapshot::UpstreamFigures| one.state == state;
-    let up = snapshot.upstreams.iter().find(is(UpstreamState::Up));
-    let down = snapshot.upstreams.iter().filter(is(UpstreamState::Down)).count();
-    match up {
-        Some(up) => {
-            let over = match up.transport {
-                "doh" => "over HTTPS",
-                "dot" => "over TLS",
-                _ => "in clear text, by a route",
-            };
-            Part::good(UPSTREAM, format!("{} answers {over}, its certificate checked", up.name))
-        }
-        None if snapshot.portal.state == "portal" => Part::bad(
-            UPSTREAM,
-            "this network wants you to sign in before it lets anything through",
-            "sudo tacenda portal open",
-        ),
-        None if down > 0 && down == snapshot.upstreams.len() => Part::bad(
-            UPSTREAM,
-            "no upstream answers: names fail until one does, and none goes out in clear text",
-            "tacenda portal status",
-        ),
-        None => part(UPSTREAM, State::Unknown, "no upstream was asked yet", None),
+    let is_up = |one: &&UpstreamFigures| one.state == UpstreamState::Up;
+    let is_down = |one: &UpstreamFigures| one.state == UpstreamState::Down;
+    if snapshot.portal.state == "portal" {
+        let text = "this network wants you to sign in before it lets anything through";
+        return Part::bad(UPSTREAM, text, "sudo tacenda portal open");
     }
+    if let Some(up) = snapshot.public_upstreams().find(is_up) {
+        let over = if up.transport == "doh" { "HTTPS" } else { "TLS" };
+        return Part::good(
+            UPSTREAM,
+            format!("{} answers over {over}, its certificate checked", up.name),
+        );
+    }
+    if snapshot.public_upstreams().all(is_down) || snapshot.portal.state == "suspect" {
+        let text = "no upstream answers: names fail until one does, and none goes out in clear text";
+        return Part::bad(UPSTREAM, text, "tacenda portal status");
+    }
+    let was_asked = snapshot.public_upstreams().any(|one| one.queries > 0);
+    let text = if was_asked {
+        "no upstream has answered yet"
+    } else {
+        "no upstream was asked yet"
+    };
+    part(UPSTREAM, State::Unknown, text, None)
 }
 
 fn clear_text(snapshot: &Snapshot) -> Part {
@@ -271,6 +294,8 @@ mod tests {
         well.upstreams[0].state = UpstreamState::Up;
         well.system = Some(SystemFigures {
             by: Some("systemd-resolved".into()),
+            listen: Some("127.0.0.1".into()),
+            here: true,
             stands: true,
             ..SystemFigures::default()
         });
@@ -320,7 +345,7 @@ mod tests {
         fn keeper(figures: &mut Snapshot) -> &mut GuardFigures {
             figures.guard.as_mut().unwrap()
         }
-        let breaks: [(&str, State, Break); 9] = [
+        let breaks: [(&str, State, Break); 13] = [
             ("system-dns", State::Bad, |figures| {
                 helper(figures).by = None;
             }),
@@ -329,6 +354,24 @@ mod tests {
             }),
             ("system-dns", State::Bad, |figures| {
                 helper(figures).problem = Some("read-only".into());
+            }),
+            ("system-dns", State::Bad, |figures| {
+                helper(figures).here = false;
+            }),
+            ("system-dns", State::Gap, |figures| {
+                helper(figures).by = None;
+                helper(figures).by_hand = true;
+            }),
+            ("system-dns", State::Unknown, |figures| {
+                helper(figures).by = None;
+                helper(figures).problem = Some("the journal cannot be read".into());
+            }),
+            ("upstream", State::Bad, |figures| {
+                // Though a route's answers.
+                let mut route = figures.upstreams[0].clone();
+                (route.road, route.transport) = ("route", "udp");
+                figures.upstreams.push(route);
+                figures.upstreams[0].state = UpstreamState::Down;
             }),
             ("guard", State::Gap, |figures| {
                 keeper(figures).mode = None;
@@ -380,5 +423,19 @@ mod tests {
                 .contains("12 questions in clear text since the start, all by your routes")
         );
         assert_eq!(states(&snapshot()).last(), Some(&("configuration", State::Gap)));
+    }
+
+    #[test]
+    fn an_upstream_that_was_only_asked_is_not_called_good() {
+        let mut figures = well();
+        figures.upstreams[0].state = UpstreamState::Unknown;
+        figures.upstreams[0].queries = 1;
+        let protection = of(&figures);
+        assert_eq!(
+            protection.parts[2],
+            Part::unknown(UPSTREAM, "no upstream has answered yet")
+        );
+        figures.portal.state = "suspect";
+        assert_eq!(of(&figures).parts[2].state, State::Bad);
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::snapshot::{
-    CacheFigures, ClearPackets, ConfigFigures, GuardFigures, Handshakes, Latency, LatencyFigures, Outcomes,
+    CacheFigures, ClearPackets, ConfigFigures, GuardFigures, Handshakes, Latency, LatencyFigures, Outcomes, PUBLIC,
     PortalFigures, Queries, Snapshot, SystemFigures, UpstreamFigures, UpstreamState, hit_ratio, zeroed_responses,
 };
 use crate::stats::Histogram;
@@ -83,6 +83,7 @@ pub(super) fn snapshot() -> Snapshot {
         },
         system: Some(SystemFigures {
             by: Some("systemd-resolved".into()),
+            here: true,
             stands: true,
             ..SystemFigures::default()
         }),
@@ -105,6 +106,7 @@ fn upstream(name: &str, state: UpstreamState) -> UpstreamFigures {
     UpstreamFigures {
         name: name.to_owned(),
         transport: "doh",
+        road: PUBLIC,
         state,
         rtt_ms: None,
         latency: Latency(Histogram::default().snapshot()),

@@ -50,6 +50,12 @@ pub struct Snapshot {
 pub struct SystemFigures {
     /// By whom they are led to tacenda; none if nobody was told.
     pub by: Option<String>,
+    /// The address at which programs ask then.
+    pub listen: Option<String>,
+    /// Whether that is this tacenda.
+    pub here: bool,
+    /// Whether nobody was told, and yet the settings name this host.
+    pub by_hand: bool,
     /// Whether it is as it was set.
     pub stands: bool,
     /// Whether a program that rewrote it again and again is kept from it.
@@ -213,6 +219,8 @@ pub struct UpstreamFigures {
     pub name: String,
     /// `dot` or `doh`; `udp` or `tcp` for a route's in clear text.
     pub transport: &'static str,
+    /// `public`, or `route` for one that is asked for a route's zones alone.
+    pub road: &'static str,
     /// Whether it works.
     pub state: UpstreamState,
     /// Smoothed time from query to answer; absent before the first.
@@ -237,6 +245,9 @@ pub struct UpstreamFigures {
     pub last_error: Option<String>,
 }
 
+/// [`UpstreamFigures::road`] of those that are asked for all names but those of routes.
+pub const PUBLIC: &str = "public";
+
 /// TLS handshakes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Handshakes {
@@ -250,20 +261,24 @@ pub struct Handshakes {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum UpstreamState {
-    /// Not asked yet.
+    /// Not asked yet, or no answer came yet that could be used.
     Unknown,
-    /// Its last answers were good.
+    /// It has given answers, and is not left alone.
     Up,
     /// It is left alone for a while.
     Down,
 }
 
 impl Snapshot {
-    /// Whether questions can be answered: not every upstream is down. True before the first question.
+    /// Whether questions can be answered: not every public upstream is down. True before the first question.
     pub fn is_healthy(&self) -> bool {
-        self.upstreams
-            .iter()
+        self.public_upstreams()
             .any(|upstream| upstream.state != UpstreamState::Down)
+    }
+
+    /// Those that are asked for all names but those of routes.
+    pub fn public_upstreams(&self) -> impl Iterator<Item = &UpstreamFigures> {
+        self.upstreams.iter().filter(|upstream| upstream.road == PUBLIC)
     }
 }
 

@@ -104,7 +104,7 @@ async fn the_last_hour_is_taken_every_ten_seconds() {
     assert_eq!(history["points"].as_array().map(Vec::len), Some(3), "{history}");
     assert_eq!(
         history["points"][0],
-        serde_json::json!({"hits": 0, "misses": 0, "synthesized": 0, "failed": 0})
+        serde_json::json!({"at": 0, "hits": 0, "misses": 0, "synthesized": 0, "failed": 0})
     );
     assert_eq!(history["events"], serde_json::json!([]));
 }
@@ -134,7 +134,7 @@ async fn stats_are_design_1() {
         (Some(0.75), Some(36))
     );
     assert_eq!(stats["queries"]["udp"]["total"], 10);
-    assert_eq!(stats["protection"]["state"], "gap", "{stats}");
+    assert_eq!(stats["protection"]["state"], "bad", "{stats}");
     assert_eq!(stats["protection"]["parts"][0]["name"], "system-dns");
     assert_eq!(stats["queries"]["limited"], 2);
     assert_eq!(

@@ -1,5 +1,6 @@
 //! One snapshot of every room's figures, for the stats endpoint and the demo.
 
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -8,8 +9,8 @@ use tokio::time::Instant;
 
 use super::portal::PortalWatch;
 use crate::admin::snapshot::{
-    CacheFigures, ClearPackets, ConfigFigures, GuardFigures, Handshakes, Latency, LatencyFigures, Outcomes, Queries,
-    Snapshot, SystemFigures, UpstreamFigures, UpstreamState, hit_ratio, zeroed_responses,
+    CacheFigures, ClearPackets, ConfigFigures, GuardFigures, Handshakes, Latency, LatencyFigures, Outcomes, PUBLIC,
+    Queries, Snapshot, SystemFigures, UpstreamFigures, UpstreamState, hit_ratio, zeroed_responses,
 };
 use crate::cache::Cache;
 use crate::os::clock;
@@ -34,6 +35,8 @@ pub(super) struct Figures {
     clear_packets: Arc<Counter>,
     portal: Arc<PortalWatch>,
     reloads: Reloads,
+    /// Where it really listens.
+    listens: Vec<SocketAddr>,
     serve: Arc<serve::Stats>,
     shutdown: Shutdown,
     network_changes: Counter,
@@ -65,6 +68,7 @@ impl Figures {
         resolver: watch::Receiver<Arc<Resolver>>,
         clear_packets: Arc<Counter>,
         portal: Arc<PortalWatch>,
+        listens: Vec<SocketAddr>,
         serve: Arc<serve::Stats>,
         shutdown: Shutdown,
     ) -> Self {
@@ -73,6 +77,7 @@ impl Figures {
             past_panics: Counter::default(),
             clear_packets,
             portal,
+            listens,
             reloads: Reloads::beginning(),
             serve,
             shutdown,
@@ -126,14 +131,14 @@ impl Figures {
                 route: self.clear_packets.value(),
                 portal: self.portal.clear_packets(),
             },
-            upstreams: resolver.upstreams().map(|one| upstream(one)).collect(),
+            upstreams: upstreams(&resolver),
             config: ConfigFigures {
                 reloads: self.reloads.done.value(),
                 failed_reloads: self.reloads.failed.value(),
                 problem: self.problem().clone(),
                 since: self.reloads.since.value(),
             },
-            system: system(),
+            system: system(&self.listens),
             guard: guard(),
             portal: self.portal.figures(),
         }
@@ -165,13 +170,24 @@ impl Figures {
 }
 
 /// What its keeper wrote; a file that cannot be read is nobody's.
-fn system() -> Option<SystemFigures> {
+fn system(listens: &[SocketAddr]) -> Option<SystemFigures> {
     let report = system::Report::read().ok()??;
     Some(SystemFigures {
+        here: report.listen.is_some_and(|listen| is_served(listens, listen)),
         by: report.by,
+        listen: report.listen.map(|listen| listen.to_string()),
+        by_hand: report.is_by_hand,
         stands: report.stands,
         shielded: report.is_shielded,
         problem: report.problem,
+    })
+}
+
+/// Whether programs that ask at this address, on DNS' port as they do, find one of these sockets.
+fn is_served(listens: &[SocketAddr], listen: IpAddr) -> bool {
+    listens.iter().any(|socket| {
+        let is_all = socket.ip().is_unspecified() && socket.is_ipv4() == listen.is_ipv4();
+        socket.port() == 53 && (socket.ip() == listen || is_all)
     })
 }
 
@@ -205,17 +221,27 @@ fn cache(cache: &Cache, queries: &Queries) -> CacheFigures {
     }
 }
 
-fn upstream(upstream: &Upstream) -> UpstreamFigures {
+fn upstreams(resolver: &Resolver) -> Vec<UpstreamFigures> {
+    let public = resolver.public().pool().upstreams().len();
+    let all = resolver.upstreams().enumerate();
+    all.map(|(number, one)| upstream(one, if number < public { PUBLIC } else { "route" }))
+        .collect()
+}
+
+fn upstream(upstream: &Upstream, of: &'static str) -> UpstreamFigures {
     let (stats, road) = (upstream.stats(), upstream.road());
     let queries = stats.queries.value();
     let rtt = Duration::from_micros(stats.smoothed_rtt_us.value());
     UpstreamFigures {
         name: upstream.name().to_owned(),
         transport: upstream.transport(),
-        state: match (queries, upstream.is_up()) {
-            (0, _) => UpstreamState::Unknown,
-            (_, true) => UpstreamState::Up,
-            (_, false) => UpstreamState::Down,
+        road: of,
+        state: if queries > 0 && !upstream.is_up() {
+            UpstreamState::Down
+        } else if queries > stats.failures.value() && stats.duration.snapshot().count() > 0 {
+            UpstreamState::Up
+        } else {
+            UpstreamState::Unknown
         },
         latency: Latency(stats.duration.snapshot()),
         rtt_ms: (!rtt.is_zero()).then_some(rtt.as_secs_f64() * 1e3),
@@ -230,5 +256,22 @@ fn upstream(upstream: &Upstream) -> UpstreamFigures {
         doubted: road.doubted.value(),
         clear_packets: road.clear_packets.value(),
         last_error: stats.last_error(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn programs_find_it_on_port_53_of_the_address_that_they_were_told() {
+        let served = |listens: &[&str], asked: &str| {
+            let listens: Vec<_> = listens.iter().map(|listen| listen.parse().unwrap()).collect();
+            is_served(&listens, asked.parse().unwrap())
+        };
+        assert!(served(&["127.0.0.1:5300", "127.0.0.1:53"], "127.0.0.1"));
+        assert!(served(&["0.0.0.0:53"], "127.0.0.1") && served(&["[::]:53"], "::1"));
+        assert!(!served(&["127.0.0.1:5300"], "127.0.0.1"));
+        assert!(!served(&["127.0.0.1:53"], "127.0.0.2") && !served(&["0.0.0.0:53"], "::1"));
     }
 }

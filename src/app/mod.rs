@@ -90,6 +90,7 @@ impl App {
             published.clone(),
             Arc::clone(&known.meter),
             Arc::clone(&known.portal),
+            addresses.clone(),
             bound.stats(),
             shutdown.clone(),
         ));

@@ -5,26 +5,43 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
+use tokio::time::Instant;
 
 /// Asks the tacenda whose stats endpoint is there for its figures.
 ///
 /// # Errors
 /// The system's own: nobody is there; and `InvalidData` for an answer that is none.
 pub(super) fn read<T: DeserializeOwned>(address: SocketAddr) -> io::Result<T> {
+    let deadline = Instant::now() + PATIENCE;
     let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     write!(
         stream,
         "GET /stats HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
     )?;
     let mut octets = Vec::new();
-    stream.take(MAX_LEN).read_to_end(&mut octets)?;
+    let mut buffer = [0; 16 * 1024];
+    loop {
+        // One time for all of it: who gives an octet a second would else hold us for days.
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        stream.set_read_timeout(Some(left))?;
+        match stream.read(&mut buffer)? {
+            0 => break,
+            len if octets.len() + len > MAX_LEN => return Err(io::ErrorKind::InvalidData.into()),
+            len => octets.extend_from_slice(&buffer[..len]),
+        }
+    }
     parse(&octets).ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 
-/// The body of a response.
+/// The body of a response that says 200.
 pub(super) fn parse<T: DeserializeOwned>(octets: &[u8]) -> Option<T> {
+    if !octets.starts_with(b"HTTP/1.1 200 ") {
+        return None;
+    }
     let at = octets.windows(4).position(|window| window == b"\r\n\r\n")?;
     serde_json::from_slice(&octets[at + 4..]).ok()
 }
@@ -33,4 +50,53 @@ pub(super) fn parse<T: DeserializeOwned>(octets: &[u8]) -> Option<T> {
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Octets of the figures: some KiB, and one more for each upstream.
-const MAX_LEN: u64 = 1 << 20;
+const MAX_LEN: usize = 1 << 20;
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    /// What is read of a server that says this, and then an octet each 50 ms.
+    fn read_from(says: &'static str) -> io::Result<serde_json::Value> {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = [0; 1024];
+            let _ = stream.read(&mut request);
+            let _ = stream.write_all(says.as_bytes());
+            if says.ends_with('{') {
+                // Until the reader has had enough.
+                stream.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+                while stream.write_all(b" ").is_ok() {
+                    let _ = stream.read(&mut request);
+                }
+            }
+        });
+        read(address)
+    }
+
+    #[test]
+    fn only_a_whole_answer_with_200_counts_and_it_has_two_seconds() {
+        let said = read_from("HTTP/1.1 200 OK\r\n\r\n{\"a\":1}").unwrap();
+        assert_eq!(said["a"], 1);
+        for says in [
+            "HTTP/1.1 500 x\r\n\r\n{\"a\":1}",
+            "HTTP/1.1 200 OK\r\n\r\n",
+            "SSH-2.0-x\r\n",
+        ] {
+            assert_eq!(
+                read_from(says).unwrap_err().kind(),
+                io::ErrorKind::InvalidData,
+                "{says}"
+            );
+        }
+        let kind = read_from("HTTP/1.1 200 OK\r\n\r\n{").unwrap_err().kind();
+        assert!(
+            matches!(kind, io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock),
+            "{kind:?}"
+        );
+    }
+}

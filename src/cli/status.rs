@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::output::Output;
 use super::{Color, Exit, Failure, stats, system};
-use crate::admin::protection::{Part, Protection, State};
+use crate::admin::protection::{HELPS, Part, Protection, State};
 use crate::config::{self, Flags};
 
 #[derive(Args, Debug)]
@@ -160,8 +160,13 @@ impl Status {
         match read {
             Ok(stats) => {
                 let mut parts = stats.1.protection.parts.clone();
-                // What was tried counts more than what is said.
+                for part in &mut parts {
+                    part.help = part.help.take().filter(|help| HELPS.contains(&&**help));
+                }
+                // What was tried counts more than what nobody says, and less than what the keeper of it knows to be wrong: a VPN's names may
+                // go elsewhere where others arrive.
                 match parts.iter_mut().find(|part| part.name == system.name) {
+                    Some(part) if matches!(part.state, State::Bad | State::Gap) && part.state > system.state => {}
                     Some(part) => *part = system,
                     None => parts.insert(0, system),
                 }

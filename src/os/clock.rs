@@ -2,23 +2,32 @@
 
 use std::time::Duration;
 
-/// Time since the machine's start, that asleep among it.
-#[cfg(target_os = "linux")]
+/// Time since the machine's start, that asleep among it. Nobody needs it but on Linux.
 pub fn since_start() -> Duration {
+    #[cfg(target_os = "linux")]
+    return read(libc::CLOCK_BOOTTIME);
+    #[cfg(not(target_os = "linux"))]
+    Duration::ZERO
+}
+
+/// The same without the time asleep.
+pub fn awake() -> Duration {
+    #[cfg(target_os = "linux")]
+    return read(libc::CLOCK_MONOTONIC);
+    #[cfg(not(target_os = "linux"))]
+    Duration::ZERO
+}
+
+#[cfg(target_os = "linux")]
+fn read(clock: libc::clockid_t) -> Duration {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    #[allow(unsafe_code, reason = "std reads no clock but two")]
+    #[allow(unsafe_code, reason = "std says of no clock how long ago the machine was started")]
     // SAFETY: the call writes one timespec, which outlives it.
-    let failed = unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &raw mut time) } != 0;
+    let failed = unsafe { libc::clock_gettime(clock, &raw mut time) } != 0;
     let (Ok(seconds), Ok(nanos), false) = (u64::try_from(time.tv_sec), u32::try_from(time.tv_nsec), failed) else {
         return Duration::ZERO;
     };
     Duration::new(seconds, nanos)
-}
-
-/// Nobody needs it there.
-#[cfg(not(target_os = "linux"))]
-pub fn since_start() -> Duration {
-    Duration::ZERO
 }
 
 /// What the host's clock shows, in seconds since 1970: for people and for other runs to read; nothing of this one is measured by it. 0 before that.

@@ -19,7 +19,7 @@ const MAX_LEN: u64 = 16 << 10;
 
 #[derive(Serialize, Deserialize)]
 struct Dated<T> {
-    /// Seconds since the machine's start when it was written.
+    /// Seconds that the machine had been awake when it was written: a sleep makes nobody silent.
     at: u64,
     #[serde(flatten)]
     said: T,
@@ -30,11 +30,17 @@ struct Dated<T> {
 /// # Errors
 /// The system's own, and `InvalidData`.
 pub(super) fn read<T: DeserializeOwned>(path: &Path, max_age: Duration) -> io::Result<Option<T>> {
-    let Some(octets) = file::read(path, MAX_LEN)? else {
+    // Elsewhere the folder is not root's alone, and nobody writes it.
+    let octets = if cfg!(target_os = "linux") {
+        file::read(path, MAX_LEN)?
+    } else {
+        None
+    };
+    let Some(octets) = octets else {
         return Ok(None);
     };
     let report: Dated<T> = serde_json::from_slice(&octets)?;
-    let is_true = clock::since_start().as_secs() <= report.at.saturating_add(max_age.as_secs());
+    let is_true = clock::awake().as_secs() <= report.at.saturating_add(max_age.as_secs());
     Ok(is_true.then_some(report.said))
 }
 
@@ -43,7 +49,10 @@ pub(super) fn read<T: DeserializeOwned>(path: &Path, max_age: Duration) -> io::R
 /// # Errors
 /// The system's own.
 pub(super) fn write(path: &Path, said: &impl Serialize) -> io::Result<()> {
-    let at = clock::since_start().as_secs();
+    if cfg!(not(target_os = "linux")) {
+        return Ok(());
+    }
+    let at = clock::awake().as_secs();
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder)?;
     }
@@ -51,6 +60,7 @@ pub(super) fn write(path: &Path, said: &impl Serialize) -> io::Result<()> {
 }
 
 #[cfg(test)]
+#[cfg(target_os = "linux")]
 mod tests {
     use super::*;
 
@@ -71,7 +81,7 @@ mod tests {
         write(&path, &said).unwrap();
         assert_eq!(read(&path, age).unwrap(), Some(said));
         // A machine that was started anew has a younger clock: what was said before it is of the future, and gone with /run.
-        let before = clock::since_start().as_secs().saturating_sub(2);
+        let before = clock::awake().as_secs().saturating_sub(2);
         std::fs::write(&path, format!("{{\"at\":{before},\"words\":null}}")).unwrap();
         assert_eq!(
             read(&path, Duration::from_secs(60)).unwrap(),

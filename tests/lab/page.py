@@ -30,7 +30,7 @@ class Browser:
                      # Rebinding: the names of strangers lead here, and no name is asked of anybody.
                      "--host-resolver-rules=MAP *.example 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost"]
         options = {"args": arguments}
-        wanted = {"browserName": "chrome", "goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL"}}
+        wanted = {"browserName": "chrome", "goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL", "performance": "ALL"}}
         self.session = "/session/" + self.ask("POST", "/session", {"capabilities": {"alwaysMatch": wanted}})["sessionId"]
 
     def ask(self, method, path, body=None):
@@ -58,6 +58,12 @@ class Browser:
 
     def complaints(self):
         return [line["message"] for line in self.post("/se/log", type="browser")]
+
+    def answered(self, prefix):
+        """The status of each response since the last call that came from there, as it was on the wire."""
+        events = [json.loads(line["message"])["message"] for line in self.post("/se/log", type="performance")]
+        responses = [event["params"]["response"] for event in events if event["method"] == "Network.responseReceived"]
+        return [response["status"] for response in responses if response["url"].startswith(prefix)]
 
     def text(self, selector):
         return self.run("return document.querySelector(arguments[0]).textContent", selector)
@@ -156,41 +162,52 @@ def the_page(browser):
     check(any("Content Security Policy" in line for line in browser.complaints()), "and the browser says why")
 
 
-HOSTILE = """<!doctype html><title>hostile</title><iframe id=frame src="http://127.0.0.1:%(port)d/stats"></iframe>
-<form id=form method=post target=sink action="http://127.0.0.1:%(port)d/stats"><input name=x value=y></form><iframe name=sink></iframe>"""
+HOSTILE = """<!doctype html><title>hostile</title><iframe src="%(target)sstats"></iframe>
+<form id=form method=post target=sink action="%(target)sstats"><input name=x value=y></form><iframe name=sink></iframe>"""
 
 
-class Hostile(http.server.BaseHTTPRequestHandler):
+class Server(http.server.BaseHTTPRequestHandler):
+    """The hostile page, which attacks the target behind `?`; and one that guards nothing, to be the control."""
+
     def do_GET(self):
         self.send_response(200)
         self.send_header("content-type", "text/html")
         self.end_headers()
-        self.wfile.write((HOSTILE % {"port": PORT}).encode())
+        self.wfile.write((HOSTILE % {"target": self.path.partition("?")[2]}).encode())
+
+    do_POST = do_OPTIONS = do_GET
 
     def log_message(self, *_):
         pass
 
 
-def a_hostile_page(browser):
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hostile)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    browser.open(f"http://evil.example:{server.server_port}/")
-    check(browser.run("return document.title") == "hostile", "the hostile page is there, under a name that leads to this host")
-    for how in ("{}", "{mode: 'no-cors'}", "{method: 'POST', body: 'x'}", "{method: 'POST', mode: 'no-cors', body: 'x'}", "{headers: {'x-a': 'b'}}"):
-        for target in ("stats", "history", "metrics", ""):
-            read = browser.run_async(f"return await (await fetch('{PAGE}{target}', {how})).text()")
-            check(read == "" or read.startswith("error: "), f"fetch of /{target} with {how} reads nothing: {read!r}")
-    for tag, attribute in (("script", "src"), ("img", "src"), ("link", "href")):
-        loaded = browser.run_async(
-            f"return await new Promise((done) => {{ const one = document.createElement('{tag}'); one.rel = 'stylesheet'; one.onload = () => done('loaded');"
-            f" one.onerror = () => done('refused'); one.{attribute} = '{PAGE}page.js'; document.body.append(one); }})")
-        check(loaded == "refused", f"<{tag}> of it is refused")
-    frame = browser.run("try { return document.getElementById('frame').contentDocument?.body?.innerText ?? null } catch (error) { return null }")
-    check(frame is None, "a frame of it cannot be read")
+def attack(browser, hostile, target):
+    """Everything that a page of another origin can do to reach what is at `target`; gives what came back on the wire."""
+    browser.open(hostile + "?" + target)
+    check(browser.run("return document.title") == "hostile", f"the hostile page is there, under a name that leads to this host, for {target}")
+    browser.answered(target)
+    for how in ("{}", "{mode: 'no-cors'}", "{method: 'POST', body: 'x', mode: 'no-cors'}", "{headers: {'x-a': 'b'}}"):
+        for path in ("stats", "history", "metrics", ""):
+            read = browser.run_async(f"return await (await fetch('{target}{path}', {how})).text()")
+            check(read == "" or read.startswith("error: "), f"fetch of /{path} with {how} reads nothing")
+    for tag, attribute in (("script", "src"), ("img", "src"), ("link", "href"), ("iframe", "src"), ("object", "data")):
+        browser.run_async(
+            f"return await new Promise((done) => {{ const one = document.createElement('{tag}'); one.rel = 'stylesheet'; one.onload = one.onerror = () => done('');"
+            f" one.{attribute} = '{target}page.js'; document.body.append(one); setTimeout(() => done(''), 1000); }})")
     browser.run("document.getElementById('form').submit()")
-    socket_ = browser.run_async(
-        f"return await new Promise((done) => {{ const one = new WebSocket('ws://127.0.0.1:{PORT}/stats'); one.onopen = () => done('open'); one.onerror = () => done('refused'); }})")
-    check(socket_ == "refused", "a WebSocket is refused")
+    time.sleep(1)
+    return browser.answered(target)
+
+
+def a_hostile_page(browser):
+    servers = [http.server.ThreadingHTTPServer(("127.0.0.1", 0), Server) for _ in range(2)]
+    for server in servers:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+    hostile = f"http://evil.example:{servers[0].server_port}/"
+    control = attack(browser, hostile, f"http://127.0.0.1:{servers[1].server_port}/")
+    check(len(control) >= 12 and set(control) == {200}, f"who guards nothing is reached in {len(control)} ways")
+    guarded = attack(browser, hostile, PAGE)
+    check(len(guarded) >= 12 and set(guarded) == {403}, f"tacenda refuses all of {len(guarded)}: {sorted(set(guarded))}")
     # Rebinding: the stranger's name leads to tacenda itself, so that the browser takes it for the same origin.
     browser.open(f"http://evil.example:{PORT}/stats")
     shown = browser.run("return document.documentElement.innerText")
@@ -198,7 +215,8 @@ def a_hostile_page(browser):
     read = browser.run_async("const answer = await fetch('/stats'); return answer.status + ' ' + await answer.text()")
     check(read.startswith("421 ") and "hit_ratio" not in read, f"a page under that name reads nothing: {read!r}")
     check(stats()["queries"]["total"] > 0 and stats()["config"]["reloads"] == 0, "nothing of tacenda's has changed")
-    server.shutdown()
+    for server in servers:
+        server.shutdown()
 
 
 def it_is_gone_and_says_so(browser):

@@ -159,7 +159,10 @@ fn both_formats_are_sound_and_say_the_same() {
     assert_eq!(value("tacenda_guard_state", &[("state", "unknown")]), 0.0);
     assert_eq!(value("tacenda_guard_packets_total", &[("verdict", "rejected")]), 7.0);
     assert_eq!(value("tacenda_guard_repairs_total", &[]), 2.0);
-    assert_eq!(value("tacenda_upstream_up", &[("upstream", "quad9")]), 1.0);
+    assert_eq!(
+        value("tacenda_upstream_up", &[("upstream", "quad9"), ("road", "public")]),
+        1.0
+    );
     assert_eq!(value("tacenda_upstream_rtt_seconds", &[("upstream", "quad9")]), 0.0125);
     let labels = [("upstream", "quad9"), ("transport", "doh"), ("result", "answered")];
     assert_eq!(value("tacenda_upstream_queries_total", &labels), 7.0);
@@ -177,14 +180,14 @@ fn t_web_label_values_are_escaped() {
     let text = write(&snapshot(), Format::Prometheus);
     let name = "bad\"} 1\ninjected 1 \\";
     assert!(
-        text.contains("tacenda_upstream_up{upstream=\"bad\\\"} 1\\ninjected 1 \\\\\"} 0\n"),
+        text.contains("tacenda_upstream_up{upstream=\"bad\\\"} 1\\ninjected 1 \\\\\",road=\"public\"} 0\n"),
         "{text}"
     );
     assert_eq!(
         value(
             &read_strictly(&text, Format::Prometheus),
             "tacenda_upstream_up",
-            &[("upstream", name)]
+            &[("upstream", name), ("road", "public")]
         ),
         0.0
     );

@@ -6,6 +6,7 @@
 const EVERY_MS = 2000;
 const HISTORY_EVERY = 5;
 const POINT_SECONDS = 10;
+const HOUR = 3600;
 const BARS = 60;
 const MARKS = { good: "✓", unknown: "?", gap: "!", bad: "✗" };
 const KINDS = [["hits", "hit"], ["misses", "miss"], ["synthesized", "own"]];
@@ -15,7 +16,7 @@ const $ = (id) => document.getElementById(id);
 const number = new Intl.NumberFormat();
 
 let span = 360;
-let history = { points: [], events: [] };
+let history = { points: [], events: [], time: 0 };
 let turn = 0;
 
 function element(name, attributes = {}, ...children) {
@@ -82,14 +83,14 @@ function all(point) {
 }
 
 function showTiles(stats) {
-  const hour = sum(history.points);
+  const hour = sum(history.points.filter((point) => point.at > history.time - HOUR));
   say($("questions"), number.format(all(hour)));
   say($("questions-more"), hour.failed ? `${number.format(hour.failed)} failed` : "none failed");
   const looked = hour.hits + hour.misses;
   say($("ratio"), looked ? `${Math.round(hour.hits / looked * 100)} %` : "–");
   say($("ratio-more"), `${Math.round(stats.cache.hit_ratio * 100)} % since the start`);
-  say($("median"), stats.latency.upstream.count ? duration(median(stats.latency.upstream)) : "–");
-  say($("median-more"), stats.latency.cached.count ? `upstream; cached ${duration(median(stats.latency.cached))}` : "upstream");
+  say($("median"), stats.latency.upstream.count ? median(stats.latency.upstream) : "–");
+  say($("median-more"), stats.latency.cached.count ? `upstream; cached ${median(stats.latency.cached)}` : "upstream");
   say($("fill"), `${number.format(stats.cache.entries)} answers`);
   say($("fill-more"), `${size(stats.cache.bytes)} of ${size(stats.cache.max_bytes)}`);
   say($("program"), `${stats.version}, up for ${since(stats.uptime_seconds)}`);
@@ -98,15 +99,17 @@ function showTiles(stats) {
 // The upper bound of the bucket that holds the middle one: no more is known.
 function median(histogram) {
   const found = histogram.buckets.find((bucket) => bucket.count * 2 >= histogram.count);
-  return found && found.le !== null ? found.le : 5;
+  return found && found.le !== null ? duration(found.le) : "longer than 5 s";
 }
 
 function showTime() {
   const each = span / BARS;
-  const points = history.points.slice(-span);
-  const missing = span - points.length;
-  const bars = Array.from({ length: BARS }, (_, bar) =>
-    sum(points.slice(Math.max(0, bar * each - missing), Math.max(0, (bar + 1) * each - missing))));
+  const bars = Array.from({ length: BARS }, () => ({ ...ZERO }));
+  // By their times: a machine that slept has a hole.
+  for (const point of history.points) {
+    const bar = BARS - 1 - Math.floor((history.time - point.at) / (each * POINT_SECONDS));
+    if (bar >= 0 && bar < BARS) bars[bar] = sum([bars[bar], point]);
+  }
   const most = Math.max(1, ...bars.map(all));
   const [chart, width, height] = [$("time-chart"), 720 / BARS, 170];
   const shapes = [0, 0.5, 1].map((part) => shape("line", { x1: 0, x2: 720, y1: 175 - height * part, y2: 175 - height * part }));
@@ -151,7 +154,7 @@ function showLatency(latency) {
   }));
   const chart = $("latency-chart");
   chart.replaceChildren(...shapes);
-  const within = (histogram) => histogram.count ? `half of ${number.format(histogram.count)} within ${duration(median(histogram))}` : "none yet";
+  const within = (histogram) => histogram.count ? `half of ${number.format(histogram.count)} within ${median(histogram)}` : "none yet";
   chart.setAttribute("aria-label", `From the cache: ${within(latency.cached)}. Asked upstream: ${within(latency.upstream)}.`);
   const axis = $("latency-axis");
   if (!axis.childElementCount) {

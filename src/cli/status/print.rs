@@ -16,7 +16,7 @@ impl Status {
         let mut text = paint.of(self.protection.state, &self.protection.text);
         if let Some((_, figures)) = &self.stats {
             let up = since(figures.uptime_seconds);
-            let _ = write!(text, " (tacenda {}, up for {up})", figures.version);
+            let _ = write!(text, " (tacenda {}, up for {up})", plain(&figures.version));
         }
         text.push('\n');
         for part in &self.protection.parts {
@@ -28,6 +28,11 @@ impl Status {
         }
         text
     }
+}
+
+/// The same without what a terminal would obey: while tacenda is stopped, any user may answer in its place.
+fn plain(text: &str) -> String {
+    text.replace(char::is_control, "\u{fffd}")
 }
 
 /// Colours, or none.
@@ -61,14 +66,14 @@ pub(in crate::cli) fn part_lines(text: &mut String, part: &Part, paint: Paint) {
         text,
         "  {} {:<13}",
         paint.of(part.state, word),
-        part.name.replace('-', " ")
+        plain(&part.name).replace('-', " ")
     );
-    for (number, line) in wrap(&part.text, WIDTH - INDENT).iter().enumerate() {
+    for (number, line) in wrap(&plain(&part.text), WIDTH - INDENT).iter().enumerate() {
         let indent = if number == 0 { 0 } else { INDENT };
         let _ = writeln!(text, "{:indent$}{line}", "");
     }
     if let Some(help) = &part.help {
-        let _ = writeln!(text, "{:INDENT$}= {help}", "");
+        let _ = writeln!(text, "{:INDENT$}= {}", "", plain(help));
     }
 }
 
@@ -131,20 +136,22 @@ fn upstream_line(upstream: &Upstream, name: usize) -> String {
         "dot" => "TLS",
         _ => "clear text",
     };
-    let mut line = format!("{:<name$}  ", upstream.name);
+    let mut line = format!("{:<name$}  ", plain(&upstream.name));
     let _ = match upstream.state.as_str() {
         "unknown" => write!(line, "not asked yet"),
         state => write!(
             line,
-            "{state:<4}  {over:<5}  {} asked, {} failed",
-            upstream.queries, upstream.failures
+            "{:<4}  {over:<5}  {} asked, {} failed",
+            plain(state),
+            upstream.queries,
+            upstream.failures
         ),
     };
     if let Some(rtt) = upstream.rtt_ms {
         let _ = write!(line, ", {rtt:.1} ms");
     }
     if let Some(error) = upstream.last_error.as_ref().filter(|_| upstream.state == "down") {
-        for part in wrap(error, WIDTH - 12) {
+        for part in wrap(&plain(error), WIDTH - 12) {
             let _ = write!(line, "\n{:12}{part}", "");
         }
     }

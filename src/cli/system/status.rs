@@ -15,6 +15,7 @@ use crate::os::dns::{Machine, here};
 use crate::os::process::as_root;
 
 const SET: &str = "sudo tacenda system set";
+const STATUS: &str = "tacenda system status";
 
 /// Everything that is printed.
 struct Status<S: System> {
@@ -59,6 +60,26 @@ pub(in crate::cli) fn part() -> Part {
     }
 }
 
+/// Of whether it is set, as far as one may know, and of what was tried.
+fn judge(is_set: Option<bool>, stands: bool, ways: &[Way]) -> Part {
+    let wrong = ways
+        .iter()
+        .find_map(|way| Some((way.name, way.arrives.as_ref().err()?)));
+    if let Some((way, why)) = wrong {
+        let text = format!("names asked {way} do not arrive at tacenda: {why}");
+        let help = if is_set == Some(true) { STATUS } else { SET };
+        return Part::bad(SYSTEM_DNS, text, help);
+    }
+    let names: Vec<_> = ways.iter().map(|way| way.name).collect();
+    let arrive = format!("names asked {} arrive at tacenda", names.join(", "));
+    match is_set {
+        Some(true) if !stands => Part::bad(SYSTEM_DNS, "set, and changed by another program since", SET),
+        Some(false) => Part::gap(SYSTEM_DNS, format!("{arrive}, and nobody keeps it so"), SET),
+        // Only root may know more.
+        Some(true) | None => Part::good(SYSTEM_DNS, arrive),
+    }
+}
+
 fn look<S: System>(machine: &Machine<S>) -> Result<Status<S>, Failure> {
     let facts = machine.facts();
     let journal = match machine.journal() {
@@ -99,23 +120,8 @@ impl<S: System> Status<S> {
     }
 
     fn part(&self) -> Part {
-        let wrong = self
-            .ways
-            .iter()
-            .find_map(|way| Some((way.name, way.arrives.as_ref().err()?)));
-        match (self.is_set(), wrong) {
-            (false, _) => Part::bad(SYSTEM_DNS, "programs on this host do not ask tacenda", SET),
-            (true, Some((way, why))) => Part::bad(
-                SYSTEM_DNS,
-                format!("names asked {way} do not arrive at tacenda: {why}"),
-                "tacenda system status",
-            ),
-            (true, None) if !self.stands => Part::bad(SYSTEM_DNS, "set, and changed by another program since", SET),
-            (true, None) => {
-                let ways: Vec<_> = self.ways.iter().map(|way| way.name).collect();
-                Part::good(SYSTEM_DNS, format!("names asked {} arrive at tacenda", ways.join(", ")))
-            }
-        }
+        let is_set = self.journal.as_ref().map(Option::is_some);
+        judge(is_set, self.stands, &self.ways)
     }
 
     fn headline(&self) -> String {
@@ -204,4 +210,52 @@ fn to_json<S: System>(status: &Status<S>) -> Value {
         "would": would,
         "refused": refused.map(|refused| json!({ "why": refused.to_string(), "help": refused.help })),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admin::protection::State;
+
+    fn way(name: &'static str, arrives: bool) -> Way {
+        Way {
+            name,
+            arrives: if arrives {
+                Ok(())
+            } else {
+                Err("the router answered".into())
+            },
+        }
+    }
+
+    #[test]
+    fn what_was_tried_decides_and_what_is_set_says_the_rest() {
+        let all = [way("directly", true), way("through libc", true)];
+        let lost = [way("directly", true), way("through libc", false)];
+        for (is_set, stands, ways, state, words) in [
+            (
+                Some(true),
+                true,
+                &all,
+                State::Good,
+                "names asked directly, through libc arrive at tacenda",
+            ),
+            (None, true, &all, State::Good, "arrive at tacenda"),
+            (Some(false), true, &all, State::Gap, "and nobody keeps it so"),
+            (Some(true), false, &all, State::Bad, "changed by another program since"),
+            (
+                Some(true),
+                true,
+                &lost,
+                State::Bad,
+                "through libc do not arrive at tacenda: the router answered",
+            ),
+            (Some(false), true, &lost, State::Bad, "do not arrive"),
+            (None, true, &lost, State::Bad, "do not arrive"),
+        ] {
+            let part = judge(is_set, stands, ways);
+            assert_eq!(part.state, state, "{part:?}");
+            assert!(part.text.contains(words), "{part:?}");
+        }
+    }
 }

@@ -9,7 +9,7 @@ use super::fight::{Fight, Move};
 use super::{Exit, Failure};
 use crate::os::dns::Machine;
 use crate::os::dns::events::Events;
-use crate::os::dns::system::System;
+use crate::os::dns::system::{Picture, System};
 use crate::os::report::system::Report;
 use crate::os::signal::{Request, Signals};
 use crate::os::watch::writers::{Writer, Writers};
@@ -133,6 +133,8 @@ impl<'a, S: System> Watch<'a, S> {
         let journal = self.machine.journal().ok().flatten();
         let journal = journal.filter(|journal| journal.phase.is_known_to_work());
         let report = Report {
+            listen: journal.as_ref().map(|journal| journal.listen),
+            is_by_hand: journal.is_none() && self.machine.facts().named().is_some(),
             by: journal.map(|journal| journal.back_end.name().to_owned()),
             // A change that was seen may wait for its turn.
             stands: !self.is_due && self.said.is_none(),

@@ -1,6 +1,7 @@
 //! What whoever keeps this host's DNS as it was set says of it, for those who may not read the journal: the daemon's figures and `status`.
 
 use std::io;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -14,6 +15,10 @@ use super::{FOLDER, read, write};
 pub struct Report {
     /// Who was told that programs ask tacenda, by name; none if nobody was.
     pub by: Option<String>,
+    /// The address at which programs ask then.
+    pub listen: Option<IpAddr>,
+    /// Whether nobody was told, and yet the settings name this host.
+    pub is_by_hand: bool,
     /// Whether it is as it was set.
     pub stands: bool,
     /// Whether a program is kept from rewriting it.
