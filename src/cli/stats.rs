@@ -15,10 +15,8 @@ pub(super) fn read<T: DeserializeOwned>(address: SocketAddr) -> io::Result<T> {
     let deadline = Instant::now() + PATIENCE;
     let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
     stream.set_write_timeout(Some(PATIENCE))?;
-    write!(
-        stream,
-        "GET /stats HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
-    )?;
+    let request = format!("GET /stats HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes())?;
     let mut octets = Vec::new();
     let mut buffer = [0; 16 * 1024];
     loop {
@@ -64,8 +62,11 @@ mod tests {
         let address = listener.local_addr().unwrap();
         std::thread::spawn(move || {
             let (mut stream, _) = listener.accept().unwrap();
-            let mut request = [0; 1024];
-            let _ = stream.read(&mut request);
+            let (mut request, mut len) = ([0; 1024], 0);
+            // Whole: what is left unread at the end would reset the connection.
+            while !request[..len].ends_with(b"\r\n\r\n") {
+                len += stream.read(&mut request[len..]).unwrap();
+            }
             let _ = stream.write_all(says.as_bytes());
             if says.ends_with('{') {
                 // Until the reader has had enough.

@@ -13,6 +13,7 @@ mod clock;
 mod command;
 mod corpus;
 mod daemon;
+mod doctor;
 mod economy;
 mod edns;
 mod explain;

@@ -145,7 +145,7 @@ struct Portal {
 
 /// Whether this network wants somebody to sign in, as the running tacenda knows.
 pub(super) fn sign_in(endpoint: Option<SocketAddr>) -> Part {
-    const NAME: &str = "sign-in page";
+    const NAME: &str = "sign-in";
     let Some(endpoint) = endpoint else {
         return Part::unknown(NAME, "the stats endpoint is off");
     };

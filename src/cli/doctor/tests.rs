@@ -26,7 +26,7 @@ fn findings_are_shown_as_they_come_or_all_at_once_as_json() {
         .add(Part::bad("listens", "127.0.0.1:53 is taken", "stop it"))
         .unwrap();
     assert_eq!(findings.end().unwrap(), State::Bad);
-    let expected = "  ok  clock        fine\n  BAD listens      127.0.0.1:53 is taken\n                   = stop it\n\nbad: 1, gaps: 0, not known: 0\n";
+    let expected = "  ok  clock         fine\n  BAD listens       127.0.0.1:53 is taken\n                    = stop it\n\nbad: 1, gaps: 0, not known: 0\n";
     assert_eq!(String::from_utf8(shown).unwrap(), expected);
     let mut shown = Vec::new();
     let mut findings = Findings {

@@ -52,7 +52,7 @@ pub(super) async fn look(upstream: &UpstreamConfig) -> Part {
                 upstream.name,
                 began.elapsed().as_secs_f64()
             ),
-            "the others are asked instead, if there are any; is it the network, or a wrong `address`?",
+            "is it the network, or a wrong address? the others are asked instead",
         ),
     }
 }
@@ -120,11 +120,7 @@ impl Manners {
         if self.pads && is_honest {
             Part::good(NAME, text)
         } else {
-            Part::gap(
-                NAME,
-                text,
-                "another upstream, if that matters to you: README, \"Choose an upstream\"",
-            )
+            Part::gap(NAME, text, "another upstream, if that matters to you")
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::admin::protection::{Part, State};
 const WIDTH: usize = 80;
 
 /// Before what is said of a part: a mark, and its name.
-const INDENT: usize = 19;
+const INDENT: usize = 20;
 
 impl Status {
     pub(super) fn to_text(&self, is_colored: bool) -> String {
@@ -64,7 +64,7 @@ pub(in crate::cli) fn part_lines(text: &mut String, part: &Part, paint: Paint) {
     };
     let _ = write!(
         text,
-        "  {} {:<13}",
+        "  {} {:<14}",
         paint.of(part.state, word),
         plain(&part.name).replace('-', " ")
     );

@@ -33,11 +33,11 @@ fn it_says_first_whether_the_promise_holds_and_fits_eighty_columns() {
     let status = Status::of(arrives(), Ok(stats()));
     let expected = "\
 protected, with a gap (tacenda 0.1.0, up for 2 h 3 min)
-  ok  system dns   names asked directly, through libc arrive at tacenda
-  GAP guard        the leak guard is off: programs that bring a server of their
-                   own go past tacenda
-                   = sudo tacenda guard on
-  ok  upstream     quad9 answers over HTTPS, its certificate checked
+  ok  system dns    names asked directly, through libc arrive at tacenda
+  GAP guard         the leak guard is off: programs that bring a server of their
+                    own go past tacenda
+                    = sudo tacenda guard on
+  ok  upstream      quad9 answers over HTTPS, its certificate checked
 
 queries   12345, 80 % from the cache, 3 failed
 answers   cached: half within 0.1 ms; upstream: none yet
