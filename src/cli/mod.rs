@@ -11,6 +11,7 @@ mod exit;
 mod explain;
 #[cfg(unix)]
 mod guard;
+mod import;
 pub mod leak;
 #[cfg(unix)]
 mod leaktest;
@@ -85,6 +86,8 @@ enum Command {
     /// Send canary names by every way a program could take, and say who on a link could read one
     #[cfg(unix)]
     Leaktest(leaktest::LeaktestArgs),
+    /// Make a configuration from another program's
+    Import(import::ImportArgs),
     /// Print the configuration
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -135,6 +138,7 @@ pub fn main() -> ExitCode {
         Command::Portal(command) => portal::run(&command, Output::stdout()),
         #[cfg(unix)]
         Command::Leaktest(args) => leaktest::run(&args, Output::stdout()),
+        Command::Import(args) => import::run(&args, Output::stdout()),
         Command::Config(command) => config::run(&command, Output::stdout()),
         Command::Completions(args) => completions::run(&args, &mut definition(), Output::stdout()),
         Command::Man(args) => man::run(&args, definition(), Output::stdout()),
