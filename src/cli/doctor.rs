@@ -98,16 +98,16 @@ pub(super) fn run(args: &DoctorArgs, color: Color, output: Output<'_>) -> Result
     findings.add(super::system::status::part())?;
     findings.add(checks::settings())?;
     #[cfg(unix)]
-    {
-        let guard = super::guard::status::part();
-        let is_on = guard.state == State::Good;
-        findings.add(guard)?;
-        findings.add(checks::network(is_on))?;
-    }
+    let is_guarded = super::guard::status::is_on();
+    #[cfg(not(unix))]
+    let is_guarded = Some(false);
+    #[cfg(unix)]
+    findings.add(super::guard::status::part())?;
+    findings.add(checks::network(is_guarded))?;
     findings.add(checks::sign_in(loaded.config.stats))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     for upstream in &loaded.config.upstreams {
-        findings.add(runtime.block_on(upstream::look(upstream)))?;
+        findings.add(runtime.block_on(upstream::look(upstream, is_guarded)))?;
     }
     Ok(match findings.end()? {
         State::Bad => Exit::Failed,

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::output::Output;
 use super::query::ask::{exchange_octets, random_id, refused_or_silent};
 use super::query::{Name, local_server, parse_reply, read_name, read_type, rules_of};
+use super::system::verify::Asking;
 use super::{Exit, Failure, stats};
 use crate::app::explain::{Rule, RuleKind};
 use crate::config::{self, Config, Flags};
@@ -21,8 +22,9 @@ use crate::upstream::route_endpoint::RouteEndpoint;
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Asks the running tacenda twice: first whether its cache holds the name, which asks nobody else, then
-for the answer. Rules are read from the configuration's files as they are now. Who was asked is told
-by the counters of the upstreams: other programs' questions at the same moment are among them.
+for the answer; nobody but a tacenda is told the name. Rules are read from the configuration's files
+as they are now. Who was asked is told by the counters of the upstreams: other programs' questions
+at the same moment are among them.
 
 Ends with 0 for NOERROR and NXDOMAIN, 1 for every other RCODE, 69 if there is no answer.
 
@@ -32,7 +34,8 @@ Examples:
 
 JSON:
   {\"format\":1, \"name\", \"type\", \"rules\":[{\"kind\",\"place\",\"text\"}], \"rules_error\":null,
-  \"cache\":{\"held\":true, \"ttl\":212}, \"road\":{\"kind\":\"here|cache|upstream|route\", \"encrypted\":true,
+  \"cache\":{\"held\":true, \"ttl\":212}, \"road\":{
+  \"kind\":\"here|cache|upstream|unseen|route|window\", \"encrypted\":true,
   \"upstreams\":[{\"name\",\"transport\",\"state\",\"rtt_ms\",\"asked\"}]},
   \"answer\":{\"status\",\"rcode\",\"ede\":[{\"code\",\"name\",\"text\"}],
   \"records\":2, \"time_ms\":0.2}}; null for what is not known")]
@@ -71,8 +74,14 @@ enum Road {
     Here,
     /// From the cache.
     Cache,
-    /// To the upstreams.
+    /// From the cache, which remembers a failure.
+    CachedFailure,
+    /// To the upstreams, over TLS.
     Upstream,
+    /// To the upstreams, as far as is known: nobody says that one was asked.
+    Unseen,
+    /// To this network's own resolver, in clear text, by a window for a sign-in page.
+    Window,
     /// To those of a route.
     Route {
         /// Whether any of them is asked in clear text.
@@ -96,6 +105,12 @@ struct Upstream {
 #[derive(Deserialize)]
 struct Stats {
     upstreams: Vec<Upstream>,
+    clear_packets: ClearPackets,
+}
+
+#[derive(Deserialize)]
+struct ClearPackets {
+    portal: u64,
 }
 
 pub(super) fn run(args: &ExplainArgs, mut output: Output<'_>) -> Result<Exit, Failure> {
@@ -127,33 +142,74 @@ impl Explained {
             let answer = answer.map_err(|error| refused_or_silent(server, transport, &error))?;
             Ok((parse_reply(&answer, &server.to_string())?, began.elapsed()))
         };
+        // Whoever else sits there would be told the name, and what is said here would be said of him.
+        Asking::new()?.is_tacenda_at(server).map_err(|why| {
+            Failure::new(Exit::Unavailable, format!("not asked: {why}"))
+                .with_help("is tacenda running? `tacenda doctor` says who sits there")
+        })?;
         let rules = rules_of(config, &question);
         let octets = question.write(random_id(), Padding::None);
         let (cached, _) = ask(&without_recursion(&octets))?;
-        let before = upstreams(config);
+        let before = stats_of(config);
         let (reply, took) = ask(&octets)?;
-        let after = upstreams(config);
+        let seen = before
+            .zip(stats_of(config))
+            .map(|(before, after)| Seen::between(before, after));
         let held = held(&cached);
-        let road = road(config, rules.as_deref().unwrap_or_default(), held);
+        let road = road(
+            config,
+            rules.as_deref().unwrap_or_default(),
+            held,
+            &reply,
+            seen.as_ref(),
+        );
         Ok(Self {
             question,
             rules,
             held: (road != Road::Here).then_some(held),
             road,
-            upstreams: compared(before, after),
+            upstreams: seen.map(|seen| seen.upstreams),
             reply,
             took,
         })
     }
 }
 
+/// What the counters say of the time in between.
+struct Seen {
+    upstreams: Vec<Upstream>,
+    /// A question went out by a window.
+    used_window: bool,
+}
+
+impl Seen {
+    fn between(before: Stats, mut after: Stats) -> Self {
+        for (one, earlier) in after.upstreams.iter_mut().zip(&before.upstreams) {
+            one.was_asked = one.name == earlier.name && one.queries > earlier.queries;
+        }
+        Self {
+            used_window: after.clear_packets.portal > before.clear_packets.portal,
+            upstreams: after.upstreams,
+        }
+    }
+}
+
 /// Whether the cache answered a question that asks for nothing else (RD clear), and for how long it would.
 fn held(reply: &Reply) -> Option<u32> {
     let ttls = reply.answers.iter().chain(&reply.authorities).map(|record| record.ttl);
-    matches!(reply.rcode, 0 | 3).then(|| ttls.min().unwrap_or(0))
+    let is_held = matches!(reply.rcode, 0 | 3) && !has_error(reply, SYNTHESIZED);
+    is_held.then(|| ttls.min().unwrap_or(0))
 }
 
-fn road(config: &Config, rules: &[Rule], held: Option<u32>) -> Road {
+/// Extended errors of tacenda's own (RFC 8914): no upstream's answer brings them.
+const SYNTHESIZED: u16 = 29;
+const CACHED_ERROR: u16 = 13;
+
+fn has_error(reply: &Reply, code: u16) -> bool {
+    reply.extended_errors.iter().any(|(found, _)| *found == code)
+}
+
+fn road(config: &Config, rules: &[Rule], held: Option<u32>, reply: &Reply, seen: Option<&Seen>) -> Road {
     // The last one decides: a record of one's own may lead to a name that has a rule too.
     let route = || {
         let number = |rule: &Rule| rule.place.strip_prefix("route ")?.parse::<usize>().ok();
@@ -161,11 +217,21 @@ fn road(config: &Config, rules: &[Rule], held: Option<u32>) -> Road {
     };
     match rules.last().map(|rule| rule.kind) {
         Some(RuleKind::Record | RuleKind::Local | RuleKind::Block) => Road::Here,
+        _ if has_error(reply, SYNTHESIZED) => Road::Here,
+        _ if seen.is_some_and(|seen| seen.used_window) => Road::Window,
+        _ if has_error(reply, CACHED_ERROR) => Road::CachedFailure,
         _ if held.is_some() => Road::Cache,
         Some(RuleKind::Route) => Road::Route {
             is_clear: route().is_none_or(|route| route.upstreams.iter().any(is_plain)),
         },
-        Some(RuleKind::Allow | RuleKind::Withhold) | None => Road::Upstream,
+        Some(RuleKind::Allow | RuleKind::Withhold) | None => {
+            let was_asked = |seen: &Seen| seen.upstreams.iter().any(|one| one.was_asked);
+            if seen.is_some_and(was_asked) {
+                Road::Upstream
+            } else {
+                Road::Unseen
+            }
+        }
     }
 }
 
@@ -174,18 +240,8 @@ fn is_plain(endpoint: &RouteEndpoint) -> bool {
 }
 
 /// None if the stats endpoint is off, or says nothing.
-fn upstreams(config: &Config) -> Option<Vec<Upstream>> {
-    let stats: Stats = stats::read(config.stats?).ok()?;
-    Some(stats.upstreams)
-}
-
-fn compared(before: Option<Vec<Upstream>>, after: Option<Vec<Upstream>>) -> Option<Vec<Upstream>> {
-    let before = before?;
-    let mut after = after?;
-    for (one, earlier) in after.iter_mut().zip(&before) {
-        one.was_asked = one.name == earlier.name && one.queries > earlier.queries;
-    }
-    Some(after)
+fn stats_of(config: &Config) -> Option<Stats> {
+    stats::read(config.stats?).ok()
 }
 
 fn without_recursion(query: &[u8]) -> Vec<u8> {

@@ -78,6 +78,22 @@ fn read(path: &Path) -> Result<String, Failure> {
     String::from_utf8(octets).map_err(|_| Failure::new(Exit::Failed, format!("{}: no text", path.display())))
 }
 
+/// A `#` begins a comment at the start or after a space, unless it is quoted.
+fn without_comment(line: &str) -> &str {
+    let mut quote = None;
+    let mut before = ' ';
+    for (at, c) in line.char_indices() {
+        match (quote, c) {
+            (None, '#') if before.is_whitespace() => return &line[..at],
+            (None, '"' | '\'') => quote = Some(c),
+            (Some(open), c) if c == open => quote = None,
+            _ => {}
+        }
+        before = c;
+    }
+    line
+}
+
 /// A configuration with all its examples and comments has 100 KiB.
 const MAX_LEN: u64 = 1 << 20;
 

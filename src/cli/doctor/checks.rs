@@ -90,26 +90,22 @@ pub(super) fn settings() -> Part {
         Ok(machine) => machine.facts(),
         Err(error) => return Part::unknown(NAME, error.to_string()),
     };
-    let ours = facts.named().is_some();
     let others: Vec<_> = facts
         .servers()
         .into_iter()
         .filter(|server| !server.is_loopback())
         .collect();
-    let names = |servers: &[IpAddr]| servers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    if ours && !others.is_empty() {
-        let text = format!(
-            "{}: {} beside tacenda, and programs will ask them too",
-            facts.headline(),
-            names(&others)
-        );
-        return Part::bad(NAME, text, "sudo tacenda system set");
+    if others.is_empty() {
+        return Part::good(NAME, facts.headline());
     }
-    Part::good(NAME, facts.headline())
+    let names = others.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let beside = if facts.named().is_some() { " beside tacenda" } else { "" };
+    let text = format!("{}: programs ask {names}{beside}", facts.headline());
+    Part::bad(NAME, text, "sudo tacenda system set")
 }
 
 /// What this network hands out: programs that read that for themselves go there.
-pub(super) fn network(is_guarded: bool) -> Part {
+pub(super) fn network(is_guarded: Option<bool>) -> Part {
     const NAME: &str = "network";
     let Said { servers, .. } = handed_out(Path::new("/"), &[]);
     let others: Vec<_> = servers.iter().filter(|one| !one.server.is_loopback()).collect();
@@ -124,11 +120,19 @@ pub(super) fn network(is_guarded: bool) -> Part {
         format!("{}{by} ({})", one.server, one.by.words())
     });
     let text = format!("resolvers known here: {}", words.collect::<Vec<_>>().join(", "));
-    if is_guarded {
-        Part::good(NAME, format!("{text}; the guard lets nobody ask them in clear text"))
-    } else {
-        let text = format!("{text}; nothing keeps a program from asking them in clear text");
-        Part::gap(NAME, text, "sudo tacenda guard on")
+    match is_guarded {
+        Some(true) => Part::good(
+            NAME,
+            format!("{text}; the guard keeps programs from asking them in clear text, but for what you exempt"),
+        ),
+        Some(false) => {
+            let text = format!("{text}; nothing keeps a program from asking them in clear text");
+            Part::gap(NAME, text, "sudo tacenda guard on")
+        }
+        None => Part::unknown(
+            NAME,
+            format!("{text}; only root may know whether the guard keeps programs from them"),
+        ),
     }
 }
 
@@ -158,7 +162,8 @@ pub(super) fn sign_in(endpoint: Option<SocketAddr>) -> Part {
                 let text = format!("this network wants you to sign in{host}");
                 Part::bad(NAME, text, "sudo tacenda portal open")
             }
-            _ => Part::bad(NAME, "none was found, and no upstream works", "tacenda portal status"),
+            "suspect" => Part::bad(NAME, "none was found, and no upstream works", "tacenda portal status"),
+            _ => Part::unknown(NAME, format!("who answers at http://{endpoint} is no tacenda of today")),
         },
         Err(error) => Part::unknown(NAME, format!("no tacenda says at http://{endpoint}: {error}")),
     }

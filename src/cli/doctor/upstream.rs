@@ -15,6 +15,9 @@ const NAME: &str = "upstream";
 /// As long as a client of the daemon waits.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// RFC 7858 section 3.1.
+const DOT_PORT: u16 = 853;
+
 const NS: u16 = 2;
 const A: u16 = 1;
 const SERVFAIL: u16 = 2;
@@ -34,7 +37,7 @@ pub(super) struct Manners {
 }
 
 /// Asks over TLS: for the root's servers, then for a name that must fail.
-pub(super) async fn look(upstream: &UpstreamConfig) -> Part {
+pub(super) async fn look(upstream: &UpstreamConfig, is_guarded: Option<bool>) -> Part {
     if upstream.addresses.is_empty() {
         let text = format!(
             "{}: not asked, its address is to be looked up by tacenda",
@@ -45,6 +48,14 @@ pub(super) async fn look(upstream: &UpstreamConfig) -> Part {
     let began = Instant::now();
     match manners(upstream).await {
         Ok((manners, handshake)) => manners.part(&upstream.name, handshake),
+        // The guard lets tacenda's own user ask at the port of DNS over TLS, and that is not who asks here.
+        Err(why) if is_guarded == Some(true) && upstream.endpoint.port == DOT_PORT => Part::unknown(
+            NAME,
+            format!(
+                "{}: {why}; the guard lets nobody ask there but tacenda: `tacenda status` says whether it answers",
+                upstream.name
+            ),
+        ),
         Err(why) => Part::bad(
             NAME,
             format!(
@@ -52,7 +63,7 @@ pub(super) async fn look(upstream: &UpstreamConfig) -> Part {
                 upstream.name,
                 began.elapsed().as_secs_f64()
             ),
-            "is it the network, or a wrong address? the others are asked instead",
+            "is it the network, or a wrong address?",
         ),
     }
 }

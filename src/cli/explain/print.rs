@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::{Explained, Road, Upstream};
 use crate::app::explain::{Rule, RuleKind};
+use crate::cli::status::print::plain;
 use crate::upstream::iana;
 use crate::wire::header::Rcode;
 
@@ -36,7 +37,7 @@ impl Explained {
         }
         line("road", self.road_words());
         match &self.upstreams {
-            _ if matches!(self.road, Road::Here | Road::Cache) => {}
+            _ if matches!(self.road, Road::Here | Road::Cache | Road::CachedFailure | Road::Window) => {}
             Some(upstreams) => {
                 let asked = upstreams.iter().filter(|one| one.was_asked);
                 asked.for_each(|one| line("asked", &upstream_words(one)));
@@ -59,7 +60,10 @@ impl Explained {
         match self.road {
             Road::Here => "answered on this host: nobody is asked",
             Road::Cache => "from the cache: nobody is asked",
+            Road::CachedFailure => "from the cache, which remembers a failure: nobody is asked",
             Road::Upstream => "to an upstream over TLS, padded: who is on the way sees no name",
+            Road::Unseen => "to an upstream, if to anybody: nobody says that one was asked",
+            Road::Window => "to this network's own resolver, IN CLEAR TEXT: a window for a sign-in page is open",
             Road::Route { is_clear: true } => "by the route's way alone, IN CLEAR TEXT: whoever is on it sees the name",
             Road::Route { is_clear: false } => "by the route's way alone, over TLS",
         }
@@ -89,7 +93,9 @@ impl Explained {
         };
         let (kind, encrypted) = match self.road {
             Road::Here => ("here", None),
-            Road::Cache => ("cache", None),
+            Road::Cache | Road::CachedFailure => ("cache", None),
+            Road::Unseen => ("unseen", None),
+            Road::Window => ("window", Some(false)),
             Road::Upstream => ("upstream", Some(true)),
             Road::Route { is_clear } => ("route", Some(!is_clear)),
         };
@@ -137,5 +143,5 @@ fn upstream_words(one: &Upstream) -> String {
     let rtt = one
         .rtt_ms
         .map_or_else(String::new, |ms| format!(", usually {ms:.1} ms"));
-    format!("{} {over}{rtt}", one.name)
+    format!("{} {over}{rtt}", plain(&one.name))
 }

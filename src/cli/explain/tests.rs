@@ -58,8 +58,23 @@ fn upstream(name: &str, queries: u64) -> Upstream {
     }
 }
 
+/// After another moment at which they had been asked 7 and 3 times, and a window none.
+fn seen(first: u64, portal: u64) -> Seen {
+    let stats = |first, portal| Stats {
+        upstreams: vec![upstream("quad9", first), upstream("mullvad", 3)],
+        clear_packets: ClearPackets { portal },
+    };
+    Seen::between(stats(7, 0), stats(first, portal))
+}
+
+fn with_error(code: u16) -> Reply {
+    Reply {
+        extended_errors: vec![(code, String::new())],
+        ..reply(0, &[3600])
+    }
+}
+
 fn explained(road: Road, held: Option<Option<u32>>, rules: Vec<Rule>) -> Explained {
-    let both = |first| Some(vec![upstream("quad9", first), upstream("mullvad", 3)]);
     Explained {
         question: Question {
             labels: vec![b"www".to_vec(), b"example".to_vec()],
@@ -68,7 +83,7 @@ fn explained(road: Road, held: Option<Option<u32>>, rules: Vec<Rule>) -> Explain
         rules: Ok(rules),
         held,
         road,
-        upstreams: compared(both(7), both(8)),
+        upstreams: Some(seen(8, 0).upstreams),
         reply: reply(0, &[300, 5]),
         took: Duration::from_micros(12_640),
     }
@@ -77,7 +92,8 @@ fn explained(road: Road, held: Option<Option<u32>>, rules: Vec<Rule>) -> Explain
 #[test]
 fn the_road_is_told_by_the_last_rule_and_the_cache() {
     let config = with_routes(&["udp://10.8.0.1", "tls://192.0.2.53"]);
-    let road = |rules: &[Rule], held| road(&config, rules, held);
+    let asked = seen(8, 0);
+    let road = |rules: &[Rule], held| road(&config, rules, held, &reply(0, &[5]), Some(&asked));
     assert_eq!(road(&[], None), Road::Upstream);
     assert_eq!(road(&[], Some(3)), Road::Cache);
     assert_eq!(road(&[rule(RuleKind::Allow, "good:2")], None), Road::Upstream);
@@ -92,6 +108,23 @@ fn the_road_is_told_by_the_last_rule_and_the_cache() {
     assert_eq!(road(&behind, None), Road::Route { is_clear: false });
     // One that cannot be found is not called private.
     assert_eq!(road(&[by("route 9")], None), Road::Route { is_clear: true });
+}
+
+#[test]
+fn nothing_is_called_sealed_that_nobody_saw_and_clear_text_is_told() {
+    let config = with_routes(&[]);
+    let road = |held, reply: &Reply, seen: Option<Seen>| road(&config, &[], held, reply, seen.as_ref());
+    let plain = reply(0, &[5]);
+    assert_eq!(road(None, &plain, None), Road::Unseen);
+    assert_eq!(road(None, &plain, Some(seen(7, 0))), Road::Unseen);
+    assert_eq!(road(None, &plain, Some(seen(8, 1))), Road::Window);
+    // ANY, and the names by which systems look for a sign-in page.
+    assert_eq!(road(held(&with_error(29)), &with_error(29), None), Road::Here);
+    assert_eq!(road(None, &with_error(13), Some(seen(8, 0))), Road::CachedFailure);
+    let json = explained(Road::Unseen, Some(None), Vec::new()).to_json();
+    assert!(json["road"]["encrypted"].is_null(), "{json}");
+    let json = explained(Road::Window, Some(None), Vec::new()).to_json();
+    assert_eq!(json["road"]["encrypted"], false);
 }
 
 #[test]

@@ -44,6 +44,12 @@ pub(in crate::cli) fn part() -> Part {
     }
 }
 
+/// Whether it is on; none for who may not know.
+pub(in crate::cli) fn is_on() -> Option<bool> {
+    let status = look().ok()?;
+    Some(status.standing.as_ref()?.mode.is_some())
+}
+
 fn look() -> Result<Status, Failure> {
     let store = Store::of_this_host();
     let said = Report::read().unwrap_or_default();

@@ -4,6 +4,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::draft::{Draft, Upstream};
+use super::without_comment;
 
 #[derive(Default)]
 struct Found {
@@ -16,8 +17,8 @@ pub(super) fn take(text: &str, draft: &mut Draft) {
     let mut found = Found::default();
     let mut list: Option<String> = None;
     for (number, line) in (1..).zip(text.lines()) {
-        let line = line.trim();
-        if line.is_empty() || line.starts_with('#') {
+        let line = without_comment(line).trim();
+        if line.is_empty() {
             continue;
         }
         if let (Some(item), Some(key)) = (line.strip_prefix("- "), &list) {
@@ -25,58 +26,87 @@ pub(super) fn take(text: &str, draft: &mut Draft) {
             continue;
         }
         list = None;
-        let words: Vec<_> = line.split_whitespace().collect();
-        if let Some((key, value)) = line.split_once(':').filter(|(key, _)| yaml_key(key).is_some()) {
-            let key = yaml_key(key).unwrap_or_default().to_owned();
-            if value.trim().is_empty() {
-                list = Some(key);
+        let taken = if let Some((key, value)) = yaml(line) {
+            if value.is_empty() {
+                list = Some(key.to_owned());
             } else {
-                found.set(number, &key, bare(value), draft);
+                found.set(number, key, value, draft);
             }
+            true
         } else if line.contains("TUNNEL_DNS_") {
-            words.iter().for_each(|word| found.take_variable(number, word, draft));
-        } else if line.contains("--") {
-            found.take_flags(number, &words, draft);
+            found.take_variables(number, line, draft)
         } else {
-            draft.note(format!("line {number}: no word of proxy-dns"));
+            found.take_flags(number, line, draft)
+        };
+        if !taken {
+            draft.note(format!("line {number}: nothing of proxy-dns was found in it"));
         }
     }
     found.end(draft);
 }
 
-/// `proxy-dns-port` and its like; tunnels have keys of their own.
-fn yaml_key(key: &str) -> Option<&str> {
-    let key = key.trim();
-    match key {
-        "proxy-dns" => Some("proxy-dns"),
-        _ => key.strip_prefix("proxy-dns-"),
-    }
+/// `proxy-dns-port: 53` and its like; tunnels have keys of their own.
+fn yaml(line: &str) -> Option<(&str, &str)> {
+    let (key, value) = line.split_once(':')?;
+    let key = match key.trim() {
+        "proxy-dns" => "proxy-dns",
+        key => key.strip_prefix("proxy-dns-")?,
+    };
+    Some((key, bare(value)))
 }
 
 impl Found {
-    fn take_variable(&mut self, number: usize, word: &str, draft: &mut Draft) {
-        let word = word.trim_start_matches("Environment=");
-        let Some((key, value)) = bare(word).split_once('=') else {
-            return;
-        };
-        if let Some(key) = key.strip_prefix("TUNNEL_DNS_") {
-            let key = key.to_ascii_lowercase().replace('_', "-");
-            self.set(number, &key, bare(value), draft);
+    /// `NAME=value` as shells, units and lists of compose files have it, and `NAME: value` of its maps.
+    fn take_variables(&mut self, number: usize, line: &str, draft: &mut Draft) -> bool {
+        let mut taken = false;
+        for (at, name) in line.match_indices("TUNNEL_DNS_") {
+            let rest = &line[at + name.len()..];
+            let end = rest
+                .find(|c: char| !c.is_ascii_uppercase() && c != '_')
+                .unwrap_or(rest.len());
+            let (key, rest) = rest.split_at(end);
+            let value = rest
+                .strip_prefix('=')
+                .or_else(|| rest.strip_prefix(':'))
+                .unwrap_or_default()
+                .trim_start();
+            let value = match value.strip_prefix(['"', '\'']) {
+                Some(quoted) => quoted.split(['"', '\'']).next(),
+                None => value.split_whitespace().next(),
+            };
+            self.set(
+                number,
+                &key.to_ascii_lowercase().replace('_', "-"),
+                bare(value.unwrap_or_default()),
+                draft,
+            );
+            taken = true;
         }
+        taken
     }
 
-    fn take_flags(&mut self, number: usize, words: &[&str], draft: &mut Draft) {
-        let mut words = words.iter();
+    /// Flags of a command, wherever it stands: in a unit, behind `NAME=`, as a list between brackets.
+    fn take_flags(&mut self, number: usize, line: &str, draft: &mut Draft) -> bool {
+        let is_list = line.contains('[');
+        let is_between = |c: char| c.is_whitespace() || "\"'[]".contains(c) || (is_list && c == ',');
+        let words: Vec<_> = line.split(is_between).filter(|word| !word.is_empty()).collect();
+        let mut taken = false;
+        let mut words = words.into_iter().peekable();
         while let Some(word) = words.next() {
-            let Some(flag) = word.strip_prefix("--") else { continue };
-            let flag = flag.strip_prefix("proxy-dns-").unwrap_or(flag);
-            let (key, value) = match flag.split_once('=') {
-                Some((key, value)) => (key, value),
-                None if flag == "proxy-dns" => continue,
-                None => (flag, words.next().copied().unwrap_or_default()),
+            let Some((_, flag)) = word.split_once("--") else {
+                continue;
             };
-            self.set(number, key, bare(value), draft);
+            let flag = flag.strip_prefix("proxy-dns-").unwrap_or(flag);
+            taken = true;
+            match flag.split_once('=') {
+                Some((key, value)) => self.set(number, key, bare(value), draft),
+                None => {
+                    let value = words.next_if(|next| !next.starts_with('-'));
+                    self.set(number, flag, bare(value.unwrap_or_default()), draft);
+                }
+            }
         }
+        taken
     }
 
     fn set(&mut self, number: usize, key: &str, value: &str, draft: &mut Draft) {

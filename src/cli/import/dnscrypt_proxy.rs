@@ -1,11 +1,11 @@
 //! `dnscrypt-proxy.toml`: what of it is DoH or DoT, its cache's times, its lists, and the rules for names that go elsewhere.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use toml::{Table, Value};
 
 use super::draft::{Draft, Route, Upstream};
-use super::stamp;
+use super::stamp::{self, Stamped};
 
 /// Names of the public list whose DoH tacenda knows by itself.
 const KNOWN: &[(&str, &str)] = &[
@@ -42,11 +42,9 @@ pub(super) fn take(text: &str, beside: impl Fn(&str) -> Option<String>, draft: &
                     take_server(name, statics, draft);
                 }
             }
-            ("cache_min_ttl", Value::Integer(seconds)) => draft.cache.push(("min-ttl", format!("{seconds}s"))),
-            ("cache_max_ttl", Value::Integer(seconds)) => draft.cache.push(("max-ttl", format!("{seconds}s"))),
-            ("cache_neg_max_ttl", Value::Integer(seconds)) => {
-                draft.cache.push(("max-negative-ttl", format!("{seconds}s")));
-            }
+            ("cache_min_ttl", Value::Integer(seconds)) => take_time("min-ttl", *seconds, draft),
+            ("cache_max_ttl", Value::Integer(seconds)) => take_time("max-ttl", *seconds, draft),
+            ("cache_neg_max_ttl", Value::Integer(seconds)) => take_time("max-negative-ttl", *seconds, draft),
             ("forwarding_rules", Value::String(name)) => match beside(name) {
                 Some(rules) => take_rules(name, &rules, draft),
                 None => draft.note(format!("forwarding_rules = {name:?}: cannot be read")),
@@ -59,7 +57,12 @@ pub(super) fn take(text: &str, beside: impl Fn(&str) -> Option<String>, draft: &
                     ));
                 }
             }
-            ("static" | "cache", _) => {}
+            ("allowed_names", Value::Table(names)) => {
+                if let Some(file) = names.get("allowed_names_file").and_then(Value::as_str) {
+                    draft.allow.push(file.to_owned());
+                }
+            }
+            ("static", _) | ("cache", Value::Boolean(true)) | ("force_tcp", Value::Boolean(false)) => {}
             (other, _) => {
                 if let Some(why) = reason(other) {
                     draft.note(format!("{other}: {why}"));
@@ -76,30 +79,23 @@ pub(super) fn take(text: &str, beside: impl Fn(&str) -> Option<String>, draft: &
     Ok(())
 }
 
+/// Why a key is not taken; none for what changes nothing that anybody asks or is answered.
 fn reason(key: &str) -> Option<&'static str> {
     Some(match key {
         "ipv4_servers"
         | "ipv6_servers"
         | "doh_servers"
-        | "max_clients"
-        | "keepalive"
-        | "timeout"
         | "user_name"
         | "log_level"
+        | "log_file"
         | "use_syslog"
         | "cert_refresh_delay"
         | "netprobe_timeout"
         | "netprobe_address"
-        | "cache_size"
         | "sources"
-        | "query_log"
-        | "nx_log"
-        | "blocked_ips"
-        | "force_tcp"
         | "log_files_max_size"
         | "log_files_max_age"
-        | "log_files_max_backups"
-        | "offline_mode" => return None,
+        | "log_files_max_backups" => return None,
         "bootstrap_resolvers" | "fallback_resolvers" | "ignore_system_dns" => {
             "nobody is asked in clear text where a resolver is"
         }
@@ -112,15 +108,41 @@ fn reason(key: &str) -> Option<&'static str> {
         "block_ipv6" => "AAAA is answered as anything else",
         "captive_portals" => "`tacenda portal` asks for consent, and [portal] finds the page",
         "monitoring_ui" => "http://127.0.0.1:8053/",
+        "cache" | "cache_size" => "answers are kept, up to max-bytes under [cache]",
+        "blocked_ips" | "allowed_ips" => {
+            "answers with private addresses are withheld (rebind-protection); lists of addresses are not read"
+        }
+        "force_tcp" => "everything goes over TLS",
+        "proxy" | "http_proxy" => {
+            "NOT REACHED THAT WAY: questions go out directly, and your resolvers see this host's address"
+        }
+        "query_log" | "nx_log" => "names are written nowhere",
+        "http3" | "http3_probe" => "DoH over HTTP/2 alone",
         _ => "tacenda has nothing like it, or does it by itself",
     })
+}
+
+/// Seconds of a day at most, which is what tacenda's limits may be.
+fn take_time(key: &'static str, seconds: i64, draft: &mut Draft) {
+    if (0..=86_400).contains(&seconds) {
+        draft.cache.push((key, format!("{seconds}s")));
+    } else {
+        draft.note(format!("{key} of {seconds} s: from none to a day"));
+    }
 }
 
 fn take_server(name: &str, statics: Option<&Table>, draft: &mut Draft) {
     let own = statics.and_then(|all| all.get(name)?.get("stamp")?.as_str());
     if let Some(text) = own {
         match stamp::read(text) {
-            Ok(upstream) => draft.add(upstream),
+            Ok(Stamped { upstream, had_hashes }) => {
+                draft.add(upstream);
+                if had_hashes {
+                    draft.note(format!(
+                        "server {name}: its stamp's hashes of certificates: the chain is checked as ever; `pins` hold the server's own key"
+                    ));
+                }
+            }
             Err(why) => draft.note(format!("server {name}: {why}")),
         }
         return;
@@ -146,20 +168,44 @@ fn take_rules(file: &str, text: &str, draft: &mut Draft) {
             }
             continue;
         };
-        let mut upstreams = Vec::new();
-        for server in servers.split(',').map(str::trim) {
-            let bare = server.trim_start_matches('[').trim_end_matches(']');
-            match bare.parse::<IpAddr>() {
-                Ok(IpAddr::V4(ip)) => upstreams.push(format!("udp://{ip}")),
-                Ok(IpAddr::V6(ip)) => upstreams.push(format!("udp://[{ip}]")),
-                Err(_) => draft.note(format!("{file}:{number}: {server}: no address")),
+        let zone = zone.trim_start_matches("*.").trim_end_matches('.').to_ascii_lowercase();
+        let upstreams = servers.split(',').map(str::trim).filter_map(|server| {
+            let url = plain_url(server);
+            if url.is_none() {
+                draft.note(format!("{file}:{number}: {server}: no address"));
             }
+            url
+        });
+        let upstreams: Vec<_> = upstreams.collect();
+        let is_name = !zone.is_empty()
+            && zone
+                .split('.')
+                .all(|label| !label.is_empty() && label.len() < 64 && label.bytes().all(is_of_name));
+        if !is_name || upstreams.is_empty() {
+            draft.note(format!(
+                "{file}:{number}: NOT A ROUTE: names below {zone:?} go to the upstreams as all others"
+            ));
+            continue;
         }
-        if !upstreams.is_empty() {
-            draft.routes.push(Route {
-                zone: zone.trim_start_matches("*.").to_owned(),
-                upstreams,
-            });
+        match draft.routes.iter_mut().find(|route| route.zone == zone) {
+            Some(route) => route.upstreams.extend(upstreams),
+            None => draft.routes.push(Route { zone, upstreams }),
         }
     }
+}
+
+fn is_of_name(octet: u8) -> bool {
+    octet.is_ascii_alphanumeric() || b"-_".contains(&octet)
+}
+
+/// An address, with a port or without.
+fn plain_url(server: &str) -> Option<String> {
+    let bare = server.trim_start_matches('[').trim_end_matches(']');
+    let address = bare.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, 53));
+    let address = address.or_else(|_| server.parse::<SocketAddr>()).ok()?;
+    Some(match (address.ip(), address.port()) {
+        (IpAddr::V4(ip), 53) => format!("udp://{ip}"),
+        (IpAddr::V6(ip), 53) => format!("udp://[{ip}]"),
+        _ => format!("udp://{address}"),
+    })
 }

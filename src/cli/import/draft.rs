@@ -14,6 +14,7 @@ pub(super) struct Draft {
     pub(super) cache: Vec<(&'static str, String)>,
     /// Files of `[policy]`.
     pub(super) block: Vec<String>,
+    pub(super) allow: Vec<String>,
     notes: Vec<String>,
 }
 
@@ -107,8 +108,13 @@ impl Draft {
                 let _ = writeln!(text, "{key} = {}", quoted(value));
             }
         }
-        if !self.block.is_empty() {
-            let _ = write!(text, "\n[policy]\nblock = {}\n", list(&self.block));
+        if !self.block.is_empty() || !self.allow.is_empty() {
+            text.push_str("\n[policy]\n");
+        }
+        for (key, files) in [("block", &self.block), ("allow", &self.allow)] {
+            if !files.is_empty() {
+                let _ = writeln!(text, "{key} = {}", list(files));
+            }
         }
         if !self.notes.is_empty() {
             text.push_str("\n# Not taken:\n");

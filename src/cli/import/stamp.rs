@@ -6,11 +6,19 @@ use data_encoding::BASE64URL_NOPAD;
 
 use super::draft::Upstream;
 
+/// A resolver, and what of its stamp it does not hold.
+#[derive(Debug)]
+pub(super) struct Stamped {
+    pub(super) upstream: Upstream,
+    /// Hashes of certificates above the server's own: not what `pins` means.
+    pub(super) had_hashes: bool,
+}
+
 /// The resolver of a stamp.
 ///
 /// # Errors
 /// What it names instead, or that it is none.
-pub(super) fn read(stamp: &str) -> Result<Upstream, &'static str> {
+pub(super) fn read(stamp: &str) -> Result<Stamped, &'static str> {
     let coded = stamp.strip_prefix("sdns://").ok_or("no stamp")?;
     let octets = BASE64URL_NOPAD.decode(coded.trim_end_matches('=').as_bytes());
     let octets = octets.map_err(|_| "no stamp")?;
@@ -27,9 +35,15 @@ pub(super) fn read(stamp: &str) -> Result<Upstream, &'static str> {
     // What the operator says of itself (no log, no filter) changes nothing here.
     let mut rest = rest.get(8..).ok_or("a stamp that is cut off")?;
     let address = text(&mut rest)?;
-    // Hashes of certificates above the server's own: not what `pins` means.
-    while octets_of(&mut rest)?.1 {}
-    let host = text(&mut rest)?;
+    let mut had_hashes = false;
+    loop {
+        let (hash, more) = octets_of(&mut rest)?;
+        had_hashes |= !hash.is_empty();
+        if !more {
+            break;
+        }
+    }
+    let mut host = text(&mut rest)?;
     let path = if scheme == "https" {
         text(&mut rest)?
     } else {
@@ -38,11 +52,23 @@ pub(super) fn read(stamp: &str) -> Result<Upstream, &'static str> {
     if host.is_empty() {
         return Err("a stamp without a host");
     }
-    Ok(Upstream {
-        url: format!("{scheme}://{host}{path}"),
-        addresses: address_of(&address).into_iter().collect(),
-        ..Upstream::default()
+    let (ip, port) = address_of(&address);
+    let usual = if scheme == "https" { 443 } else { 853 };
+    if let Some(port) = port.filter(|port| *port != usual && !has_port(&host)) {
+        host = format!("{host}:{port}");
+    }
+    Ok(Stamped {
+        upstream: Upstream {
+            url: format!("{scheme}://{host}{path}"),
+            addresses: ip.into_iter().collect(),
+            ..Upstream::default()
+        },
+        had_hashes,
     })
+}
+
+fn has_port(host: &str) -> bool {
+    host.rsplit_once(':').is_some_and(|(_, port)| !port.contains(']'))
 }
 
 /// Octets with their length before them, and whether more of the same follow (a length above 127).
@@ -60,11 +86,16 @@ fn text(rest: &mut &[u8]) -> Result<String, &'static str> {
     String::from_utf8(octets.to_vec()).map_err(|_| "a stamp that is no text")
 }
 
-/// With a port, in brackets, or neither.
-fn address_of(text: &str) -> Option<IpAddr> {
+/// With a port, in brackets, a port alone, or nothing.
+fn address_of(text: &str) -> (Option<IpAddr>, Option<u16>) {
     let bare = text.trim_start_matches('[').trim_end_matches(']');
-    let with_port = || text.parse::<SocketAddr>().ok().map(|address| address.ip());
-    bare.parse().ok().or_else(with_port)
+    if let Ok(ip) = bare.parse() {
+        return (Some(ip), None);
+    }
+    match text.parse::<SocketAddr>() {
+        Ok(address) => (Some(address.ip()), Some(address.port())),
+        Err(_) => (None, text.strip_prefix(':').and_then(|port| port.parse().ok())),
+    }
 }
 
 #[cfg(test)]
@@ -85,12 +116,39 @@ mod tests {
     fn one_that_is_published() {
         // Quad9's of the public resolvers' list, without hashes.
         let quad9 = stamp(2, &[b"9.9.9.9", b"", b"dns9.quad9.net", b"/dns-query"]);
-        let upstream = read(&quad9).unwrap();
+        let upstream = read(&quad9).unwrap().upstream;
         assert_eq!(upstream.url, "https://dns9.quad9.net/dns-query");
         assert_eq!(upstream.addresses, ["9.9.9.9".parse::<IpAddr>().unwrap()]);
-        let upstream = read(&stamp(3, &[b"[2620:fe::fe]:853", b"", b"dns.quad9.net:853"])).unwrap();
+        let upstream = read(&stamp(3, &[b"[2620:fe::fe]:853", b"", b"dns.quad9.net:853"]))
+            .unwrap()
+            .upstream;
         assert_eq!(upstream.url, "tls://dns.quad9.net:853");
         assert_eq!(upstream.addresses, ["2620:fe::fe".parse::<IpAddr>().unwrap()]);
+    }
+
+    #[test]
+    fn a_port_of_the_address_is_the_resolvers() {
+        let url = |protocol, parts: &[&[u8]]| {
+            let stamped = read(&stamp(protocol, parts)).unwrap();
+            assert!(!stamped.had_hashes);
+            (stamped.upstream.url, stamped.upstream.addresses.len())
+        };
+        assert_eq!(
+            url(2, &[b"9.9.9.9:8443", b"", b"a.example", b"/q"]),
+            ("https://a.example:8443/q".into(), 1)
+        );
+        assert_eq!(
+            url(3, &[b"[2620:fe::fe]:8853", b"", b"a.example"]),
+            ("tls://a.example:8853".into(), 1)
+        );
+        assert_eq!(
+            url(2, &[b":8443", b"", b"a.example:9443", b"/q"]),
+            ("https://a.example:9443/q".into(), 0)
+        );
+        assert_eq!(
+            url(2, &[b"9.9.9.9:443", b"", b"a.example", b"/q"]),
+            ("https://a.example/q".into(), 1)
+        );
     }
 
     #[test]
@@ -98,7 +156,9 @@ mod tests {
         let mut octets = vec![2, 0, 0, 0, 0, 0, 0, 0, 0, 0];
         octets.extend_from_slice(&[0x82, 1, 2, 0x02, 3, 4]);
         octets.extend_from_slice(b"\x0bdns.example\x02/q");
-        let upstream = read(&format!("sdns://{}", BASE64URL_NOPAD.encode(&octets))).unwrap();
+        let stamped = read(&format!("sdns://{}", BASE64URL_NOPAD.encode(&octets))).unwrap();
+        assert!(stamped.had_hashes);
+        let upstream = stamped.upstream;
         assert_eq!(
             (upstream.url.as_str(), upstream.addresses.len()),
             ("https://dns.example/q", 0)

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use super::draft::{Draft, Upstream};
+use super::without_comment;
 
 pub(super) fn take(text: &str, draft: &mut Draft) {
     let mut reader = Reader::default();
@@ -152,22 +153,6 @@ fn take_listen(number: usize, value: &str, draft: &mut Draft) {
         (Ok(ip), Ok(port)) => draft.listen.push(std::net::SocketAddr::new(ip, port).to_string()),
         _ => draft.note(format!("line {number}: {value}: no address")),
     }
-}
-
-/// A `#` begins a comment at the start or after a space, unless it is quoted.
-fn without_comment(line: &str) -> &str {
-    let mut quote = None;
-    let mut before = ' ';
-    for (at, c) in line.char_indices() {
-        match (quote, c) {
-            (None, '#') if before.is_whitespace() => return &line[..at],
-            (None, '"' | '\'') => quote = Some(c),
-            (Some(open), c) if c == open => quote = None,
-            _ => {}
-        }
-        before = c;
-    }
-    line
 }
 
 fn unquoted(value: &str) -> &str {

@@ -83,7 +83,10 @@ fn cloudflared_in_each_of_its_three_forms() {
     let yaml = "tunnel: x\nproxy-dns: true\nproxy-dns-port: 5053\nproxy-dns-upstream:\n  - https://1.1.1.1/dns-query\n  - https://dns.quad9.net/dns-query\nproxy-dns-bootstrap:\n  - https://1.1.1.1/dns-query\n";
     let variables = "export TUNNEL_DNS_PORT=5053\nTUNNEL_DNS_UPSTREAM=\"https://1.1.1.1/dns-query,https://dns.quad9.net/dns-query\"\nEnvironment=TUNNEL_DNS_ADDRESS=127.0.0.1 TUNNEL_DNS_BOOTSTRAP=x\n";
     let unit = "ExecStart=/usr/bin/cloudflared proxy-dns --port 5053 --upstream https://1.1.1.1/dns-query --upstream=https://dns.quad9.net/dns-query --bootstrap x --metrics localhost:49312\n";
-    for text in [yaml, variables, unit] {
+    let pihole = "CLOUDFLARED_OPTS=--port 5053 --upstream https://1.1.1.1/dns-query --upstream https://dns.quad9.net/dns-query --no-tls-verify --bootstrap x # mine\n";
+    let compose = "  command: [\"proxy-dns\", \"--port\", \"5053\"]\n  environment:\n    TUNNEL_DNS_UPSTREAM: \"https://1.1.1.1/dns-query,https://dns.quad9.net/dns-query\"\n    TUNNEL_DNS_BOOTSTRAP: x\n";
+    let commented = "proxy-dns-port: 5053 # ours\nproxy-dns-upstream:\n- https://1.1.1.1/dns-query   # cf\n- https://dns.quad9.net/dns-query\nproxy-dns-bootstrap: [x]\n";
+    for text in [yaml, variables, unit, pihole, compose, commented] {
         let (config, toml) = imported(|draft| cloudflared::take(text, draft));
         let all = urls(&config);
         assert!(
@@ -106,21 +109,31 @@ listen_addresses = ['127.0.0.1:53']
 server_names = ['cloudflare', 'mine', 'scaleway-fr', 'crypt']
 cache_min_ttl = 2400
 cache_max_ttl = 86400
+cache_neg_max_ttl = -5
+cache = false
+proxy = 'socks5://127.0.0.1:9050'
 bootstrap_resolvers = ['9.9.9.11:53']
 forwarding_rules = 'rules.txt'
 require_dnssec = true
 [blocked_names]
 blocked_names_file = '/etc/dnscrypt-proxy/blocked-names.txt'
+[allowed_names]
+allowed_names_file = '/etc/allowed.txt'
 [static.'mine']
 stamp = 'sdns://AgcAAAAAAAAABzkuOS45LjkADmRuczkucXVhZDkubmV0Ci9kbnMtcXVlcnk'
 [static.'crypt']
 stamp = 'sdns://AQcAAAAAAAAABzkuOS45Ljk'
 ";
-    let rules = "# mine\ncorp.example   10.8.0.1,10.8.0.2\n*.lan.example [fd00::1]\nx.example $DHCP\n";
+    let rules = "# mine\ncorp.example   10.8.0.1,10.8.0.2\n*.lan.example [fd00::1]\nx.example $DHCP\nCORP.example 10.8.0.3:5353\n. 10.0.0.1\n";
     let beside = |name: &str| (name == "rules.txt").then(|| rules.to_owned());
     let (config, toml) = imported(|draft| {
         dnscrypt_proxy::take(text, beside, draft).unwrap();
-        draft.block.clear();
+        assert_eq!(
+            (draft.block.len(), &draft.allow[..]),
+            (1, &["/etc/allowed.txt".to_owned()][..])
+        );
+        // Files that this host does not have.
+        (draft.block, draft.allow) = (Vec::new(), Vec::new());
     });
     let all = urls(&config);
     assert!(all[0].starts_with("https://cloudflare-dns.com/dns-query"), "{all:?}");
@@ -129,7 +142,7 @@ stamp = 'sdns://AQcAAAAAAAAABzkuOS45Ljk'
     assert_eq!(config.routes.len(), 2);
     assert_eq!(
         (&config.routes[0].zones[..], config.routes[0].upstreams.len()),
-        (&["corp.example".to_owned()][..], 2)
+        (&["corp.example".to_owned()][..], 3)
     );
     for words in [
         "min-ttl = \"2400s\"",
@@ -137,6 +150,10 @@ stamp = 'sdns://AQcAAAAAAAAABzkuOS45Ljk'
         "server crypt: DNSCrypt",
         "$DHCP: no address",
         "bootstrap_resolvers: nobody",
+        "max-negative-ttl of -5 s",
+        "cache: answers are kept",
+        "proxy: NOT REACHED THAT WAY",
+        "rules.txt:6: NOT A ROUTE",
     ] {
         assert!(toml.contains(words), "{words}: {toml}");
     }

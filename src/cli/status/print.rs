@@ -31,7 +31,7 @@ impl Status {
 }
 
 /// The same without what a terminal would obey: while tacenda is stopped, any user may answer in its place.
-fn plain(text: &str) -> String {
+pub(in crate::cli) fn plain(text: &str) -> String {
     text.replace(char::is_control, "\u{fffd}")
 }
 
