@@ -89,6 +89,16 @@
 //! It closes with its time, its network, the consent, or the first answer of an upstream. The names are in root's file alone; the daemon counts
 //! by their places in it, so that `portal status` can say what was sent and nothing that the daemon tells or writes holds a name.
 //!
+//! # `tacenda status` and the page: does the promise hold now
+//! ```text
+//! os::report                root's helpers say how they stand (system DNS, guard): files in /run, true for a while only
+//! app::figures              one snapshot of all rooms and of these
+//! admin::protection         pure: part by part good, unknown, gap or bad, and what to type; in /stats, /metrics and on the page
+//! admin::history            the last hour, and what happened: the difference between two snapshots, so that no room has to tell
+//! cli::status, cli::doctor  the same, and what was tried: whether a fresh name arrives, who holds the port, what an upstream does
+//! cli::explain              one name: rule, cache, road, answer; asked of a tacenda and of nobody else
+//! ```
+//!
 //! # Invariants, each with a test
 //! - No code path outside a route and an open window can send classic DNS: the transport takes addresses only, and name look-ups are
 //!   `disallowed-methods`. [`transport::plain`] alone sends it: there is no `Plain` without a [`transport::plain::Leave`]. A `RouteOnly` is
@@ -174,6 +184,8 @@
 //! - What is wanted of the guard and cannot be read shuts everything: somebody wanted something.
 //! - moka decides what stays in the cache, and is not asked for what is in it: `cache::index` finds an answer in a seventh of the time at a
 //!   million names. Its housekeeping is done by those who put answers, on the runtime's threads, so it needs no thread and no clock of its own.
+//! - `/` is a page for a browser and a list for everybody else. Upstreams of routes are in `/stats` with their road, and are no upstreams to the
+//!   health check: a VPN's server that answers says nothing of the others.
 //! - A failed road is remembered for a flat second, only what a resolver said grows (RFC 9520): roads come back.
 
 pub mod admin;
