@@ -35,18 +35,27 @@ const IN_LINE: Duration = Duration::from_millis(10);
 impl Patience {
     pub(super) fn new<C: Carry>(live: &Live<C>, rtt: &Rtt) -> Self {
         let now = Instant::now();
-        let suspect_at = now + rtt.suspect_after();
-        Self {
+        let mut patience = Self {
             began: now,
-            next: suspect_at.min(now + rtt.hedge_after()),
-            suspect_at,
-            stalled_at: now + rtt.stalled_after(),
+            next: now,
+            suspect_at: now,
+            stalled_at: now,
             reads: live.carrier.reads(),
             answers: live.answers(),
             dripped: false,
             may_hedge: true,
             is_alarmed: false,
-        }
+        };
+        patience.begin(now, rtt);
+        patience
+    }
+
+    /// Gives it its time from then on.
+    fn begin(&mut self, from: Instant, rtt: &Rtt) {
+        self.began = from;
+        self.suspect_at = from + rtt.suspect_after();
+        self.next = self.suspect_at.min(from + rtt.hedge_after());
+        self.stalled_at = from + rtt.stalled_after();
     }
 
     /// Whether the query stood in line when this began: it is given its time from when it left, or from now on as long as the line moves. What
@@ -60,10 +69,7 @@ impl Patience {
             }
             _ => return false,
         };
-        self.began = from;
-        self.suspect_at = from + rtt.suspect_after();
-        self.next = self.suspect_at.min(from + rtt.hedge_after());
-        self.stalled_at = from + rtt.stalled_after();
+        self.begin(from, rtt);
         true
     }
 
