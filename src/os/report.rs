@@ -29,7 +29,11 @@ struct Dated<T> {
 ///
 /// # Errors
 /// The system's own, and `InvalidData`.
-pub(super) fn read<T: DeserializeOwned>(path: &Path, max_age: Duration) -> io::Result<Option<T>> {
+pub(super) fn read<T: DeserializeOwned>(file: &str, max_age: Duration) -> io::Result<Option<T>> {
+    read_at(&Path::new(FOLDER).join(file), max_age)
+}
+
+fn read_at<T: DeserializeOwned>(path: &Path, max_age: Duration) -> io::Result<Option<T>> {
     // Elsewhere the folder is not root's alone, and nobody writes it.
     let octets = if cfg!(target_os = "linux") {
         file::read(path, MAX_LEN)?
@@ -48,7 +52,17 @@ pub(super) fn read<T: DeserializeOwned>(path: &Path, max_age: Duration) -> io::R
 ///
 /// # Errors
 /// The system's own.
-pub(super) fn write(path: &Path, said: &impl Serialize) -> io::Result<()> {
+pub(super) fn write(file: &str, said: &impl Serialize) -> io::Result<()> {
+    write_at(&Path::new(FOLDER).join(file), said)
+}
+
+/// Whoever said it does not any more.
+pub(super) fn take_away(file: &str) {
+    // Whoever was never able to write it has nothing to take away; the folder is the service manager's.
+    let _ = std::fs::remove_file(Path::new(FOLDER).join(file));
+}
+
+fn write_at(path: &Path, said: &impl Serialize) -> io::Result<()> {
     if cfg!(not(target_os = "linux")) {
         return Ok(());
     }
@@ -74,20 +88,20 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("below/report.json");
         let age = Duration::from_secs(3600);
-        assert_eq!(read::<Said>(&path, age).unwrap(), None);
+        assert_eq!(read_at::<Said>(&path, age).unwrap(), None);
         let said = Said {
             words: Some("x".into()),
         };
-        write(&path, &said).unwrap();
-        assert_eq!(read(&path, age).unwrap(), Some(said));
+        write_at(&path, &said).unwrap();
+        assert_eq!(read_at(&path, age).unwrap(), Some(said));
         // A machine that was started anew has a younger clock: what was said before it is of the future, and gone with /run.
         let before = clock::awake().as_secs().saturating_sub(2);
         std::fs::write(&path, format!("{{\"at\":{before},\"words\":null}}")).unwrap();
         assert_eq!(
-            read(&path, Duration::from_secs(60)).unwrap(),
+            read_at(&path, Duration::from_secs(60)).unwrap(),
             Some(Said { words: None })
         );
-        assert_eq!(read::<Said>(&path, Duration::ZERO).unwrap(), None);
+        assert_eq!(read_at::<Said>(&path, Duration::ZERO).unwrap(), None);
     }
 
     #[test]
@@ -96,7 +110,7 @@ mod tests {
         let path = folder.path().join("report.json");
         for text in ["", "{}", "[1]", "{\"at\":-1}"] {
             std::fs::write(&path, text).unwrap();
-            assert!(read::<Said>(&path, Duration::MAX).is_err(), "{text}");
+            assert!(read_at::<Said>(&path, Duration::MAX).is_err(), "{text}");
         }
     }
 }

@@ -1,7 +1,6 @@
 //! What whoever keeps the guard says of it, for those who may not look at packet rules themselves: the daemon's figures and `status`.
 
 use std::io;
-use std::path::Path;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -33,7 +32,7 @@ impl Report {
     /// # Errors
     /// The system's own, and `InvalidData`.
     pub fn read() -> io::Result<Option<Self>> {
-        report::read(Path::new(PATH), MAX_AGE)
+        report::read(FILE, MAX_AGE)
     }
 
     /// In the place of the last one, for everybody to read.
@@ -41,17 +40,16 @@ impl Report {
     /// # Errors
     /// The system's own.
     pub fn write(&self) -> io::Result<()> {
-        report::write(Path::new(PATH), self)
+        report::write(FILE, self)
     }
 
     /// Nobody keeps the guard any more.
     pub fn take_away() {
-        // The folder is the service manager's.
-        let _ = std::fs::remove_file(PATH);
+        report::take_away(FILE);
     }
 }
 
-const PATH: &str = "/run/tacenda-guard/report.json";
+const FILE: &str = "report.json";
 
 /// It is written every fifteen seconds.
 const MAX_AGE: Duration = Duration::from_secs(40);

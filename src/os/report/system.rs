@@ -2,12 +2,11 @@
 
 use std::io;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{FOLDER, read, write};
+use super::{read, take_away, write};
 
 /// How it stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,7 +32,7 @@ impl Report {
     /// # Errors
     /// The system's own, and `InvalidData`.
     pub fn read() -> io::Result<Option<Self>> {
-        read(&path(), MAX_AGE)
+        read(FILE, MAX_AGE)
     }
 
     /// In the place of the last one, for everybody to read.
@@ -41,19 +40,16 @@ impl Report {
     /// # Errors
     /// The system's own.
     pub fn write(&self) -> io::Result<()> {
-        write(&path(), self)
+        write(FILE, self)
     }
 
     /// Nobody keeps it any more.
     pub fn take_away() {
-        // Whoever was never able to write it has nothing to take away.
-        let _ = std::fs::remove_file(path());
+        take_away(FILE);
     }
 }
 
-fn path() -> PathBuf {
-    Path::new(FOLDER).join("system.json")
-}
+const FILE: &str = "system.json";
 
 /// It is written at least every thirty seconds.
 const MAX_AGE: Duration = Duration::from_secs(75);
