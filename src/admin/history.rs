@@ -58,12 +58,13 @@ impl History {
     pub(super) fn take(&mut self, now: Snapshot) {
         let at = now.time;
         self.time = at;
-        if let Some(last) = self.last.replace(now.clone()) {
+        if let Some(last) = self.last.take() {
             push(&mut self.points, Point::between(&last, &now), MAX_POINTS);
             for text in events(&last, &now) {
                 push(&mut self.events, Event { at, text }, MAX_EVENTS);
             }
         }
+        self.last = Some(now);
     }
 }
 

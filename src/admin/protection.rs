@@ -62,16 +62,34 @@ impl State {
 /// The names of all parts. The last two are there while something is the matter with them.
 pub const PARTS: [&str; 6] = [SYSTEM_DNS, GUARD, UPSTREAM, CLEAR_TEXT, CLOCK, CONFIGURATION];
 
-/// What [`Part::help`] may be: who answers in tacenda's place must not be able to have a person type something else.
-pub const HELPS: [&str; 7] = [
-    "sudo tacenda system set",
-    "tacenda system status",
-    "sudo tacenda guard on",
-    "tacenda guard status",
-    "sudo tacenda portal open",
-    "tacenda portal status",
-    "tacenda check",
-];
+/// What a person is told to type.
+pub mod help {
+    /// Has this host's programs ask tacenda.
+    pub const SYSTEM_SET: &str = "sudo tacenda system set";
+    /// Says whom they ask.
+    pub const SYSTEM_STATUS: &str = "tacenda system status";
+    /// Has the packet rules put in force.
+    pub const GUARD_ON: &str = "sudo tacenda guard on";
+    /// Says how they stand.
+    pub const GUARD_STATUS: &str = "tacenda guard status";
+    /// Opens a window for a sign-in page.
+    pub const PORTAL_OPEN: &str = "sudo tacenda portal open";
+    /// Says what is known of one.
+    pub const PORTAL_STATUS: &str = "tacenda portal status";
+    /// Says what is wrong with the configuration.
+    pub const CHECK: &str = "tacenda check";
+
+    /// What [`super::Part::help`] may be in the figures: who answers in tacenda's place must not be able to have a person type something else.
+    pub const ALL: [&str; 7] = [
+        SYSTEM_SET,
+        SYSTEM_STATUS,
+        GUARD_ON,
+        GUARD_STATUS,
+        PORTAL_OPEN,
+        PORTAL_STATUS,
+        CHECK,
+    ];
+}
 
 /// Whom this host's programs ask.
 pub const SYSTEM_DNS: &str = "system-dns";
@@ -91,17 +109,14 @@ pub fn of(snapshot: &Snapshot) -> Protection {
         clear_text(snapshot),
     ];
     if snapshot.clock != "ok" {
-        parts.push(gap(
-            CLOCK,
-            "this host's clock is wrong: certificates are judged by the day of the release",
-            None,
-        ));
+        let text = "this host's clock is wrong: certificates are judged by the day of the release";
+        parts.push(part(CLOCK, State::Gap, text, None));
     }
     if let Some(problem) = &snapshot.config.problem {
-        parts.push(gap(
+        parts.push(Part::gap(
             CONFIGURATION,
             format!("a change was refused, the one before is in force: {problem}"),
-            Some("tacenda check"),
+            help::CHECK,
         ));
     }
     Protection::of(parts)
@@ -136,7 +151,7 @@ impl Part {
 
     /// One that lets something past, and what closes it.
     pub fn gap(name: &'static str, text: impl Into<String>, help: &'static str) -> Self {
-        gap(name, text, Some(help))
+        part(name, State::Gap, text, Some(help))
     }
 
     /// One of which this much is known.
@@ -159,64 +174,57 @@ fn part(name: &'static str, state: State, text: impl Into<String>, help: Option<
     }
 }
 
-fn gap(name: &'static str, text: impl Into<String>, help: Option<&'static str>) -> Part {
-    part(name, State::Gap, text, help)
-}
-
 fn system(figures: Option<&SystemFigures>) -> Part {
-    const SET: &str = "sudo tacenda system set";
-    const STATUS: &str = "tacenda system status";
     let Some(figures) = figures else {
         let text = "nobody here says whether programs ask tacenda";
-        return part(SYSTEM_DNS, State::Unknown, text, Some(STATUS));
+        return part(SYSTEM_DNS, State::Unknown, text, Some(help::SYSTEM_STATUS));
     };
     match (&figures.by, &figures.problem) {
         (None, Some(problem)) => part(
             SYSTEM_DNS,
             State::Unknown,
             format!("whom programs on this host ask cannot be told: {problem}"),
-            Some(STATUS),
+            Some(help::SYSTEM_STATUS),
         ),
-        (None, None) if figures.by_hand => gap(
+        (None, None) if figures.by_hand => Part::gap(
             SYSTEM_DNS,
             "this host's settings name tacenda, and nobody keeps them so",
-            Some(SET),
+            help::SYSTEM_SET,
         ),
-        (None, None) => Part::bad(SYSTEM_DNS, "programs on this host do not ask tacenda", SET),
-        (Some(by), Some(problem)) => Part::bad(SYSTEM_DNS, format!("set by {by}, but: {problem}"), SET),
+        (None, None) => Part::bad(SYSTEM_DNS, "programs on this host do not ask tacenda", help::SYSTEM_SET),
+        (Some(by), Some(problem)) => Part::bad(SYSTEM_DNS, format!("set by {by}, but: {problem}"), help::SYSTEM_SET),
         (Some(_), None) if !figures.here => {
             let asked = figures.listen.as_deref().unwrap_or("another address");
             let text = format!("programs on this host ask {asked}, and this tacenda listens elsewhere");
-            Part::bad(SYSTEM_DNS, text, STATUS)
+            Part::bad(SYSTEM_DNS, text, help::SYSTEM_STATUS)
         }
         (Some(by), None) if !figures.stands => Part::bad(
             SYSTEM_DNS,
             format!("set by {by}, and just changed by another program"),
-            STATUS,
+            help::SYSTEM_STATUS,
         ),
         (Some(by), None) => Part::good(SYSTEM_DNS, format!("programs on this host ask tacenda, by {by}")),
     }
 }
 
 fn guard(figures: Option<&GuardFigures>) -> Part {
-    const ON: &str = "sudo tacenda guard on";
     let Some(figures) = figures else {
-        return gap(
+        return Part::gap(
             GUARD,
             "nobody keeps a leak guard: programs that bring a server of their own go past tacenda",
-            Some(ON),
+            help::GUARD_ON,
         );
     };
     match (figures.mode, &figures.problem) {
-        (_, Some(problem)) => Part::bad(GUARD, format!("the leak guard: {problem}"), "tacenda guard status"),
+        (_, Some(problem)) => Part::bad(GUARD, format!("the leak guard: {problem}"), help::GUARD_STATUS),
         (Some(mode), None) => Part::good(
             GUARD,
             format!("no program's DNS leaves in clear text, but for what you exempt (guard: {mode})"),
         ),
-        (None, None) => gap(
+        (None, None) => Part::gap(
             GUARD,
             "the leak guard is off: programs that bring a server of their own go past tacenda",
-            Some(ON),
+            help::GUARD_ON,
         ),
     }
 }
@@ -227,7 +235,7 @@ fn upstream(snapshot: &Snapshot) -> Part {
     let is_down = |one: &UpstreamFigures| one.state == UpstreamState::Down;
     if snapshot.portal.state == "portal" {
         let text = "this network wants you to sign in before it lets anything through";
-        return Part::bad(UPSTREAM, text, "sudo tacenda portal open");
+        return Part::bad(UPSTREAM, text, help::PORTAL_OPEN);
     }
     if let Some(up) = snapshot.public_upstreams().find(is_up) {
         let over = if up.transport == "doh" { "HTTPS" } else { "TLS" };
@@ -238,7 +246,7 @@ fn upstream(snapshot: &Snapshot) -> Part {
     }
     if snapshot.public_upstreams().all(is_down) || snapshot.portal.state == "suspect" {
         let text = "no upstream answers: names fail until one does, and none goes out in clear text";
-        return Part::bad(UPSTREAM, text, "tacenda portal status");
+        return Part::bad(UPSTREAM, text, help::PORTAL_STATUS);
     }
     let was_asked = snapshot.public_upstreams().any(|one| one.queries > 0);
     let text = if was_asked {
@@ -252,10 +260,10 @@ fn upstream(snapshot: &Snapshot) -> Part {
 fn clear_text(snapshot: &Snapshot) -> Part {
     let (route, portal) = (snapshot.clear_packets.route, snapshot.clear_packets.portal);
     if snapshot.portal.state == "window" {
-        return gap(
+        return Part::gap(
             CLEAR_TEXT,
             "a window for a sign-in page is open: its names go out in clear text",
-            Some("tacenda portal status"),
+            help::PORTAL_STATUS,
         );
     }
     let text = match (route, portal) {

@@ -24,6 +24,7 @@ use crate::shutdown::Shutdown;
 use crate::stats::{Counter, Gauge};
 use crate::transport::tls::is_before_release;
 use crate::upstream::Upstream;
+use crate::upstream::route_endpoint::DNS_PORT;
 use crate::wire::header::Rcode;
 
 /// Where the figures are.
@@ -187,7 +188,7 @@ fn system(listens: &[SocketAddr]) -> Option<SystemFigures> {
 fn is_served(listens: &[SocketAddr], listen: IpAddr) -> bool {
     listens.iter().any(|socket| {
         let is_all = socket.ip().is_unspecified() && socket.is_ipv4() == listen.is_ipv4();
-        socket.port() == 53 && (socket.ip() == listen || is_all)
+        socket.port() == DNS_PORT && (socket.ip() == listen || is_all)
     })
 }
 
@@ -231,6 +232,7 @@ fn upstreams(resolver: &Resolver) -> Vec<UpstreamFigures> {
 fn upstream(upstream: &Upstream, of: &'static str) -> UpstreamFigures {
     let (stats, road) = (upstream.stats(), upstream.road());
     let queries = stats.queries.value();
+    let latency = stats.duration.snapshot();
     let rtt = Duration::from_micros(stats.smoothed_rtt_us.value());
     UpstreamFigures {
         name: upstream.name().to_owned(),
@@ -238,12 +240,12 @@ fn upstream(upstream: &Upstream, of: &'static str) -> UpstreamFigures {
         road: of,
         state: if queries > 0 && !upstream.is_up() {
             UpstreamState::Down
-        } else if queries > stats.failures.value() && stats.duration.snapshot().count() > 0 {
+        } else if queries > stats.failures.value() && latency.count() > 0 {
             UpstreamState::Up
         } else {
             UpstreamState::Unknown
         },
-        latency: Latency(stats.duration.snapshot()),
+        latency: Latency(latency),
         rtt_ms: (!rtt.is_zero()).then_some(rtt.as_secs_f64() * 1e3),
         queries,
         failures: stats.failures.value(),

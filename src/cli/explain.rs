@@ -11,13 +11,15 @@ use tokio::time::Instant;
 
 use super::output::Output;
 use super::query::ask::{exchange_octets, random_id, refused_or_silent};
-use super::query::{Name, local_server, parse_reply, read_name, read_type, rules_of};
+use super::query::{Name, exit_of, local_server, parse_reply, read_name, read_type, rules_of};
+use super::stats::{self, Upstream};
 use super::system::verify::Asking;
-use super::{Exit, Failure, stats};
+use super::{Exit, Failure};
 use crate::app::explain::{Rule, RuleKind};
 use crate::config::{self, Config, Flags};
 use crate::upstream::records::{Padding, Question, Reply};
 use crate::upstream::route_endpoint::RouteEndpoint;
+use crate::wire::edns::Ede;
 
 #[derive(Args, Debug)]
 #[command(after_help = "\
@@ -58,11 +60,11 @@ pub(super) struct ExplainArgs {
 struct Explained {
     question: Question,
     rules: Result<Vec<Rule>, String>,
-    /// The seconds for which the cache would give it, if it did; `None` in front if the cache was not asked.
-    held: Option<Option<u32>>,
+    /// The seconds for which the cache would give it, if it would.
+    held: Option<u32>,
     road: Road,
-    /// The upstreams that could be asked, or were; none if tacenda does not say.
-    upstreams: Option<Vec<Upstream>>,
+    /// The upstreams, and whether each was asked meanwhile; none if tacenda does not say.
+    upstreams: Option<Vec<(Upstream, bool)>>,
     reply: Reply,
     took: Duration,
 }
@@ -89,19 +91,6 @@ enum Road {
     },
 }
 
-/// One of `/stats`.
-#[derive(Clone, Debug, Deserialize)]
-struct Upstream {
-    name: String,
-    transport: String,
-    state: String,
-    rtt_ms: Option<f64>,
-    queries: u64,
-    /// Whether its counter rose meanwhile.
-    #[serde(skip)]
-    was_asked: bool,
-}
-
 #[derive(Deserialize)]
 struct Stats {
     upstreams: Vec<Upstream>,
@@ -125,11 +114,7 @@ pub(super) fn run(args: &ExplainArgs, mut output: Output<'_>) -> Result<Exit, Fa
     } else {
         output.write(explained.to_text())?;
     }
-    Ok(if matches!(explained.reply.rcode, 0 | 3) {
-        Exit::Done
-    } else {
-        Exit::Failed
-    })
+    Ok(exit_of(&explained.reply))
 }
 
 impl Explained {
@@ -166,7 +151,7 @@ impl Explained {
         Ok(Self {
             question,
             rules,
-            held: (road != Road::Here).then_some(held),
+            held,
             road,
             upstreams: seen.map(|seen| seen.upstreams),
             reply,
@@ -177,19 +162,22 @@ impl Explained {
 
 /// What the counters say of the time in between.
 struct Seen {
-    upstreams: Vec<Upstream>,
+    /// With whether its counter rose.
+    upstreams: Vec<(Upstream, bool)>,
     /// A question went out by a window.
     used_window: bool,
 }
 
 impl Seen {
-    fn between(before: Stats, mut after: Stats) -> Self {
-        for (one, earlier) in after.upstreams.iter_mut().zip(&before.upstreams) {
-            one.was_asked = one.name == earlier.name && one.queries > earlier.queries;
-        }
+    fn between(before: Stats, after: Stats) -> Self {
+        let both = after.upstreams.into_iter().zip(before.upstreams);
+        let compared = both.map(|(now, earlier)| {
+            let was_asked = now.name == earlier.name && now.queries > earlier.queries;
+            (now, was_asked)
+        });
         Self {
+            upstreams: compared.collect(),
             used_window: after.clear_packets.portal > before.clear_packets.portal,
-            upstreams: after.upstreams,
         }
     }
 }
@@ -197,16 +185,13 @@ impl Seen {
 /// Whether the cache answered a question that asks for nothing else (RD clear), and for how long it would.
 fn held(reply: &Reply) -> Option<u32> {
     let ttls = reply.answers.iter().chain(&reply.authorities).map(|record| record.ttl);
-    let is_held = matches!(reply.rcode, 0 | 3) && !has_error(reply, SYNTHESIZED);
+    let is_held = matches!(reply.rcode, 0 | 3) && !has_error(reply, Ede::SYNTHESIZED);
     is_held.then(|| ttls.min().unwrap_or(0))
 }
 
-/// Extended errors of tacenda's own (RFC 8914): no upstream's answer brings them.
-const SYNTHESIZED: u16 = 29;
-const CACHED_ERROR: u16 = 13;
-
-fn has_error(reply: &Reply, code: u16) -> bool {
-    reply.extended_errors.iter().any(|(found, _)| *found == code)
+/// Of extended errors that are tacenda's own: no upstream's answer brings them.
+fn has_error(reply: &Reply, error: Ede) -> bool {
+    reply.extended_errors.iter().any(|(code, _)| *code == error.0)
 }
 
 fn road(config: &Config, rules: &[Rule], held: Option<u32>, reply: &Reply, seen: Option<&Seen>) -> Road {
@@ -217,15 +202,15 @@ fn road(config: &Config, rules: &[Rule], held: Option<u32>, reply: &Reply, seen:
     };
     match rules.last().map(|rule| rule.kind) {
         Some(RuleKind::Record | RuleKind::Local | RuleKind::Block) => Road::Here,
-        _ if has_error(reply, SYNTHESIZED) => Road::Here,
+        _ if has_error(reply, Ede::SYNTHESIZED) => Road::Here,
         _ if seen.is_some_and(|seen| seen.used_window) => Road::Window,
-        _ if has_error(reply, CACHED_ERROR) => Road::CachedFailure,
+        _ if has_error(reply, Ede::CACHED_ERROR) => Road::CachedFailure,
         _ if held.is_some() => Road::Cache,
         Some(RuleKind::Route) => Road::Route {
             is_clear: route().is_none_or(|route| route.upstreams.iter().any(is_plain)),
         },
         Some(RuleKind::Allow | RuleKind::Withhold) | None => {
-            let was_asked = |seen: &Seen| seen.upstreams.iter().any(|one| one.was_asked);
+            let was_asked = |seen: &Seen| seen.upstreams.iter().any(|(_, was_asked)| *was_asked);
             if seen.is_some_and(was_asked) {
                 Road::Upstream
             } else {

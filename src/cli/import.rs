@@ -7,6 +7,7 @@ mod resolved;
 mod stamp;
 mod stubby;
 
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
@@ -76,6 +77,18 @@ fn read(path: &Path) -> Result<String, Failure> {
         .map_err(|error| Failure::new(Exit::Io, format!("{}: {error}", path.display())))?
         .ok_or_else(|| Failure::new(Exit::Io, format!("{}: no such file", path.display())))?;
     String::from_utf8(octets).map_err(|_| Failure::new(Exit::Failed, format!("{}: no text", path.display())))
+}
+
+/// An address, in brackets or not, with a port or without.
+fn address(text: &str) -> Option<(IpAddr, Option<u16>)> {
+    let bare = text.trim_start_matches('[').trim_end_matches(']');
+    let with_port = || text.parse::<SocketAddr>().ok().map(|one| (one.ip(), Some(one.port())));
+    bare.parse().ok().map(|ip| (ip, None)).or_else(with_port)
+}
+
+/// Without its quotes.
+fn unquoted(value: &str) -> &str {
+    value.trim().trim_matches(['"', '\''])
 }
 
 /// A `#` begins a comment at the start or after a space, unless it is quoted.

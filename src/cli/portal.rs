@@ -1,7 +1,6 @@
 //! `tacenda portal`: a hotel's sign-in page, reached through a window that a person opens for some names and some minutes.
 
 mod choice;
-mod figures;
 mod status;
 
 use std::io::IsTerminal;
@@ -12,6 +11,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 
 use super::output::Output;
+use super::stats::portal::{self as figures, Figures};
 use super::terminal::{confirmed, need_root, time_of};
 use super::{Exit, Failure, guard};
 use crate::app::portal::reply::host_of;
@@ -27,7 +27,6 @@ use crate::os::link::identity;
 use crate::os::socket::{Interface, is_near};
 use crate::wire::domains::canonical;
 use choice::{Choice, choose, leads_by};
-use figures::Figures;
 use status::{Status, servers};
 
 #[derive(Debug, Subcommand)]

@@ -1,7 +1,7 @@
 //! `tacenda query`: one question, by the road of the user's choice, and everything the answer says.
 
 pub(super) mod ask;
-mod print;
+pub(super) mod print;
 mod via;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -87,12 +87,16 @@ pub(super) fn run(args: &QueryArgs, mut output: Output<'_>) -> Result<Exit, Fail
     } else {
         output.write(print::to_text(&reply, &rules, &response))?;
     }
-    // NXDOMAIN is an answer: the name was asked about and does not exist.
-    Ok(if matches!(reply.rcode, 0 | 3) {
+    Ok(exit_of(&reply))
+}
+
+/// NXDOMAIN is an answer: the name was asked about and does not exist.
+pub(super) fn exit_of(reply: &Reply) -> Exit {
+    if matches!(reply.rcode, 0 | 3) {
         Exit::Done
     } else {
         Exit::Failed
-    })
+    }
 }
 
 /// An answer of this server's.
@@ -160,15 +164,20 @@ fn server(args: &QueryArgs) -> Result<SocketAddr, Failure> {
 
 /// The first address of this host alone at which the configuration has tacenda listen.
 pub(super) fn local_server(config: &Config) -> Result<SocketAddr, Failure> {
-    let local = |address: &SocketAddr| match address.ip() {
-        IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Some(SocketAddr::from((Ipv4Addr::LOCALHOST, address.port()))),
-        IpAddr::V6(Ipv6Addr::UNSPECIFIED) => Some(SocketAddr::from((Ipv6Addr::LOCALHOST, address.port()))),
-        ip => ip.is_loopback().then_some(*address),
-    };
-    config.listen.addresses.iter().find_map(local).ok_or_else(|| {
+    let mut reached = config.listen.addresses.iter().map(|address| on_this_host(*address));
+    reached.find(|address| address.ip().is_loopback()).ok_or_else(|| {
         Failure::new(Exit::Config, "the configuration listens on no loopback address")
             .with_help("say where to ask with --server, which takes loopback addresses only")
     })
+}
+
+/// How this host reaches what listens there.
+pub(super) fn on_this_host(address: SocketAddr) -> SocketAddr {
+    match address.ip() {
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED) => SocketAddr::from((Ipv4Addr::LOCALHOST, address.port())),
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED) => SocketAddr::from((Ipv6Addr::LOCALHOST, address.port())),
+        _ => address,
+    }
 }
 
 pub(super) fn read_name(text: &str) -> Result<Name, String> {

@@ -1,11 +1,40 @@
 //! What the running tacenda says of itself: its stats endpoint, on loopback.
 
+pub(super) mod portal;
+
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
+
+/// One of `upstreams`. A newer tacenda may say more.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Upstream {
+    pub(super) name: String,
+    pub(super) transport: String,
+    pub(super) state: String,
+    pub(super) rtt_ms: Option<f64>,
+    pub(super) queries: u64,
+    pub(super) failures: u64,
+    pub(super) last_error: Option<String>,
+}
+
+/// [`Upstream::over`] of a route's server that is not asked over TLS.
+pub(super) const CLEAR_TEXT: &str = "clear text";
+
+impl Upstream {
+    /// What it is asked over.
+    pub(super) fn over(&self) -> &'static str {
+        match self.transport.as_str() {
+            "doh" => "HTTPS",
+            "dot" => "TLS",
+            _ => CLEAR_TEXT,
+        }
+    }
+}
 
 /// Asks the tacenda whose stats endpoint is there for its figures.
 ///

@@ -12,8 +12,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::output::Output;
-use super::{Color, Exit, Failure, stats, system};
-use crate::admin::protection::{HELPS, Part, Protection, State};
+use super::stats::{self, Upstream};
+use super::{Color, Exit, Failure, system};
+use crate::admin::protection::{Part, Protection, State, help};
 use crate::config::{self, Flags};
 
 #[derive(Args, Debug)]
@@ -96,17 +97,6 @@ struct Cache {
     hit_ratio: f64,
 }
 
-#[derive(Clone, Debug, Deserialize)]
-struct Upstream {
-    name: String,
-    transport: String,
-    state: String,
-    rtt_ms: Option<f64>,
-    queries: u64,
-    failures: u64,
-    last_error: Option<String>,
-}
-
 pub(super) fn run(args: &StatusArgs, color: Color, mut output: Output<'_>) -> Result<Exit, Failure> {
     let address = endpoint(args)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
@@ -161,7 +151,7 @@ impl Status {
             Ok(stats) => {
                 let mut parts = stats.1.protection.parts.clone();
                 for part in &mut parts {
-                    part.help = part.help.take().filter(|help| HELPS.contains(&&**help));
+                    part.help = part.help.take().filter(|typed| help::ALL.contains(&&**typed));
                 }
                 // What was tried counts more than what nobody says, and less than what the keeper of it knows to be wrong: a VPN's names may
                 // go elsewhere where others arrive.

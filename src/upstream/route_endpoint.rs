@@ -163,7 +163,7 @@ fn parse_server(rest: &str) -> Result<SocketAddr, RouteEndpointError> {
 }
 
 /// Of classic DNS (RFC 1035 section 4.2).
-const DNS_PORT: u16 = 53;
+pub const DNS_PORT: u16 = 53;
 
 #[cfg(test)]
 mod tests {

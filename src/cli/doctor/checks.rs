@@ -1,12 +1,11 @@
 //! What is looked at on this host. Nothing here changes anything, nor asks anybody but this host.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::Path;
 
-use serde::Deserialize;
-
-use crate::admin::protection::Part;
-use crate::cli::stats;
+use crate::admin::protection::{Part, help};
+use crate::cli::query::on_this_host;
+use crate::cli::stats::portal;
 use crate::cli::system::verify::Asking;
 use crate::config::{ChosenBy, ConfigError, Listen, Loaded};
 use crate::os::dns::handed_out::{Said, handed_out};
@@ -28,7 +27,7 @@ pub(super) fn configuration(loaded: &Loaded) -> Part {
 pub(super) fn configuration_error(error: &ConfigError) -> Part {
     let text = error.to_string();
     let first = text.lines().next().unwrap_or_default();
-    Part::bad("configuration", first, "tacenda check")
+    Part::bad("configuration", first, help::CHECK)
 }
 
 pub(super) fn clock() -> Part {
@@ -44,7 +43,7 @@ pub(super) fn clock() -> Part {
 pub(super) fn listeners(listen: &Listen, asking: &Asking) -> Vec<Part> {
     let is_default = listen.chosen_by == ChosenBy::Default;
     let look = |address: &SocketAddr| {
-        let own = own_address(*address);
+        let own = on_this_host(*address);
         if !own.ip().is_loopback() {
             let text = format!("{address}: not asked, since it is no address of this host alone");
             return Part::unknown(LISTENS, text);
@@ -74,15 +73,6 @@ fn nobody_there(address: SocketAddr, is_default: bool, why: String) -> Part {
     }
 }
 
-/// How this host alone reaches what listens there.
-fn own_address(address: SocketAddr) -> SocketAddr {
-    match address.ip() {
-        IpAddr::V4(Ipv4Addr::UNSPECIFIED) => SocketAddr::from((Ipv4Addr::LOCALHOST, address.port())),
-        IpAddr::V6(Ipv6Addr::UNSPECIFIED) => SocketAddr::from((Ipv6Addr::LOCALHOST, address.port())),
-        _ => address,
-    }
-}
-
 /// Whose settings they are, and whether they name others beside tacenda.
 pub(super) fn settings() -> Part {
     const NAME: &str = "settings";
@@ -101,7 +91,7 @@ pub(super) fn settings() -> Part {
     let names = others.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     let beside = if facts.named().is_some() { " beside tacenda" } else { "" };
     let text = format!("{}: programs ask {names}{beside}", facts.headline());
-    Part::bad(NAME, text, "sudo tacenda system set")
+    Part::bad(NAME, text, help::SYSTEM_SET)
 }
 
 /// What this network hands out: programs that read that for themselves go there.
@@ -127,7 +117,7 @@ pub(super) fn network(is_guarded: Option<bool>) -> Part {
         ),
         Some(false) => {
             let text = format!("{text}; nothing keeps a program from asking them in clear text");
-            Part::gap(NAME, text, "sudo tacenda guard on")
+            Part::gap(NAME, text, help::GUARD_ON)
         }
         None => Part::unknown(
             NAME,
@@ -136,33 +126,22 @@ pub(super) fn network(is_guarded: Option<bool>) -> Part {
     }
 }
 
-#[derive(Deserialize)]
-struct Stats {
-    portal: Portal,
-}
-
-#[derive(Deserialize)]
-struct Portal {
-    state: String,
-    host: Option<String>,
-}
-
 /// Whether this network wants somebody to sign in, as the running tacenda knows.
 pub(super) fn sign_in(endpoint: Option<SocketAddr>) -> Part {
     const NAME: &str = "sign-in";
     let Some(endpoint) = endpoint else {
         return Part::unknown(NAME, "the stats endpoint is off");
     };
-    match stats::read::<Stats>(endpoint) {
-        Ok(Stats { portal }) => match portal.state.as_str() {
+    match portal::read(endpoint) {
+        Ok(figures) => match figures.state.as_str() {
             "ok" => Part::good(NAME, "none is in the way"),
-            "window" => Part::gap(NAME, "a window for it is open, in clear text", "tacenda portal status"),
+            "window" => Part::gap(NAME, "a window for it is open, in clear text", help::PORTAL_STATUS),
             "portal" => {
-                let host = portal.host.map_or_else(String::new, |host| format!(" at {host}"));
+                let host = figures.host.map_or_else(String::new, |host| format!(" at {host}"));
                 let text = format!("this network wants you to sign in{host}");
-                Part::bad(NAME, text, "sudo tacenda portal open")
+                Part::bad(NAME, text, help::PORTAL_OPEN)
             }
-            "suspect" => Part::bad(NAME, "none was found, and no upstream works", "tacenda portal status"),
+            "suspect" => Part::bad(NAME, "none was found, and no upstream works", help::PORTAL_STATUS),
             _ => Part::unknown(NAME, format!("who answers at http://{endpoint} is no tacenda of today")),
         },
         Err(error) => Part::unknown(NAME, format!("no tacenda says at http://{endpoint}: {error}")),

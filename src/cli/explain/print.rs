@@ -4,8 +4,9 @@ use std::fmt::Write;
 
 use serde_json::{Value, json};
 
-use super::{Explained, Road, Upstream};
-use crate::app::explain::{Rule, RuleKind};
+use super::{Explained, Road};
+use crate::cli::query::print::{ede_json, ede_words, milliseconds, rounded_ms, rule_words, rules_json};
+use crate::cli::stats::{CLEAR_TEXT, Upstream};
 use crate::cli::status::print::plain;
 use crate::upstream::iana;
 use crate::wire::header::Rcode;
@@ -31,27 +32,22 @@ impl Explained {
             Err(why) => line("rule", &format!("cannot be told: {why}")),
         }
         match self.held {
-            None => {}
-            Some(None) => line("cache", "not held"),
-            Some(Some(ttl)) => line("cache", &format!("held, for {ttl} s more")),
+            _ if self.road == Road::Here => {}
+            None => line("cache", "not held"),
+            Some(ttl) => line("cache", &format!("held, for {ttl} s more")),
         }
         line("road", self.road_words());
         match &self.upstreams {
             _ if matches!(self.road, Road::Here | Road::Cache | Road::CachedFailure | Road::Window) => {}
             Some(upstreams) => {
-                let asked = upstreams.iter().filter(|one| one.was_asked);
-                asked.for_each(|one| line("asked", &upstream_words(one)));
+                let asked = upstreams.iter().filter(|(_, was_asked)| *was_asked);
+                asked.for_each(|(one, _)| line("asked", &upstream_words(one)));
             }
             None => line("asked", "not known: nothing is read from the stats endpoint"),
         }
         line("answer", &self.answer_words());
         for (code, extra) in &self.reply.extended_errors {
-            let extra = if extra.is_empty() {
-                String::new()
-            } else {
-                format!(": {extra}")
-            };
-            line("why", &format!("EDE {code} ({}){extra}", iana::ede_name(*code)));
+            line("why", &ede_words(*code, extra));
         }
         text
     }
@@ -75,20 +71,18 @@ impl Explained {
             1 => "1 record".to_owned(),
             count => format!("{count} records"),
         };
-        format!("{}, {count}, {:.1} ms", Rcode(self.reply.rcode), self.milliseconds())
-    }
-
-    fn milliseconds(&self) -> f64 {
-        self.took.as_secs_f64() * 1000.0
+        format!(
+            "{}, {count}, {:.1} ms",
+            Rcode(self.reply.rcode),
+            milliseconds(self.took)
+        )
     }
 
     pub(super) fn to_json(&self) -> Value {
         let (name, rtype) = self.name();
-        let rule = |rule: &Rule| json!({ "kind": rule.kind.word(), "place": rule.place, "text": rule.text });
-        let ede = |(code, text): &(u16, String)| json!({ "code": code, "name": iana::ede_name(*code), "text": text });
-        let upstream = |one: &Upstream| {
+        let upstream = |(one, was_asked): &(Upstream, bool)| {
             json!({
-                "name": one.name, "transport": one.transport, "state": one.state, "rtt_ms": one.rtt_ms, "asked": one.was_asked,
+                "name": one.name, "transport": one.transport, "state": one.state, "rtt_ms": one.rtt_ms, "asked": was_asked,
             })
         };
         let (kind, encrypted) = match self.road {
@@ -103,9 +97,9 @@ impl Explained {
             "format": 1,
             "name": name,
             "type": rtype,
-            "rules": self.rules.iter().flatten().map(rule).collect::<Vec<_>>(),
+            "rules": rules_json(&self.rules),
             "rules_error": self.rules.as_ref().err(),
-            "cache": self.held.map(|held| json!({ "held": held.is_some(), "ttl": held })),
+            "cache": (self.road != Road::Here).then(|| json!({ "held": self.held.is_some(), "ttl": self.held })),
             "road": {
                 "kind": kind,
                 "encrypted": encrypted,
@@ -114,31 +108,18 @@ impl Explained {
             "answer": {
                 "status": Rcode(self.reply.rcode).to_string(),
                 "rcode": self.reply.rcode,
-                "ede": self.reply.extended_errors.iter().map(ede).collect::<Vec<_>>(),
+                "ede": ede_json(&self.reply),
                 "records": self.reply.answers.len(),
-                "time_ms": (self.milliseconds() * 1000.0).round() / 1000.0,
+                "time_ms": rounded_ms(self.took),
             },
         })
     }
 }
 
-fn rule_words(rule: &Rule) -> String {
-    let Rule { kind, place, text } = rule;
-    match kind {
-        RuleKind::Record => format!("your own record: {place}"),
-        RuleKind::Route => format!("{place}: {text}"),
-        RuleKind::Local => format!("a name that stays home ({place})"),
-        RuleKind::Block => format!("blocked by {place}: {text}"),
-        RuleKind::Allow => format!("allowed by {place}: {text}"),
-        RuleKind::Withhold => format!("withheld ({place}): {text}"),
-    }
-}
-
 fn upstream_words(one: &Upstream) -> String {
-    let over = match one.transport.as_str() {
-        "doh" => "over HTTPS",
-        "dot" => "over TLS",
-        _ => "in clear text",
+    let over = match one.over() {
+        CLEAR_TEXT => format!("in {CLEAR_TEXT}"),
+        sealed => format!("over {sealed}"),
     };
     let rtt = one
         .rtt_ms

@@ -54,7 +54,8 @@ fn upstream(name: &str, queries: u64) -> Upstream {
         state: "up".into(),
         rtt_ms: Some(12.54),
         queries,
-        was_asked: false,
+        failures: 0,
+        last_error: None,
     }
 }
 
@@ -74,7 +75,7 @@ fn with_error(code: u16) -> Reply {
     }
 }
 
-fn explained(road: Road, held: Option<Option<u32>>, rules: Vec<Rule>) -> Explained {
+fn explained(road: Road, held: Option<u32>, rules: Vec<Rule>) -> Explained {
     Explained {
         question: Question {
             labels: vec![b"www".to_vec(), b"example".to_vec()],
@@ -121,9 +122,9 @@ fn nothing_is_called_sealed_that_nobody_saw_and_clear_text_is_told() {
     // ANY, and the names by which systems look for a sign-in page.
     assert_eq!(road(held(&with_error(29)), &with_error(29), None), Road::Here);
     assert_eq!(road(None, &with_error(13), Some(seen(8, 0))), Road::CachedFailure);
-    let json = explained(Road::Unseen, Some(None), Vec::new()).to_json();
+    let json = explained(Road::Unseen, None, Vec::new()).to_json();
     assert!(json["road"]["encrypted"].is_null(), "{json}");
-    let json = explained(Road::Window, Some(None), Vec::new()).to_json();
+    let json = explained(Road::Window, None, Vec::new()).to_json();
     assert_eq!(json["road"]["encrypted"], false);
 }
 
@@ -156,7 +157,7 @@ road      to an upstream over TLS, padded: who is on the way sees no name
 asked     quad9 over HTTPS, usually 12.5 ms
 answer    NOERROR, 2 records, 12.6 ms
 ";
-    assert_eq!(explained(Road::Upstream, Some(None), Vec::new()).to_text(), expected);
+    assert_eq!(explained(Road::Upstream, None, Vec::new()).to_text(), expected);
     let blocked = explained(Road::Here, None, vec![rule(RuleKind::Block, "ads:3")]);
     let expected = "\
 www.example. A
@@ -167,7 +168,7 @@ answer    NOERROR, 2 records, 12.6 ms
     assert_eq!(blocked.to_text(), expected);
     let mut failed = explained(
         Road::Route { is_clear: true },
-        Some(None),
+        None,
         vec![rule(RuleKind::Route, "route 1")],
     );
     failed.reply = reply(2, &[]);
@@ -186,7 +187,7 @@ answer    NOERROR, 2 records, 12.6 ms
 
 #[test]
 fn json_is_as_the_help_says() {
-    let json = explained(Road::Upstream, Some(Some(212)), Vec::new()).to_json();
+    let json = explained(Road::Upstream, Some(212), Vec::new()).to_json();
     assert_eq!(json["cache"], serde_json::json!({"held": true, "ttl": 212}));
     assert_eq!(json["road"]["kind"], "upstream");
     assert_eq!(json["road"]["upstreams"][0]["asked"], true);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::{Exit, Failure, Output};
-use crate::admin::protection::{GUARD, Part};
+use crate::admin::protection::{GUARD, Part, help};
 use crate::config::units::TimeSpan;
 use crate::os::guard::report::Report;
 use crate::os::guard::wish::{Moment, Store};
@@ -99,12 +99,12 @@ impl Status {
     fn part(&self) -> Part {
         let headline = format!("leak guard: {}", self.headline());
         match (self.mode(), self.problem()) {
-            (_, Some(problem)) => Part::bad(GUARD, format!("{headline}: {problem}"), "tacenda guard status"),
+            (_, Some(problem)) => Part::bad(GUARD, format!("{headline}: {problem}"), help::GUARD_STATUS),
             (None, None) if self.standing.is_none() => Part::unknown(GUARD, headline),
             (None, None) => Part::gap(
                 GUARD,
                 format!("{headline}: programs that bring a server of their own go past tacenda"),
-                "sudo tacenda guard on",
+                help::GUARD_ON,
             ),
             (Some(_), None) if !self.is_kept => Part::gap(
                 GUARD,

@@ -4,7 +4,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::draft::{Draft, Upstream};
-use super::without_comment;
+use super::{unquoted, without_comment};
 
 #[derive(Default)]
 struct Found {
@@ -22,7 +22,7 @@ pub(super) fn take(text: &str, draft: &mut Draft) {
             continue;
         }
         if let (Some(item), Some(key)) = (line.strip_prefix("- "), &list) {
-            found.set(number, key, bare(item), draft);
+            found.set(number, key, unquoted(item), draft);
             continue;
         }
         list = None;
@@ -52,7 +52,7 @@ fn yaml(line: &str) -> Option<(&str, &str)> {
         "proxy-dns" => "proxy-dns",
         key => key.strip_prefix("proxy-dns-")?,
     };
-    Some((key, bare(value)))
+    Some((key, unquoted(value)))
 }
 
 impl Found {
@@ -77,7 +77,7 @@ impl Found {
             self.set(
                 number,
                 &key.to_ascii_lowercase().replace('_', "-"),
-                bare(value.unwrap_or_default()),
+                unquoted(value.unwrap_or_default()),
                 draft,
             );
             taken = true;
@@ -99,10 +99,10 @@ impl Found {
             let flag = flag.strip_prefix("proxy-dns-").unwrap_or(flag);
             taken = true;
             match flag.split_once('=') {
-                Some((key, value)) => self.set(number, key, bare(value), draft),
+                Some((key, value)) => self.set(number, key, unquoted(value), draft),
                 None => {
                     let value = words.next_if(|next| !next.starts_with('-'));
-                    self.set(number, flag, bare(value.unwrap_or_default()), draft);
+                    self.set(number, flag, unquoted(value.unwrap_or_default()), draft);
                 }
             }
         }
@@ -114,7 +114,7 @@ impl Found {
             "proxy-dns" | "enabled" => {}
             "address" => self.address = Some(value.to_owned()),
             "port" => self.port = Some(value.to_owned()),
-            "upstream" => self.upstreams.extend(value.split(',').map(|url| bare(url).to_owned())),
+            "upstream" => self.upstreams.extend(value.split(',').map(|url| unquoted(url).to_owned())),
             "bootstrap" => draft.note(format!(
                 "line {number}: bootstrap {value}: addresses are written down or built in, nobody is asked for them in clear text"
             )),
@@ -154,8 +154,4 @@ impl Found {
             }
         }
     }
-}
-
-fn bare(text: &str) -> &str {
-    text.trim().trim_matches(['"', '\''])
 }

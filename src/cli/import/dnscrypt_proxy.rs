@@ -1,11 +1,12 @@
 //! `dnscrypt-proxy.toml`: what of it is DoH or DoT, its cache's times, its lists, and the rules for names that go elsewhere.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use toml::{Table, Value};
 
 use super::draft::{Draft, Route, Upstream};
 use super::stamp::{self, Stamped};
+use crate::upstream::route_endpoint::{DNS_PORT, PlainEndpoint, Protocol};
 
 /// Names of the public list whose DoH tacenda knows by itself.
 const KNOWN: &[(&str, &str)] = &[
@@ -200,12 +201,9 @@ fn is_of_name(octet: u8) -> bool {
 
 /// An address, with a port or without.
 fn plain_url(server: &str) -> Option<String> {
-    let bare = server.trim_start_matches('[').trim_end_matches(']');
-    let address = bare.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, 53));
-    let address = address.or_else(|_| server.parse::<SocketAddr>()).ok()?;
-    Some(match (address.ip(), address.port()) {
-        (IpAddr::V4(ip), 53) => format!("udp://{ip}"),
-        (IpAddr::V6(ip), 53) => format!("udp://[{ip}]"),
-        _ => format!("udp://{address}"),
-    })
+    let (ip, port) = super::address(server)?;
+    // As it is written without a port where that is the usual one.
+    let server = SocketAddr::new(ip, port.unwrap_or(DNS_PORT));
+    let protocol = Protocol::Udp;
+    Some(PlainEndpoint { protocol, server }.to_string())
 }

@@ -1,7 +1,5 @@
 //! systemd-resolved's `resolved.conf`.
 
-use std::net::{IpAddr, SocketAddr};
-
 use super::draft::{Draft, Upstream};
 
 pub(super) fn take(text: &str, draft: &mut Draft) {
@@ -64,7 +62,7 @@ fn take_server(text: &str, draft: &mut Draft) {
         .split_once('#')
         .map_or((text, None), |(address, name)| (address, Some(name)));
     let address = address.split('%').next().unwrap_or_default();
-    let Some((ip, port)) = read_address(address) else {
+    let Some((ip, port)) = super::address(address) else {
         return draft.note(format!("DNS={text}: no address"));
     };
     let port = port
@@ -80,10 +78,4 @@ fn take_server(text: &str, draft: &mut Draft) {
             "DNS={text}: without a name behind # its certificate cannot be checked; if it has one: url = \"tls://NAME\", addresses = [\"{ip}\"]"
         )),
     }
-}
-
-fn read_address(text: &str) -> Option<(IpAddr, Option<u16>)> {
-    let bare = text.trim_start_matches('[').trim_end_matches(']');
-    let with_port = || text.parse::<SocketAddr>().ok().map(|one| (one.ip(), Some(one.port())));
-    bare.parse().ok().map(|ip| (ip, None)).or_else(with_port)
 }

@@ -1,6 +1,6 @@
 //! DNS stamps (`sdns://`), as far as tacenda speaks what they name: DoH and DoT (dnscrypt.info/stamps-specifications).
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use data_encoding::BASE64URL_NOPAD;
 
@@ -88,13 +88,9 @@ fn text(rest: &mut &[u8]) -> Result<String, &'static str> {
 
 /// With a port, in brackets, a port alone, or nothing.
 fn address_of(text: &str) -> (Option<IpAddr>, Option<u16>) {
-    let bare = text.trim_start_matches('[').trim_end_matches(']');
-    if let Ok(ip) = bare.parse() {
-        return (Some(ip), None);
-    }
-    match text.parse::<SocketAddr>() {
-        Ok(address) => (Some(address.ip()), Some(address.port())),
-        Err(_) => (None, text.strip_prefix(':').and_then(|port| port.parse().ok())),
+    match super::address(text) {
+        Some((ip, port)) => (Some(ip), port),
+        None => (None, text.strip_prefix(':').and_then(|port| port.parse().ok())),
     }
 }
 

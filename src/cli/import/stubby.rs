@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::draft::{Draft, Upstream};
-use super::without_comment;
+use super::{unquoted, without_comment};
 
 pub(super) fn take(text: &str, draft: &mut Draft) {
     let mut reader = Reader::default();
@@ -153,8 +153,4 @@ fn take_listen(number: usize, value: &str, draft: &mut Draft) {
         (Ok(ip), Ok(port)) => draft.listen.push(std::net::SocketAddr::new(ip, port).to_string()),
         _ => draft.note(format!("line {number}: {value}: no address")),
     }
-}
-
-fn unquoted(value: &str) -> &str {
-    value.trim().trim_matches(['"', '\''])
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::figures::{Figures, WindowFigures};
+use crate::cli::stats::portal::{Figures, WindowFigures};
 use crate::config::units::TimeSpan;
 use crate::os::guard::window::Window;
 

@@ -1,6 +1,7 @@
 //! A reply as text, like a short dig, and as JSON.
 
 use std::fmt::Write;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -18,12 +19,7 @@ pub(super) fn to_text(reply: &Reply, rules: &Result<Vec<Rule>, String>, response
     }
     text.push('\n');
     for (code, extra) in &reply.extended_errors {
-        let extra = if extra.is_empty() {
-            String::new()
-        } else {
-            format!(": {extra}")
-        };
-        text.push_str(&format!(";; EDE {code} ({}){extra}\n", iana::ede_name(*code)));
+        text.push_str(&format!(";; {}\n", ede_words(*code, extra)));
     }
     match rules {
         Ok(rules) => rules.iter().for_each(|rule| text.push_str(&rule_line(rule))),
@@ -40,7 +36,7 @@ pub(super) fn to_text(reply: &Reply, rules: &Result<Vec<Rule>, String>, response
     } = response;
     text.push_str(&format!(
         ";; {transport} {server}, {:.1} ms, {} octets\n",
-        milliseconds(response),
+        milliseconds(response.took),
         octets.len()
     ));
     text
@@ -56,15 +52,52 @@ pub(super) fn to_short(reply: &Reply) -> String {
 }
 
 fn rule_line(rule: &Rule) -> String {
+    let by = if rule.kind == RuleKind::Route { "by " } else { "" };
+    format!(";; {by}{}\n", rule_words(rule))
+}
+
+/// A rule, where it stands and what it says.
+pub(in crate::cli) fn rule_words(rule: &Rule) -> String {
     let Rule { kind, place, text } = rule;
     match kind {
-        RuleKind::Record => format!(";; your own record: {place}\n"),
-        RuleKind::Route => format!(";; by {place}: {text}\n"),
-        RuleKind::Local => format!(";; a name that stays home ({place})\n"),
-        RuleKind::Block => format!(";; blocked by {place}: {text}\n"),
-        RuleKind::Allow => format!(";; allowed by {place}: {text}\n"),
-        RuleKind::Withhold => format!(";; withheld ({place}): {text}\n"),
+        RuleKind::Record => format!("your own record: {place}"),
+        RuleKind::Route => format!("{place}: {text}"),
+        RuleKind::Local => format!("a name that stays home ({place})"),
+        RuleKind::Block => format!("blocked by {place}: {text}"),
+        RuleKind::Allow => format!("allowed by {place}: {text}"),
+        RuleKind::Withhold => format!("withheld ({place}): {text}"),
     }
+}
+
+/// An extended error, with what was said beside it.
+pub(in crate::cli) fn ede_words(code: u16, extra: &str) -> String {
+    let extra = if extra.is_empty() {
+        String::new()
+    } else {
+        format!(": {extra}")
+    };
+    format!("EDE {code} ({}){extra}", iana::ede_name(code))
+}
+
+/// The rules for programs.
+pub(in crate::cli) fn rules_json(rules: &Result<Vec<Rule>, String>) -> Vec<Value> {
+    let rule = |rule: &Rule| json!({ "kind": rule.kind.word(), "place": rule.place, "text": rule.text });
+    rules.iter().flatten().map(rule).collect()
+}
+
+/// The extended errors for programs.
+pub(in crate::cli) fn ede_json(reply: &Reply) -> Vec<Value> {
+    let ede = |(code, text): &(u16, String)| json!({ "code": code, "name": iana::ede_name(*code), "text": text });
+    reply.extended_errors.iter().map(ede).collect()
+}
+
+/// Of a time, for programs: to the microsecond.
+pub(in crate::cli) fn rounded_ms(took: Duration) -> f64 {
+    (milliseconds(took) * 1000.0).round() / 1000.0
+}
+
+pub(in crate::cli) fn milliseconds(took: Duration) -> f64 {
+    took.as_secs_f64() * 1000.0
 }
 
 /// The documented shape; see the command's help.
@@ -73,29 +106,23 @@ pub(super) fn to_json(reply: &Reply, rules: &Result<Vec<Rule>, String>, response
         .question
         .as_ref()
         .map(|(name, rtype, class)| json!({ "name": name, "type": rtype, "class": class }));
-    let ede = |(code, text): &(u16, String)| json!({ "code": code, "name": iana::ede_name(*code), "text": text });
-    let rule = |rule: &Rule| json!({ "kind": rule.kind.word(), "place": rule.place, "text": rule.text });
     json!({
         "format": 1,
         "status": Rcode(reply.rcode).to_string(),
         "rcode": reply.rcode,
         "flags": reply.flags,
         "question": question,
-        "ede": reply.extended_errors.iter().map(ede).collect::<Vec<_>>(),
+        "ede": ede_json(reply),
         "answer": records_json(&reply.answers),
         "authority": records_json(&reply.authorities),
         "additional": records_json(&reply.additionals),
-        "rules": rules.iter().flatten().map(rule).collect::<Vec<_>>(),
+        "rules": rules_json(rules),
         "rules_error": rules.as_ref().err(),
         "transport": response.transport,
         "server": response.server,
-        "time_ms": (milliseconds(response) * 1000.0).round() / 1000.0,
+        "time_ms": rounded_ms(response.took),
         "octets": response.octets.len(),
     })
-}
-
-fn milliseconds(response: &Response) -> f64 {
-    response.took.as_secs_f64() * 1000.0
 }
 
 fn records_json(records: &[RecordText]) -> Vec<Value> {

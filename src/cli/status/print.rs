@@ -2,8 +2,9 @@
 
 use std::fmt::Write;
 
-use super::{Figures, Histogram, Status, Upstream};
+use super::{Figures, Histogram, Status};
 use crate::admin::protection::{Part, State};
+use crate::cli::stats::Upstream;
 
 const WIDTH: usize = 80;
 
@@ -131,11 +132,7 @@ fn figure_lines(text: &mut String, figures: &Figures) {
 const MAX_NAME: usize = 30;
 
 fn upstream_line(upstream: &Upstream, name: usize) -> String {
-    let over = match upstream.transport.as_str() {
-        "doh" => "HTTPS",
-        "dot" => "TLS",
-        _ => "clear text",
-    };
+    let over = upstream.over();
     let mut line = format!("{:<name$}  ", plain(&upstream.name));
     let _ = match upstream.state.as_str() {
         "unknown" => write!(line, "not asked yet"),

@@ -8,14 +8,12 @@ use serde_json::{Value, json};
 use super::offers;
 use super::verify::{Asking, Way};
 use super::{Exit, Failure, Output};
+use crate::admin::protection::help::{SYSTEM_SET, SYSTEM_STATUS};
 use crate::admin::protection::{Part, SYSTEM_DNS};
 use crate::os::dns::journal::Journal;
 use crate::os::dns::system::{Outline, Picture, Refused, System};
 use crate::os::dns::{Machine, here};
 use crate::os::process::as_root;
-
-const SET: &str = "sudo tacenda system set";
-const STATUS: &str = "tacenda system status";
 
 /// Everything that is printed.
 struct Status<S: System> {
@@ -67,14 +65,18 @@ fn judge(is_set: Option<bool>, stands: bool, ways: &[Way]) -> Part {
         .find_map(|way| Some((way.name, way.arrives.as_ref().err()?)));
     if let Some((way, why)) = wrong {
         let text = format!("names asked {way} do not arrive at tacenda: {why}");
-        let help = if is_set == Some(true) { STATUS } else { SET };
+        let help = if is_set == Some(true) {
+            SYSTEM_STATUS
+        } else {
+            SYSTEM_SET
+        };
         return Part::bad(SYSTEM_DNS, text, help);
     }
     let names: Vec<_> = ways.iter().map(|way| way.name).collect();
     let arrive = format!("names asked {} arrive at tacenda", names.join(", "));
     match is_set {
-        Some(true) if !stands => Part::bad(SYSTEM_DNS, "set, and changed by another program since", SET),
-        Some(false) => Part::gap(SYSTEM_DNS, format!("{arrive}, and nobody keeps it so"), SET),
+        Some(true) if !stands => Part::bad(SYSTEM_DNS, "set, and changed by another program since", SYSTEM_SET),
+        Some(false) => Part::gap(SYSTEM_DNS, format!("{arrive}, and nobody keeps it so"), SYSTEM_SET),
         // Only root may know more.
         Some(true) | None => Part::good(SYSTEM_DNS, arrive),
     }

@@ -1,26 +1,26 @@
 //! What the running tacenda says of sign-in pages.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+#[cfg(unix)]
+use std::net::IpAddr;
+use std::net::SocketAddr;
 
 use serde::Deserialize;
 
-use crate::cli::stats;
-
 /// `portal` in `/stats`.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
-pub(super) struct Figures {
-    pub(super) state: String,
-    pub(super) probe: Option<String>,
-    pub(super) host: Option<String>,
-    pub(super) window: Option<WindowFigures>,
+pub(in crate::cli) struct Figures {
+    pub(in crate::cli) state: String,
+    pub(in crate::cli) probe: Option<String>,
+    pub(in crate::cli) host: Option<String>,
+    pub(in crate::cli) window: Option<WindowFigures>,
 }
 
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
-pub(super) struct WindowFigures {
-    pub(super) until: u64,
-    pub(super) sent: Vec<u64>,
-    pub(super) closed: Option<String>,
+pub(in crate::cli) struct WindowFigures {
+    pub(in crate::cli) until: u64,
+    pub(in crate::cli) sent: Vec<u64>,
+    pub(in crate::cli) closed: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -28,9 +28,10 @@ struct Stats {
     portal: Figures,
 }
 
+#[cfg(unix)]
 impl Figures {
     /// The page's host, if it is a name: an address needs nobody to be asked.
-    pub(super) fn host_name(&self) -> Option<&str> {
+    pub(in crate::cli) fn host_name(&self) -> Option<&str> {
         self.host.as_deref().filter(|host| host.parse::<IpAddr>().is_err())
     }
 }
@@ -38,14 +39,15 @@ impl Figures {
 /// Asks the tacenda whose stats endpoint is there.
 ///
 /// # Errors
-/// See [`stats::read`].
-pub(super) fn read(address: SocketAddr) -> io::Result<Figures> {
-    stats::read(address).map(|Stats { portal }| portal)
+/// See [`super::read`].
+pub(in crate::cli) fn read(address: SocketAddr) -> io::Result<Figures> {
+    super::read(address).map(|Stats { portal }| portal)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::stats;
 
     fn parse(octets: &[u8]) -> Option<Figures> {
         stats::parse(octets).map(|Stats { portal }| portal)
