@@ -29,8 +29,9 @@ pub(super) enum ServiceCommand {
 #[command(after_help = "\
 Writes tacenda.service, tacenda.socket, tacenda-system.service and tacenda-guard.service to
 /etc/systemd/system, for this very program and for the `listen` addresses of the configuration; run
-it again after a change of those, or of the program's place. A unit that somebody else wrote or
-changed is left alone, and then nothing is done at all. The machine's DNS settings are not changed:
+it again after a change of those, or of the program's place. A unit that a package brings and that
+says the same is not written a second time. A unit that somebody else wrote or changed is left
+alone, and then nothing is done at all. The machine's DNS settings are not changed:
 `tacenda system set` does that, tacenda-system.service keeps them then, over restarts too, as
 tacenda-guard.service does what `tacenda guard on` says, and `uninstall` gives everything back first.
 
@@ -57,7 +58,7 @@ pub(super) struct PlaceArgs {
 #[command(after_help = "\
 JSON:
   {\"format\":1, \"systemd\":true, \"units\":[{\"file\",\"whose\",\"active\",\"enabled\"}]}; whose: nobodys, ours,
-  changed or anothers; active and enabled are systemctl's words or null")]
+  changed, anothers or packages; active and enabled are systemctl's words or null")]
 pub(super) struct StatusArgs {
     /// Print the result as JSON
     #[arg(long)]
@@ -77,6 +78,8 @@ pub(super) fn run(command: &ServiceCommand, output: Output<'_>) -> Result<Exit, 
 /// Where the units are, and whether anything may be started and stopped.
 struct Place {
     folder: PathBuf,
+    /// Where a package's are.
+    packaged: PathBuf,
     is_live: bool,
 }
 
@@ -93,8 +96,10 @@ impl Place {
 
     fn of(args: &PlaceArgs) -> Self {
         let root = args.root.as_deref().unwrap_or_else(|| Path::new("/"));
+        let below = |folder: &str| root.join(folder.trim_start_matches('/'));
         Self {
-            folder: root.join(systemd::UNIT_FOLDER.trim_start_matches('/')),
+            folder: below(systemd::UNIT_FOLDER),
+            packaged: below(systemd::PACKAGE_FOLDER),
             is_live: args.root.is_none() && systemd::runs(),
         }
     }
@@ -104,12 +109,37 @@ impl Place {
     }
 
     fn whose(&self, unit: &str) -> Result<Whose, Failure> {
+        Ok(match read(&self.path(unit))? {
+            Some(text) => units::whose(&text),
+            None if self.packaged(unit)?.is_some() => Whose::Packages,
+            None => Whose::Nobodys,
+        })
+    }
+
+    /// What a package has brought, which counts where nobody has written another.
+    fn packaged(&self, unit: &str) -> Result<Option<String>, Failure> {
+        read(&self.packaged.join(unit))
+    }
+
+    /// Has this text in force: a package's, if it brings the same, or else a file of ours.
+    fn put(&self, unit: &str, text: &str, output: &mut Output<'_>) -> Result<(), Failure> {
         let path = self.path(unit);
-        match file::read(&path, MAX_UNIT_LEN) {
-            Ok(None) => Ok(Whose::Nobodys),
-            Ok(Some(octets)) => Ok(units::whose(&String::from_utf8_lossy(&octets))),
-            Err(error) => Err(failed("read", &path, &error)),
+        if self.packaged(unit)?.as_deref() != Some(text) {
+            let written = fs::create_dir_all(&self.folder)
+                .and_then(|()| file::replace_public(&path, units::sealed(text).as_bytes()));
+            written.map_err(|error| failed("write", &path, &error))?;
+            return output.write(format!("wrote {}\n", path.display()));
         }
+        if path.exists() {
+            self.remove(unit, output)?;
+        }
+        output.write(format!("{unit} is there, from a package\n"))
+    }
+
+    fn remove(&self, unit: &str, output: &mut Output<'_>) -> Result<(), Failure> {
+        let path = self.path(unit);
+        fs::remove_file(&path).map_err(|error| failed("remove", &path, &error))?;
+        output.write(format!("removed {}\n", path.display()))
     }
 
     /// Runs `systemctl`, if this is the host, and says so.
@@ -160,7 +190,7 @@ fn install(args: &InstallArgs, mut output: Output<'_>) -> Result<Exit, Failure> 
     for (unit, _) in &texts {
         let path = place.path(unit);
         let how = match place.whose(unit)? {
-            Whose::Nobodys | Whose::Ours => continue,
+            Whose::Nobodys | Whose::Ours | Whose::Packages => continue,
             Whose::Changed => "was changed by hand",
             Whose::Anothers => "was not written by tacenda",
         };
@@ -170,7 +200,7 @@ fn install(args: &InstallArgs, mut output: Output<'_>) -> Result<Exit, Failure> 
     // Anew, because a socket that listens already keeps its addresses.
     let mut running = Vec::new();
     for unit in UNITS {
-        if place.whose(unit)? == Whose::Ours {
+        if matches!(place.whose(unit)?, Whose::Ours | Whose::Packages) {
             running.push(unit);
         }
     }
@@ -178,11 +208,7 @@ fn install(args: &InstallArgs, mut output: Output<'_>) -> Result<Exit, Failure> 
         place.systemctl(&[&["stop"], &running[..]].concat(), &mut output)?;
     }
     for (unit, text) in &texts {
-        let path = place.path(unit);
-        let written = fs::create_dir_all(&place.folder)
-            .and_then(|()| file::replace_public(&path, units::sealed(text).as_bytes()));
-        written.map_err(|error| failed("write", &path, &error))?;
-        output.write(format!("wrote {}\n", path.display()))?;
+        place.put(unit, text, &mut output)?;
     }
     place.systemctl(&["daemon-reload"], &mut output)?;
     for verb in ["enable", "start"] {
@@ -193,11 +219,15 @@ fn install(args: &InstallArgs, mut output: Output<'_>) -> Result<Exit, Failure> 
 
 fn uninstall(args: &PlaceArgs, mut output: Output<'_>) -> Result<Exit, Failure> {
     let place = Place::to_change(args)?;
-    let mut ours = Vec::new();
+    let (mut ours, mut written) = (Vec::new(), Vec::new());
     for unit in [WATCH, GUARD, SOCKET, SERVICE] {
         let path = place.path(unit);
         match place.whose(unit)? {
-            Whose::Ours => ours.push(unit),
+            Whose::Ours => {
+                ours.push(unit);
+                written.push(unit);
+            }
+            Whose::Packages => ours.push(unit),
             Whose::Nobodys => output.write(format!("{} is not there\n", path.display()))?,
             Whose::Changed => output.write(format!("{} was changed by hand: it stays\n", path.display()))?,
             Whose::Anothers => output.write(format!("{} was not written by tacenda: it stays\n", path.display()))?,
@@ -213,10 +243,13 @@ fn uninstall(args: &PlaceArgs, mut output: Output<'_>) -> Result<Exit, Failure> 
     }
     // The socket with the service, in one call: the one would start the other again.
     place.systemctl(&[&["disable", "--now"], &ours[..]].concat(), &mut output)?;
+    for unit in &written {
+        place.remove(unit, &mut output)?;
+    }
     for unit in ours {
-        let path = place.path(unit);
-        fs::remove_file(&path).map_err(|error| failed("remove", &path, &error))?;
-        output.write(format!("removed {}\n", path.display()))?;
+        if place.packaged(unit)?.is_some() {
+            output.write(format!("{unit} stays, with its package, and is off\n"))?;
+        }
     }
     place.systemctl(&["daemon-reload"], &mut output)?;
     output.write("configuration and state (/etc/tacenda, /var/lib/tacenda) stay\n")?;
@@ -236,12 +269,12 @@ fn status(args: &StatusArgs, mut output: Output<'_>) -> Result<Exit, Failure> {
     let mut found = Vec::new();
     for unit in UNITS {
         let word = |question| place.is_live.then(|| systemd::word(question, unit)).flatten();
-        found.push((
-            place.path(unit),
-            place.whose(unit)?,
-            word("is-active"),
-            word("is-enabled"),
-        ));
+        let whose = place.whose(unit)?;
+        let path = match whose {
+            Whose::Packages => place.packaged.join(unit),
+            _ => place.path(unit),
+        };
+        found.push((path, whose, word("is-active"), word("is-enabled")));
     }
     if args.json {
         let units: Vec<_> = found
@@ -300,6 +333,11 @@ fn within_sight(program: &Path, given: Option<&Path>, config: &Config) -> Result
         return Err(Failure::new(Exit::Config, message).with_help(help));
     }
     Ok(())
+}
+
+fn read(path: &Path) -> Result<Option<String>, Failure> {
+    let octets = file::read(path, MAX_UNIT_LEN).map_err(|error| failed("read", path, &error))?;
+    Ok(octets.map(|octets| String::from_utf8_lossy(&octets).into_owned()))
 }
 
 fn failed(what: &str, path: &Path, error: &io::Error) -> Failure {

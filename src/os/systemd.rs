@@ -6,6 +6,9 @@ use std::process::{Command, Stdio};
 /// Where an administrator's own units are, which win over those of packages.
 pub const UNIT_FOLDER: &str = "/etc/systemd/system";
 
+/// Where those of packages are.
+pub const PACKAGE_FOLDER: &str = "/usr/lib/systemd/system";
+
 /// Whether systemd runs this host (sd_booted(3)).
 pub fn runs() -> bool {
     Path::new("/run/systemd/system").is_dir()

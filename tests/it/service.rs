@@ -121,7 +121,7 @@ fn the_socket_unit_listens_where_the_configuration_says() {
     );
     let service = fs::read_to_string(image.unit(UNITS[0])).unwrap();
     assert!(
-        service.contains(&format!(" run --config \"{}\"\n", path.display())),
+        service.contains(&format!(" run --config {}\n", path.display())),
         "{service}"
     );
     use std::os::unix::fs::PermissionsExt;
@@ -129,6 +129,47 @@ fn the_socket_unit_listens_where_the_configuration_says() {
     assert_eq!(mode & 0o777, 0o644, "everybody may read what runs");
     fs::write(&path, "version = 1\nlisten = 5\n").unwrap();
     assert_eq!(image.service(&["install", "--config", path.to_str().unwrap()]).0, 78);
+}
+
+#[test]
+fn what_a_package_brings_is_not_written_again() {
+    let image = Image::new();
+    image.install();
+    let packages = image.0.path().join("usr/lib/systemd/system");
+    fs::create_dir_all(&packages).unwrap();
+    for unit in UNITS {
+        let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("config").join(unit);
+        fs::copy(shipped, packages.join(unit)).unwrap();
+    }
+    // The socket's is the same; the others are for another program's place.
+    let (code, stdout, stderr) = image.service(&["install"]);
+    assert!(
+        code == 0 && stdout.contains("tacenda.socket is there, from a package"),
+        "{stdout} {stderr}"
+    );
+    assert!(!image.unit("tacenda.socket").exists() && image.unit("tacenda.service").exists());
+    let (_, stdout, _) = image.service(&["status", "--json"]);
+    let status: serde_json::Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!(
+        (&status["units"][0]["whose"], &status["units"][1]["whose"]),
+        (&"packages".into(), &"ours".into())
+    );
+    let file = packages.join("tacenda.socket");
+    assert_eq!(status["units"][0]["file"], file.to_str().unwrap());
+    let (code, stdout, _) = image.service(&["uninstall"]);
+    assert!(
+        code == 0 && stdout.contains("tacenda.socket stays, with its package, and is off"),
+        "{stdout}"
+    );
+    assert!(!image.unit("tacenda.service").exists());
+    for unit in UNITS {
+        assert!(packages.join(unit).exists(), "a package's own: {unit}");
+    }
+    // An address of another's own needs a file beside it.
+    let path = image.0.path().join("t.toml");
+    fs::write(&path, "version = 1\nlisten = [\"127.0.0.9:5300\"]\n").unwrap();
+    image.service(&["install", "--config", path.to_str().unwrap()]);
+    assert!(image.unit("tacenda.socket").exists());
 }
 
 /// Nothing here may touch the host that the tests run on, so this is only for one that systemd does not run.

@@ -74,8 +74,13 @@ fn with_lines(text: &str, key: &str, lines: &[String]) -> String {
 
 /// A path as one word of a command line in a unit (systemd.service(5), "Command lines"; systemd.unit(5), "Specifiers").
 fn quoted(path: &Path) -> String {
+    let path = path.display().to_string();
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+".contains(c);
+    if path.chars().all(is_plain) {
+        return path;
+    }
     let mut out = "\"".to_owned();
-    for c in path.display().to_string().chars() {
+    for c in path.chars() {
         match c {
             '"' | '\\' => out.extend(['\\', c]),
             '%' | '$' => out.extend([c, c]),
@@ -100,6 +105,8 @@ pub(super) enum Whose {
     Changed,
     /// Somebody else wrote it.
     Anothers,
+    /// Nobody wrote one, and a package has brought one.
+    Packages,
 }
 
 impl Whose {
@@ -110,6 +117,7 @@ impl Whose {
             Self::Ours => "ours",
             Self::Changed => "changed",
             Self::Anothers => "anothers",
+            Self::Packages => "packages",
         }
     }
 
@@ -120,6 +128,7 @@ impl Whose {
             Self::Ours => "as `tacenda service install` wrote it",
             Self::Changed => "changed by hand since `tacenda service install` wrote it",
             Self::Anothers => "not written by `tacenda service install`",
+            Self::Packages => "as its package brought it",
         }
     }
 }
@@ -155,12 +164,11 @@ mod tests {
     #[test]
     fn the_shipped_units_are_those_of_the_default_configuration() {
         assert_eq!(socket(&Config::default().listen.addresses), SHIPPED_SOCKET);
-        assert_eq!(
-            service(Path::new("/usr/bin/tacenda"), None).replace('"', ""),
-            SHIPPED_SERVICE
-        );
-        assert_eq!(watch(Path::new("/usr/bin/tacenda")).replace('"', ""), SHIPPED_WATCH);
-        assert_eq!(guard(Path::new("/usr/bin/tacenda")).replace('"', ""), SHIPPED_GUARD);
+        // Word for word: what a package brings must be known as the same.
+        let program = Path::new("/usr/bin/tacenda");
+        assert_eq!(service(program, None), SHIPPED_SERVICE);
+        assert_eq!(watch(program), SHIPPED_WATCH);
+        assert_eq!(guard(program), SHIPPED_GUARD);
     }
 
     #[test]
