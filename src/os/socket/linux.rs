@@ -90,7 +90,7 @@ impl UdpBatch {
         unsafe {
             let header = addr_of_mut!((*arena).received[index].msg_hdr);
             (*header).msg_namelen = ADDRESS_LEN;
-            (*header).msg_controllen = CONTROL_LEN;
+            (*header).msg_controllen = CONTROL_LEN as _;
             (*header).msg_flags = 0;
         }
     }
@@ -108,13 +108,14 @@ impl UdpBatch {
         // SAFETY: `arena.received` holds BATCH_LEN headers whose pointers lead into the arena; nobody else uses it
         // meanwhile.
         let taken = unsafe {
-            let headers = addr_of_mut!((*self.arena.as_ptr()).received).cast();
-            libc::recvmmsg(
+            let headers = addr_of_mut!((*self.arena.as_ptr()).received);
+            libc::syscall(
+                libc::SYS_recvmmsg,
                 listener.socket.as_raw_fd(),
                 headers,
                 BATCH_COUNT,
                 libc::MSG_WAITFORONE,
-                null_mut(),
+                null_mut::<libc::timespec>(),
             )
         };
         match usize::try_from(taken) {
@@ -187,7 +188,7 @@ impl UdpBatch {
             } else {
                 null_mut()
             };
-            (*header).msg_controllen = control_len;
+            (*header).msg_controllen = control_len as _;
             (*header).msg_flags = 0;
         }
         self.replies += 1;
@@ -203,7 +204,7 @@ impl UdpBatch {
             // SAFETY: headers `from..count` were made by `queue`; their pointers lead into the arena.
             let taken = unsafe {
                 let headers = addr_of_mut!((*arena).replies[from]);
-                libc::sendmmsg(socket, headers, left, libc::MSG_DONTWAIT)
+                libc::syscall(libc::SYS_sendmmsg, socket, headers, left, libc::MSG_DONTWAIT)
             };
             usize::try_from(taken).map_err(|_| io::Error::last_os_error())
         };
@@ -285,7 +286,7 @@ impl Control {
             let header = self.0.as_mut_ptr().cast::<libc::cmsghdr>();
             (*header).cmsg_level = level;
             (*header).cmsg_type = kind;
-            (*header).cmsg_len = libc::CMSG_LEN(size) as usize;
+            (*header).cmsg_len = libc::CMSG_LEN(size) as _;
             libc::CMSG_DATA(header).cast::<T>().write_unaligned(info);
             space
         }
@@ -369,7 +370,7 @@ pub(super) fn send(socket: &UdpSocket, octets: &[u8], path: ReturnPath) -> io::R
         } else {
             null_mut()
         };
-        header.msg_controllen = control_len;
+        header.msg_controllen = control_len as _;
         libc::sendmsg(socket.as_raw_fd(), &raw const header, libc::MSG_DONTWAIT)
     };
     if sent < 0 {

@@ -57,11 +57,7 @@ impl Socket {
 
     /// Reads no longer than this.
     pub(in crate::os) fn set_read_timeout(&self, timeout: Duration) -> io::Result<()> {
-        let time = libc::timeval {
-            tv_sec: libc::time_t::try_from(timeout.as_secs()).unwrap_or(libc::time_t::MAX),
-            tv_usec: libc::suseconds_t::from(timeout.subsec_micros().min(999_999)),
-        };
-        self.set_option(libc::SOL_SOCKET, libc::SO_RCVTIMEO, &time)
+        socket2::SockRef::from(&self.0).set_read_timeout(Some(timeout))
     }
 
     fn set_option<T: Copy>(&self, level: c_int, option: c_int, value: &T) -> io::Result<()> {
