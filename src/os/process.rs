@@ -4,6 +4,9 @@
     reason = "std has neither setrlimit, prctl nor geteuid, and no way to prove that there is one thread"
 )]
 
+/// Whether this program was linked with a libc of its own (`crt-static`), which need not ask as the host's does.
+pub const HAS_OWN_LIBC: bool = cfg!(all(unix, target_feature = "crt-static"));
+
 /// Has no core file written if the program crashes: there are query names in its memory (T-CORE). Best effort.
 #[cfg(target_os = "linux")]
 pub fn forbid_core_dumps() {

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use super::{Exit, Failure, Output};
 use crate::cli::query::ask::exchange;
 use crate::os::dns::system::Picture;
-use crate::os::process::needed_variables;
+use crate::os::process::{HAS_OWN_LIBC, needed_variables};
 use crate::policy::probe::ZONE;
 use crate::upstream::records::{Question, Reply};
 
@@ -177,28 +177,44 @@ async fn through_resolved(name: &str) -> Option<Result<Vec<IpAddr>, String>> {
     }
 }
 
-/// In a program of its own: libc reads the host's settings once, at its first question.
+/// In a program of its own: libc reads the host's settings once, at its first question. A tacenda with a libc of its own has the host's
+/// `getent` ask, if there is one: only that heeds `nsswitch.conf`.
 pub(in crate::cli) async fn through_libc(name: &str) -> Result<Vec<IpAddr>, String> {
+    if HAS_OWN_LIBC && let Some(found) = said_by(Command::new("getent").args(["ahosts", name])).await? {
+        return Ok(found);
+    }
     let program = std::env::current_exe().map_err(|error| format!("cannot find this program: {error}"))?;
-    let child = Command::new(program)
-        .args(["system", "ask-libc", name])
-        // What the user set for himself (RES_OPTIONS, HOSTALIASES) is not the host's.
-        .env_clear()
-        .envs(needed_variables())
+    let found = said_by(Command::new(program).args(["system", "ask-libc", name])).await?;
+    found.ok_or_else(|| "cannot find this program".to_owned())
+}
+
+/// The addresses at the beginning of the lines that this program prints; nothing if there is no such program.
+async fn said_by(program: &mut Command) -> Result<Option<Vec<IpAddr>>, String> {
+    // What the user set for himself (RES_OPTIONS, HOSTALIASES) is not the host's.
+    program.env_clear().envs(needed_variables());
+    let child = program
         .stdin(Stdio::null())
         .stderr(Stdio::piped())
         .kill_on_drop(true)
         .output();
     let output = match timeout(LIBC_PATIENCE, child).await {
         Err(_) => return Err(format!("no answer within {} s", LIBC_PATIENCE.as_secs())),
-        Ok(output) => output.map_err(|error| format!("cannot run this program: {error}"))?,
+        Ok(Err(error)) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Ok(output) => output.map_err(|error| format!("cannot ask: {error}"))?,
     };
     if !output.status.success() {
         let words = String::from_utf8_lossy(&output.stderr);
-        return Err(words.trim().trim_start_matches("error: ").to_owned());
+        let words = words.trim().trim_start_matches("error: ");
+        return Err(if words.is_empty() {
+            "no address was found"
+        } else {
+            words
+        }
+        .to_owned());
     }
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    Ok(text.lines().filter_map(|line| line.parse().ok()).collect())
+    let text = String::from_utf8_lossy(&output.stdout);
+    let address = |line: &str| line.split_whitespace().next()?.parse().ok();
+    Ok(Some(text.lines().filter_map(address).collect()))
 }
 
 /// `tacenda system ask-libc`: the child's side.
