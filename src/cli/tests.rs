@@ -203,6 +203,17 @@ fn completions_and_manual() {
     let page = check("tacenda man").1;
     assert!(page.contains(".TH tacenda 1") && page.contains("Exit codes"), "{page}");
     assert!(check("tacenda man config show").1.contains(".SH NAME"));
+    assert!(check("tacenda man tacenda.toml").1.starts_with(".TH tacenda.toml 5"));
+    let folder = tempfile::tempdir().unwrap();
+    check(&format!("tacenda man --to {}", folder.path().display()))
+        .0
+        .unwrap();
+    for page in ["man1/tacenda.1", "man1/tacenda-system-set.1", "man5/tacenda.toml.5"] {
+        let text = std::fs::read_to_string(folder.path().join(page)).unwrap();
+        assert!(text.contains(".SH \"SEE ALSO\""), "{page}");
+    }
+    assert!(!folder.path().join("man1/tacenda-system-ask-libc.1").exists());
+    assert_eq!(check("tacenda man --to /proc/nowhere").0.unwrap_err().exit, Exit::Io);
     assert_eq!(check("tacenda man walk").0.unwrap_err().exit, Exit::Usage);
 }
 
