@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
+use super::keeper;
 use super::output::Output;
 use super::system::verify::Asking;
 use super::terminal::{confirmed, need_root, time_of};
@@ -162,7 +163,16 @@ fn in_force(guard: &mut Guard, store: &Store, rules: &Ruleset) -> Result<(), Fai
     }
     kept_as(guard, |guard| {
         Ok(guard.look()?.and_then(|there| there.mark) == Some(rules.mark.clone()))
-    })
+    })?;
+    wait_for_report(true);
+    Ok(())
+}
+
+fn wait_for_report(is_on: bool) {
+    keeper::wait_until(|| {
+        let report = Report::read().ok().flatten();
+        report.is_none_or(|report| report.mode.is_some() == is_on)
+    });
 }
 
 /// Waits until it is so.
@@ -212,6 +222,7 @@ fn take_away(store: &Store) -> Result<bool, Failure> {
     }
     let was_on = guard.look()?.is_some();
     kept_as(&guard, |guard| Ok(guard.look()?.is_none()))?;
+    wait_for_report(false);
     Ok(was_on)
 }
 

@@ -12,6 +12,7 @@ mod explain;
 #[cfg(unix)]
 mod guard;
 mod import;
+mod keeper;
 pub mod leak;
 #[cfg(unix)]
 mod leaktest;

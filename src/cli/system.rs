@@ -11,6 +11,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use clap::{Args, Subcommand};
 
+use super::keeper;
 use super::output::Output;
 use super::terminal::{confirmed, need_root};
 use super::{Exit, Failure};
@@ -18,6 +19,7 @@ use crate::config::units::TimeSpan;
 use crate::os::dns::system::{Outline, Picture};
 use crate::os::dns::{Error, here};
 use crate::os::process::as_root;
+use crate::os::report::system::Report;
 use confirm::{Confirmation, read_patience};
 use verify::Asking;
 
@@ -157,6 +159,7 @@ fn set(args: &SetArgs, mut output: Output<'_>) -> Result<Exit, Failure> {
         asking.verify(args.listen_at, facts)?;
         confirmation.as_mut().map_or(Ok(()), Confirmation::wait)
     })?;
+    wait_for_report(true);
     output.write(format!(
         "set: programs on this host ask tacenda at {}, by {}; {} gives everything back\n",
         args.listen_at,
@@ -172,11 +175,20 @@ fn restore(mut output: Output<'_>) -> Result<Exit, Failure> {
     if !put_back(&mut output)? {
         output.write("nothing to restore: tacenda is not set as system DNS\n")?;
     }
+    wait_for_report(false);
     if here()?.facts().named().is_some() {
         // Without a journal and a copy nobody knows what stood there.
         return Ok(Exit::Failed);
     }
     Ok(Exit::Done)
+}
+
+/// If nobody keeps it there is none.
+fn wait_for_report(is_set: bool) {
+    keeper::wait_until(|| {
+        let report = Report::read().ok().flatten();
+        report.is_none_or(|report| report.by.is_some() == is_set)
+    });
 }
 
 /// For whoever takes tacenda away: puts back what was set, and says so.

@@ -131,10 +131,12 @@ impl<'a, S: System> Watch<'a, S> {
     /// Says how it stands, for the daemon's figures. Who cannot write it is no worse a keeper.
     fn report(&self) {
         let journal = self.machine.journal().ok().flatten();
+        // While it is being set, the settings name this host, and it is nobody's hand.
+        let is_by_hand = journal.is_none() && self.machine.facts().named().is_some();
         let journal = journal.filter(|journal| journal.phase.is_known_to_work());
         let report = Report {
             listen: journal.as_ref().map(|journal| journal.listen),
-            is_by_hand: journal.is_none() && self.machine.facts().named().is_some(),
+            is_by_hand,
             by: journal.map(|journal| journal.back_end.name().to_owned()),
             // A change that was seen may wait for its turn.
             stands: !self.is_due && self.said.is_none(),
