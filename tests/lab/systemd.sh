@@ -1,52 +1,21 @@
 #!/bin/bash
-# systemd.sh TACENDA: the shipped units under a real systemd. It is process 1 of namespaces of its own, over a copy-on-write view of this host's
-# root whose other units are taken out; /proc/sys and /sys are read-only, the network is empty, and all of it ends with this script. Needs root,
-# systemd and overlayfs. Prints what it proves, and fails at the first thing that is not so.
+# systemd.sh TACENDA: the shipped units under a real systemd, in a view of this host's root whose other units are taken out. Needs root, systemd,
+# overlayfs and python3. Prints what it proves, and fails at the first thing that is not so.
 set -euo pipefail
 TACENDA=$(readlink -f "$1"); SELF=$(readlink -f "$0"); HERE=$(dirname "$SELF")
-if [ "${2:-}" = boot ]; then # inside: make the root, become systemd
-  W=$3
-  mount --make-rprivate /
-  mount -t tmpfs tmpfs "$W"; mkdir "$W"/{upper,work,root}
-  mount -t overlay overlay -o lowerdir=/,upperdir="$W/upper",workdir="$W/work" "$W/root"
-  R=$W/root
-  rm -rf "$R"/etc/systemd/system/* "$R"/run/systemd; mkdir -p "$R/etc/systemd/system"
-  mount -t proc proc "$R/proc"; mount --bind -o ro "$R/proc/sys" "$R/proc/sys"; mount -o remount,bind,ro "$R/proc/sys"
-  mount -t sysfs -o ro sysfs "$R/sys"; mount -t tmpfs tmpfs "$R/sys/fs/cgroup"
-  mount -t cgroup2 cgroup2 "$R/sys/fs/cgroup"
-  mount -t tmpfs tmpfs "$R/run"; mount -t tmpfs tmpfs "$R/tmp"; mount -t tmpfs tmpfs "$R/dev"
-  for d in null:1:3 zero:1:5 full:1:7 random:1:8 urandom:1:9 tty:5:0; do IFS=: read -r n a b <<< "$d"; mknod -m 666 "$R/dev/$n" c "$a" "$b"; done
-  ln -s pts/ptmx "$R/dev/ptmx"
+. "$HERE/booted.sh"
+if [ "${2:-}" = boot ]; then
+  root_of / "$3"
   install -D -m 755 "$TACENDA" "$R/usr/local/bin/tacenda"
-  install -D -m 755 "$HERE/restart.py" "$R/usr/local/bin/restart.py"
-  rm -f "$R/.dockerenv"
+  install -D -m 755 "$HERE/load.py" "$R/usr/local/bin/load.py"
   mkdir -p "$R/etc/tacenda"
   printf 'version = 1\n[policy]\nrecords = ["nas.example A 192.0.2.9"]\n' > "$R/etc/tacenda/tacenda.toml"
-  ip link set lo up
-  cd "$R"; mkdir -p .old; pivot_root . .old; umount -l /.old
-  exec env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin container=lab \
-    setpriv --bounding-set -sys_module,-sys_time,-sys_rawio,-syslog,-audit_control,-audit_write \
-    /lib/systemd/systemd --system --unit=basic.target --log-target=journal --show-status=no < /dev/null
+  become_systemd
 fi
-W=$(mktemp -d); LOG=$W.log
-UNIFIED=/sys/fs/cgroup/unified; [ -d $UNIFIED ] || UNIFIED=/sys/fs/cgroup
-CG=$UNIFIED/tacenda-lab-$$; mkdir "$CG"
-( echo "$BASHPID" > "$CG/cgroup.procs"; exec unshare --mount --pid --fork --net --uts --ipc --cgroup --kill-child "$SELF" "$TACENDA" boot "$W" ) > "$LOG" 2>&1 &
-OUTER=$!
-# unshare itself takes no signal while its child lives; with process 1 all others end.
-end() { [ -z "${PID:-}" ] || kill -KILL "$PID" 2> /dev/null || true; wait "$OUTER" 2> /dev/null || true
-  for _ in $(seq 50); do find "$CG" -depth -type d -exec rmdir {} \; 2> /dev/null || true; [ -d "$CG" ] || break; sleep 0.1; done; rm -rf "$W" "$LOG"; }
-trap end EXIT
-PID=; for _ in $(seq 100); do PID=$(pgrep -P "$OUTER" || true); [ -n "$PID" ] && [ "$(cat /proc/"$PID"/comm)" = systemd ] && break; sleep 0.1; done
-inside() { nsenter -t "$PID" --mount --pid --net --uts --ipc --cgroup --root --wd=/ env PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "$@"; }
-fail() { echo "FAILED: $*" >&2; inside systemctl status --no-pager -l tacenda.service tacenda.socket systemd-journald.service >&2 || true; inside journalctl --no-pager -n 60 2> /dev/null | tail -40 >&2; tail -20 "$LOG" >&2; exit 1; }
-proves() { echo "proved: $*"; }
-until_true() { local n=$1; shift; for _ in $(seq "$n"); do "$@" > /dev/null 2>&1 && return 0; sleep 0.1; done; return 1; }
-main() { inside systemctl show -P MainPID tacenda.service; }
 answers() { inside tacenda query nas.example --server 127.0.0.1:53 | grep -q 192.0.2.9; }
 refused() { inside systemctl show -P StatusText tacenda.service | grep -q 'the new configuration is refused'; }
 renewed() { [ "$(main)" != "$A" ]; }
-until_true 300 inside systemctl is-active basic.target || fail "systemd does not boot"
+boot "$SELF" "$TACENDA"
 
 inside tacenda service install || fail install
 answers || fail "no answer"
@@ -63,7 +32,7 @@ inside sh -c 'mkdir -p /etc/tacenda/config.d && echo "nonsense = 1" > /etc/tacen
 until_true 100 refused || fail "a refused reload is not told"
 answers || fail "after a refused reload"; inside rm /etc/tacenda/config.d/x.toml
 proves "a reload goes on in the same process; a refused one is in the status"
-inside python3 /usr/local/bin/restart.py || fail "queries were lost"
+inside python3 /usr/local/bin/load.py || fail "queries were lost"
 [ "$(main)" != "$A" ] || fail "nothing was started anew"
 proves "three restarts under a thousand queries a second lose none"
 inside sh -c 'mkdir -p /run/systemd/system/tacenda.service.d && printf "[Service]\nWatchdogSec=2s\n" > /run/systemd/system/tacenda.service.d/w.conf'
@@ -125,35 +94,22 @@ inside grep -qx 'nameserver 192.0.2.9' /etc/resolv.conf || fail "the system's DN
 proves "uninstalled: no unit, no link, no socket is left"
 
 # Uninstalled in every state, programs ask whom they asked before the installation: a resolver of the network's, which answers every name.
-cat > "$W.dns" <<'PY'
-import socket
-server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); server.bind(("127.0.0.77", 53))
-while True:
-    query, client = server.recvfrom(512); end = query.index(b"\0", 12) + 5; is_a = query[end - 4:end] == b"\0\1\0\1"
-    record = b"\xc0\x0c\0\1\0\1\0\0\0\x01\0\4\xcb\0\x71\x42" if is_a else b""
-    server.sendto(query[:2] + b"\x81\x80\0\1\0" + bytes([is_a]) + b"\0\0\0\0" + query[12:end] + record, client)
-PY
-inside sh -c 'cat > /tmp/dns.py' < "$W.dns"; rm "$W.dns"
-# libc asks for no address of a family of which the host has none but 127.0.0.1.
-inside ip address add 192.0.2.100/32 dev lo
-inside python3 /tmp/dns.py < /dev/null > /dev/null 2>&1 &
-inside sh -c 'sed -i "s/^hosts:.*/hosts: files dns/" /etc/nsswitch.conf; rm -f /etc/resolv.conf; printf "search lan.example\nnameserver 127.0.0.77\n" > /etc/resolv.conf; chmod 640 /etc/resolv.conf; chown daemon /etc/resolv.conf'
-asked() { inside getent ahostsv4 nas.example 2> /dev/null | awk 'NR == 1 { print $1 }'; }
-network_answers() { [ "$(asked)" = 203.0.113.66 ]; }
+network_resolver
+network_answers() { [ "$(asked nas.example)" = 203.0.113.66 ]; }
 looks() { inside sh -c 'stat -c "%a %U %F" /etc/resolv.conf; cat /etc/resolv.conf; find /etc /run -name "*tacenda*" ! -path "/etc/tacenda*" ! -path "/run/tacenda-system*" | sort'; }
 until_true 50 network_answers || fail "the network's resolver does not answer"; LOOKS=$(looks)
 J=/var/lib/tacenda-system/journal.json
 installed() { inside tacenda service install > /dev/null || fail "install before: $1"; }
-set_there() { installed "$1"; inside tacenda system set --offline --yes > /dev/null || fail "set before: $1"; [ "$(asked)" = 192.0.2.9 ] || fail "not asked: $1"; }
+set_there() { installed "$1"; inside tacenda system set --offline --yes > /dev/null || fail "set before: $1"; [ "$(asked nas.example)" = 192.0.2.9 ] || fail "not asked: $1"; }
 # $1 the state, $2 how it comes about; whoever watches would put some of it right at once.
 state() { set_there "$1"; inside systemctl stop tacenda-system.service; inside sh -c "$2" || fail "cannot make: $1"; }
 away() { inside tacenda service uninstall > "$LOG.out" 2>&1 || { cat "$LOG.out"; fail "uninstall, $1"; }; }
-given_back() { away "$1"; [ "$(asked)" = 203.0.113.66 ] || fail "names go elsewhere: $1"; [ "$(looks)" = "$LOOKS" ] || { looks; fail "not as before: $1"; }; states=$((${states:-0} + 1)); }
+given_back() { away "$1"; [ "$(asked nas.example)" = 203.0.113.66 ] || fail "names go elsewhere: $1"; [ "$(looks)" = "$LOOKS" ] || { looks; fail "not as before: $1"; }; states=$((${states:-0} + 1)); }
 stays() {
   ! inside tacenda service uninstall > "$LOG.out" 2>&1 || fail "uninstall though it cannot be given back: $1"
   grep -q "$2" "$LOG.out" || { cat "$LOG.out"; fail "not said why: $1"; }
   for unit in tacenda.socket tacenda.service tacenda-system.service; do inside systemctl is-active -q $unit || fail "$unit is stopped: $1"; done
-  [ "$(asked)" = 192.0.2.9 ] || fail "names go elsewhere: $1"
+  [ "$(asked nas.example)" = 192.0.2.9 ] || fail "names go elsewhere: $1"
 }
 installed "not set"; given_back "not set"
 set_there "set"; given_back "set"
@@ -166,14 +122,14 @@ state "tacenda is dead" "systemctl kill -s KILL tacenda.service; systemctl stop 
 state shield ":"; inside systemctl start tacenda-system.service
 inside python3 -c 'import time
 for _ in range(300): open("/etc/resolv.conf", "w").write("nameserver 127.0.0.77\n") if not open("/proc/self/mountinfo").read().count("tacenda-system/resolv.conf") else 0; time.sleep(0.01)' 2> /dev/null || true
-inside tacenda system status 2> /dev/null | grep -q '^shielded' || fail "no shield"; away shield; [ "$(asked)" = 203.0.113.66 ] || fail "names go elsewhere: shield"
+inside tacenda system status 2> /dev/null | grep -q '^shielded' || fail "no shield"; away shield; [ "$(asked nas.example)" = 203.0.113.66 ] || fail "names go elsewhere: shield"
 ! inside grep -q tacenda-system /proc/self/mountinfo || fail "the shield is still there"
 inside sh -c 'printf "search lan.example\nnameserver 127.0.0.77\n" > /etc/resolv.conf; chmod 640 /etc/resolv.conf; chown daemon /etc/resolv.conf'
 state "somebody wrote since" "printf 'nameserver 127.0.0.77\n' > /etc/resolv.conf.new; mv /etc/resolv.conf.new /etc/resolv.conf"; away "somebody wrote since"
-[ "$(asked)" = 203.0.113.66 ] || fail "names go elsewhere: somebody wrote since"; inside grep -qx 'nameserver 127.0.0.77' /etc/resolv.conf || fail "theirs is gone"
+[ "$(asked nas.example)" = 203.0.113.66 ] || fail "names go elsewhere: somebody wrote since"; inside grep -qx 'nameserver 127.0.0.77' /etc/resolv.conf || fail "theirs is gone"
 inside sh -c 'printf "search lan.example\nnameserver 127.0.0.77\n" > /etc/resolv.conf; chmod 640 /etc/resolv.conf; chown daemon /etc/resolv.conf'
 set_there "a unit changed by hand"; inside sh -c 'echo "# mine" >> /etc/systemd/system/tacenda.socket'; away "a unit changed by hand"
-[ "$(asked)" = 203.0.113.66 ] || fail "names go elsewhere: a unit changed by hand"; inside test -e /etc/systemd/system/tacenda.socket || fail "a unit changed by hand is gone"
+[ "$(asked nas.example)" = 203.0.113.66 ] || fail "names go elsewhere: a unit changed by hand"; inside test -e /etc/systemd/system/tacenda.socket || fail "a unit changed by hand is gone"
 inside systemctl disable --now tacenda.socket 2> /dev/null; inside rm /etc/systemd/system/tacenda.socket
 proves "uninstalled in $((states + 3)) states, names are asked as before the installation"
 # What cannot be given back is said, and everything goes on.
