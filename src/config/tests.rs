@@ -57,6 +57,23 @@ fn the_commented_default_equals_the_default() {
 }
 
 #[test]
+fn what_packages_bring_is_the_default_and_a_container_answers_its_neighbours() {
+    assert_eq!(
+        config(include_str!("../../config/package/tacenda.toml")),
+        Config::default()
+    );
+    let container = config(include_str!("../../config/package/container.toml"));
+    assert_eq!(container.upstreams, Config::default().upstreams);
+    assert!(
+        container
+            .listen
+            .addresses
+            .iter()
+            .all(|address| address.ip().is_unspecified())
+    );
+}
+
+#[test]
 fn the_commented_default_shows_every_key() {
     let shown = read("").unwrap().to_string();
     for line in shown.lines() {
