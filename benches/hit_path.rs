@@ -114,7 +114,7 @@ fn lists() -> Blocking {
         .read(0, Action::Block, text.as_bytes())
         .expect("memory can be read");
     let blocking = Blocking::new(BlockAnswer::Null);
-    blocking.publish(builder.build());
+    blocking.publish(builder.build(), vec!["list".to_owned()]);
     blocking
 }
 

@@ -158,7 +158,7 @@ fn policy() -> Policy {
     let blocking = Blocking::new(BlockAnswer::Null);
     let mut rules = rules::Builder::new();
     rules.read(0, Action::Block, b"ads.example\n".as_slice()).unwrap();
-    blocking.publish(rules.build());
+    blocking.publish(rules.build(), vec!["list".to_owned()]);
     Policy::new(
         LocalNames::new(&[], ["host"].into_iter()),
         Rebind::on(std::iter::empty()),

@@ -2,6 +2,8 @@
 //!
 //! Base units, every label set from the start, label values escaped. Names are an interface.
 
+mod process;
+
 use std::fmt::Write;
 
 use super::protection::{self, PARTS, State};
@@ -65,8 +67,10 @@ pub fn write(snapshot: &Snapshot, format: Format) -> String {
     write_protection(&mut out, snapshot);
     write_guard(&mut out, snapshot.guard.as_ref());
     write_queries(&mut out, snapshot);
+    process::write_lists(&mut out, &snapshot.lists);
     write_cache(&mut out, snapshot);
     write_upstreams(&mut out, &snapshot.upstreams);
+    process::write_process(&mut out, snapshot.process);
     if format == Format::OpenMetrics {
         out.text.push_str("# EOF\n");
     }

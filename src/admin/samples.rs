@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::snapshot::{
-    CacheFigures, ClearPackets, ConfigFigures, GuardFigures, Handshakes, Latency, LatencyFigures, Outcomes, PUBLIC,
-    PortalFigures, Queries, Snapshot, SystemFigures, UpstreamFigures, UpstreamState, hit_ratio, zeroed_responses,
+    CacheFigures, ClearPackets, ConfigFigures, GuardFigures, Handshakes, Latency, LatencyFigures, ListFigures,
+    Outcomes, PUBLIC, PortalFigures, ProcessFigures, Queries, Snapshot, SystemFigures, UpstreamFigures, UpstreamState,
+    hit_ratio, zeroed_responses,
 };
 use crate::stats::Histogram;
 
@@ -28,6 +29,8 @@ pub(super) fn fresh() -> Snapshot {
         cache: CacheFigures::default(),
         clear_packets: ClearPackets::default(),
         upstreams: vec![upstream("quad9", UpstreamState::Unknown)],
+        lists: Vec::new(),
+        process: None,
         config: ConfigFigures::default(),
         system: None,
         guard: None,
@@ -75,6 +78,11 @@ pub(super) fn snapshot() -> Snapshot {
             ..fresh.cache
         },
         upstreams: vec![quad9, upstream("bad\"} 1\ninjected 1 \\", UpstreamState::Down)],
+        lists: vec![ListFigures {
+            name: "/etc/tacenda/ads \"1\".txt".to_owned(),
+            blocked: 12,
+        }],
+        process: Some(PROCESS),
         config: ConfigFigures {
             reloads: 3,
             failed_reloads: 1,
@@ -101,6 +109,14 @@ pub(super) fn snapshot() -> Snapshot {
         time: fresh.time,
     }
 }
+
+const PROCESS: ProcessFigures = ProcessFigures {
+    cpu_seconds: 1.25,
+    resident_bytes: 11 << 20,
+    virtual_bytes: 1 << 30,
+    threads: 5,
+    since: 1_700_000_001,
+};
 
 fn upstream(name: &str, state: UpstreamState) -> UpstreamFigures {
     UpstreamFigures {

@@ -35,6 +35,10 @@ pub struct Snapshot {
     pub clear_packets: ClearPackets,
     /// The resolvers we ask, in the configured order.
     pub upstreams: Vec<UpstreamFigures>,
+    /// The lists of names that are blocked or allowed; none until they are read.
+    pub lists: Vec<ListFigures>,
+    /// What the process takes of the machine; none where that is not known.
+    pub process: Option<ProcessFigures>,
     /// The configuration.
     pub config: ConfigFigures,
     /// Whom this host's programs ask; none if nobody keeps it as it was set.
@@ -43,6 +47,30 @@ pub struct Snapshot {
     pub guard: Option<GuardFigures>,
     /// Sign-in pages (captive portals).
     pub portal: PortalFigures,
+}
+
+/// One list.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct ListFigures {
+    /// Its file.
+    pub name: String,
+    /// Questions that a rule of it had refused, since it was named in the configuration.
+    pub blocked: u64,
+}
+
+/// What the process takes of the machine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize)]
+pub struct ProcessFigures {
+    /// Time of processors, in seconds.
+    pub cpu_seconds: f64,
+    /// Memory in RAM, in octets.
+    pub resident_bytes: u64,
+    /// Addresses that it has, in octets.
+    pub virtual_bytes: u64,
+    /// Threads.
+    pub threads: u64,
+    /// When it began, in seconds since 1970.
+    pub since: u64,
 }
 
 /// Whom this host's programs ask, as who keeps it so says.

@@ -9,6 +9,7 @@ use crate::admin;
 use crate::config::{ChosenBy, Config};
 use crate::os::sandbox::{self, Held, Layer, Needs};
 use crate::os::socket::{Inherited, Transport};
+use crate::os::usage::Meter;
 use crate::serve::{self, BindCause, BindError, Bound};
 
 /// Bound and not yet served: what comes waits in the kernel. Needs no runtime, so that threads can begin after rights are given up.
@@ -18,6 +19,8 @@ pub struct Doors {
     pub(super) stats: Option<TcpListener>,
     /// What the sandbox gives, if it is on.
     pub(super) confined: Option<Needs>,
+    /// What this process takes, where the system says it.
+    pub(super) usage: Option<Meter>,
 }
 
 impl Doors {
@@ -35,6 +38,7 @@ impl Doors {
             dns,
             stats,
             confined: None,
+            usage: Meter::open().ok(),
         })
     }
 

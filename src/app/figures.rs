@@ -9,8 +9,9 @@ use tokio::time::Instant;
 
 use super::portal::PortalWatch;
 use crate::admin::snapshot::{
-    CacheFigures, ClearPackets, ConfigFigures, GuardFigures, Handshakes, Latency, LatencyFigures, Outcomes, PUBLIC,
-    Queries, Snapshot, SystemFigures, UpstreamFigures, UpstreamState, hit_ratio, zeroed_responses,
+    CacheFigures, ClearPackets, ConfigFigures, GuardFigures, Handshakes, Latency, LatencyFigures, ListFigures,
+    Outcomes, PUBLIC, ProcessFigures, Queries, Snapshot, SystemFigures, UpstreamFigures, UpstreamState, hit_ratio,
+    zeroed_responses,
 };
 use crate::cache::Cache;
 use crate::os::clock;
@@ -18,6 +19,7 @@ use crate::os::guard::report::Report;
 use crate::os::guard::ruleset::Mode;
 use crate::os::report::system;
 use crate::os::socket::Transport;
+use crate::os::usage::{Meter, Usage};
 use crate::resolve::{Outcome, Resolver};
 use crate::serve;
 use crate::shutdown::Shutdown;
@@ -42,6 +44,7 @@ pub(super) struct Figures {
     shutdown: Shutdown,
     network_changes: Counter,
     start: Instant,
+    usage: Option<Meter>,
 }
 
 /// What became of new configurations.
@@ -72,6 +75,7 @@ impl Figures {
         listens: Vec<SocketAddr>,
         serve: Arc<serve::Stats>,
         shutdown: Shutdown,
+        usage: Option<Meter>,
     ) -> Self {
         Self {
             resolver,
@@ -84,6 +88,7 @@ impl Figures {
             shutdown,
             network_changes: Counter::default(),
             start: Instant::now(),
+            usage,
         }
     }
 
@@ -133,6 +138,8 @@ impl Figures {
                 portal: self.portal.clear_packets(),
             },
             upstreams: upstreams(&resolver),
+            lists: lists(&resolver),
+            process: self.usage.as_ref().and_then(Meter::read).map(process),
             config: ConfigFigures {
                 reloads: self.reloads.done.value(),
                 failed_reloads: self.reloads.failed.value(),
@@ -219,6 +226,26 @@ fn cache(cache: &Cache, queries: &Queries) -> CacheFigures {
         stale_hits: cache.stats().stale_hits.value(),
         prefetches: cache.stats().prefetches.value(),
         hit_ratio: hit_ratio(hits, misses),
+    }
+}
+
+fn lists(resolver: &Resolver) -> Vec<ListFigures> {
+    let lists = resolver.policy().lists().into_iter();
+    lists
+        .map(|list| ListFigures {
+            name: list.name,
+            blocked: list.blocked.value(),
+        })
+        .collect()
+}
+
+fn process(usage: Usage) -> ProcessFigures {
+    ProcessFigures {
+        cpu_seconds: usage.cpu_seconds,
+        resident_bytes: usage.resident_bytes,
+        virtual_bytes: usage.virtual_bytes,
+        threads: usage.threads,
+        since: usage.since,
     }
 }
 

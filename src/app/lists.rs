@@ -25,7 +25,7 @@ pub(super) async fn keep(lists: Vec<ListPath>, blocking: Blocking) {
         move |files: &[Stamp]| {
             let rules = load(&lists, files, blocking.count())?;
             tracing::info!(rules = rules.len(), files = files.len(), "lists are in force");
-            blocking.publish(rules);
+            blocking.publish(rules, names(files));
             Ok(())
         }
     };
@@ -36,13 +36,18 @@ pub(super) async fn keep(lists: Vec<ListPath>, blocking: Blocking) {
 pub(super) fn read_once(lists: &[ListPath], blocking: &Blocking) -> Result<(), String> {
     let files = watched::stamps(&only_paths(lists));
     if !files.is_empty() {
-        blocking.publish(load(lists, &files, 0)?);
+        blocking.publish(load(lists, &files, 0)?, names(&files));
     }
     Ok(())
 }
 
 fn only_paths(lists: &[ListPath]) -> Vec<PathBuf> {
     lists.iter().map(|list| list.path.clone()).collect()
+}
+
+/// As the user wrote them, or what is in a folder that he wrote.
+fn names(files: &[Stamp]) -> Vec<String> {
+    files.iter().map(|file| file.path.display().to_string()).collect()
 }
 
 /// All or nothing. Where rules are in force, a list without any is taken for a download that failed.

@@ -83,6 +83,7 @@ impl App {
             dns: bound,
             stats,
             confined,
+            usage,
         } = doors;
         let addresses = bound.addresses();
         let (publish, published) = watch::channel(Arc::clone(&known.resolver));
@@ -93,6 +94,7 @@ impl App {
             addresses.clone(),
             bound.stats(),
             shutdown.clone(),
+            usage,
         ));
         let stats = stats.map(|listener| admin(listener, &figures)).transpose()?;
         let serving = bound

@@ -17,6 +17,7 @@ pub mod signal;
 pub mod socket;
 pub mod systemd;
 pub mod terminal;
+pub mod usage;
 pub mod watch;
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ pub mod swap;
 
 use std::sync::Arc;
 
-use blocking::{BlockAnswer, Blocking};
+use blocking::{BlockAnswer, Blocking, List};
 use list::Action;
 use local::LocalNames;
 use portal::Gate;
@@ -143,6 +143,11 @@ impl Policy {
         Self { blocking, ..self }
     }
 
+    /// The lists in force, and what they have blocked.
+    pub fn lists(&self) -> Vec<List> {
+        self.blocking.lists()
+    }
+
     /// Whether an answer from the public may be given for this question: it leads to no private place, and its aliases to no name
     /// that is blocked (what is hidden behind a site's own name would be found there).
     pub fn allows(&self, key: &QuestionKey, answer: Answer<&[u8]>) -> bool {
@@ -239,7 +244,7 @@ impl Policy {
     fn of_public_name(&self, qname: &[u8], qtype: RecordType) -> Verdict {
         match self.local.verdict(qname, qtype) {
             Some(said) => Verdict::Synthesize(said),
-            None if self.blocking.decide(qname) == Some(Action::Block) => {
+            None if self.blocking.refuses(qname) => {
                 Verdict::Synthesize(Synthesis::Blocked(self.blocking.answer(), qtype))
             }
             None => Verdict::Ask,

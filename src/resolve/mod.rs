@@ -330,6 +330,11 @@ impl Resolver {
         self.launch(pending.asked, ticket, deadline, purpose);
     }
 
+    /// What decides before anybody is asked.
+    pub fn policy(&self) -> &Policy {
+        &self.parts.policy
+    }
+
     /// The road to the public.
     pub fn public(&self) -> &Road {
         &self.parts.public

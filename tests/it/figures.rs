@@ -200,7 +200,8 @@ fn healthz_and_metrics_answer() {
         .filter(|line| !line.starts_with('#') && !line.is_empty())
     {
         let value = line.rsplit(' ').next().unwrap();
-        assert!(line.starts_with("tacenda_") && value.parse::<f64>().is_ok(), "{line}");
+        let is_named = line.starts_with("tacenda_") || line.starts_with("process_");
+        assert!(is_named && value.parse::<f64>().is_ok(), "{line}");
     }
 }
 
@@ -241,6 +242,19 @@ fn alerts_and_the_dashboard_name_metrics_that_there_are() {
     let dashboard = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/config/grafana.json")).unwrap();
     let dashboard: Value = serde_json::from_slice(&dashboard).unwrap();
     assert!(dashboard["panels"].as_array().is_some_and(|panels| panels.len() > 8));
+}
+
+/// The folder where it stands is shut by the sandbox, as it should be.
+#[test]
+#[cfg(target_os = "linux")]
+fn what_the_process_takes_is_told_from_inside_the_sandbox() {
+    let upstream = Upstream::honest();
+    let daemon = over_dot(&upstream);
+    let stats = daemon.stats();
+    let process = &stats["process"];
+    assert!(process["resident_bytes"].as_u64().unwrap() > 1 << 20, "{process}");
+    assert!(process["threads"].as_u64().unwrap() >= 2, "{process}");
+    assert!(daemon.metrics().contains("\nprocess_resident_memory_bytes "));
 }
 
 #[test]

@@ -71,6 +71,12 @@ fn names_on_a_list_are_answered_here_over_udp_and_tcp() {
             assert_eq!(answers.len(), usize::from(name != "cdn.site.example"), "{name}");
         }
     }
+    // Five names of its own, twice each; the alias' target was withheld and not asked for.
+    let metrics = daemon.metrics();
+    for (list, blocked) in [(&ads, 10), (&good, 0)] {
+        let line = format!("\ntacenda_blocked_total{{list=\"{list}\"}} {blocked}\n");
+        assert!(metrics.contains(&line), "{metrics}");
+    }
     let v6 = Ask::new("ads.example", AAAA).udp(daemon.dns).answers();
     assert!(v6.len() == 1 && v6[0].ends_with(" AAAA ::"), "{v6:?}");
     assert!(Ask::new("ads.example", TXT).udp(daemon.dns).answers().is_empty());

@@ -33,7 +33,7 @@ fn read_strictly(text: &str, format: Format) -> Vec<Sample> {
         } else if let Some(rest) = line.strip_prefix("# TYPE ") {
             let (name, word) = rest.split_once(' ').unwrap();
             assert_eq!(name, helped);
-            assert!(name.starts_with("tacenda_"), "{name}");
+            assert!(name.starts_with("tacenda_") || name.starts_with("process_"), "{name}");
             (family, kind) = (name.to_owned(), word.to_owned());
             assert!(families.insert(family.clone(), kind.clone()).is_none(), "{line} twice");
         } else if let Some(rest) = line.strip_prefix("# UNIT ") {
@@ -215,6 +215,23 @@ fn histograms_add_up() {
     assert_eq!(value(&samples, "tacenda_query_duration_seconds_bucket", &bound), 2.0);
     let sum = value(&samples, "tacenda_query_duration_seconds_sum", &[("source", "cache")]);
     assert!((sum - 60.0003).abs() < 1e-9, "{sum}");
+}
+
+#[test]
+fn lists_and_the_process_are_told() {
+    let samples = read_strictly(&write(&snapshot(), Format::OpenMetrics), Format::OpenMetrics);
+    let list = [("list", "/etc/tacenda/ads \"1\".txt")];
+    assert_eq!(value(&samples, "tacenda_blocked_total", &list), 12.0);
+    for (name, expected) in [
+        ("process_cpu_seconds_total", 1.25),
+        ("process_resident_memory_bytes", f64::from(11 << 20)),
+        ("process_threads", 5.0),
+        ("process_start_time_seconds", 1_700_000_001.0),
+    ] {
+        assert_eq!(value(&samples, name, &[]), expected, "{name}");
+    }
+    let nothing = write(&crate::admin::samples::fresh(), Format::Prometheus);
+    assert!(!nothing.contains("process_"), "where nobody says it, nothing is said");
 }
 
 #[test]

@@ -57,7 +57,7 @@ fn house(text: &str) -> House {
     let blocking = Blocking::new(BlockAnswer::Null);
     let mut rules = rules::Builder::new();
     rules.read(0, Action::Block, b"ads.example\n".as_slice()).unwrap();
-    blocking.publish(rules.build());
+    blocking.publish(rules.build(), vec!["list".to_owned()]);
     let policy = Policy::new(
         LocalNames::new(&[], std::iter::empty()),
         Rebind::on(std::iter::once("trusted.example")),
