@@ -9,6 +9,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::output::Output;
+use super::progress::Progress;
 use super::status::print::{Paint, part_lines};
 use super::system::verify::Asking;
 use super::{Color, Exit, Failure};
@@ -107,7 +108,10 @@ pub(super) fn run(args: &DoctorArgs, color: Color, output: Output<'_>) -> Result
     findings.add(checks::sign_in(loaded.config.stats))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     for upstream in &loaded.config.upstreams {
-        findings.add(runtime.block_on(upstream::look(upstream, is_guarded)))?;
+        let progress = Progress::begin(&format!("asking {}", upstream.name));
+        let part = runtime.block_on(upstream::look(upstream, is_guarded));
+        drop(progress);
+        findings.add(part)?;
     }
     Ok(match findings.end()? {
         State::Bad => Exit::Failed,

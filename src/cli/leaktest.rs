@@ -13,6 +13,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use clap::Args;
 
 use super::output::Output;
+use super::progress::Progress;
 use super::system::verify::{Asking, RESOLVED_STUB};
 use super::terminal::need_root;
 use super::{Exit, Failure};
@@ -81,7 +82,10 @@ pub(super) fn run(args: &LeaktestArgs, mut output: Output<'_>) -> Result<Exit, F
         })
         .collect();
     let watch = Watch::begin()?;
-    let fates = runtime.block_on(all(&paths, &canaries, args.listen_at));
+    let fates = {
+        let progress = Progress::begin("sending canaries by every way");
+        runtime.block_on(all(&paths, &canaries, args.listen_at, &progress))
+    };
     let (sightings, packets) = watch.end(&run)?;
     let seen = |label: &str| {
         sightings
@@ -118,16 +122,17 @@ pub(super) fn run(args: &LeaktestArgs, mut output: Output<'_>) -> Result<Exit, F
 }
 
 /// All at once: what takes long is silence.
-async fn all(paths: &[Path], canaries: &[Canary], listen: IpAddr) -> Vec<Fate> {
+async fn all(paths: &[Path], canaries: &[Canary], listen: IpAddr, progress: &Progress) -> Vec<Fate> {
     let mut tasks = Vec::new();
     for (path, canary) in paths.iter().zip(canaries) {
         let (way, canary) = (path.way.clone(), canary.clone());
         tasks.push(tokio::spawn(async move { send(&way, &canary, listen).await }));
     }
     let mut fates = Vec::new();
-    for task in tasks {
+    for (number, task) in (1..).zip(tasks) {
         let panicked = |error: tokio::task::JoinError| Fate::Untried(error.to_string());
         fates.push(task.await.unwrap_or_else(panicked));
+        progress.say(&format!("sending canaries: {number} of {} ways are done", paths.len()));
     }
     fates
 }

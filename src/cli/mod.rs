@@ -21,6 +21,7 @@ mod man;
 mod output;
 #[cfg(unix)]
 mod portal;
+mod progress;
 mod query;
 mod run;
 mod service;

@@ -13,6 +13,7 @@ use clap::{Args, Subcommand};
 
 use super::keeper;
 use super::output::Output;
+use super::progress::Progress;
 use super::terminal::{confirmed, need_root};
 use super::{Exit, Failure};
 use crate::config::units::TimeSpan;
@@ -147,16 +148,21 @@ fn set(args: &SetArgs, mut output: Output<'_>) -> Result<Exit, Failure> {
     }
     let facts = machine.facts();
     let plan = machine.plan(&facts, args.listen_at)?;
+    let progress = Progress::begin("asking tacenda");
     asking.is_tacenda(args.listen_at).map_err(no_stub)?;
     if !args.offline {
+        progress.say("asking whether an upstream answers");
         asking.reaches_upstream(args.listen_at).map_err(no_upstream)?;
     }
+    drop(progress);
     if !args.yes && !confirmed(lines(&plan))? {
         return Err(Failure::new(Exit::Failed, "nothing was changed: not confirmed"));
     }
     let mut confirmation = args.confirm.map(|time| Confirmation::within(time.0)).transpose()?;
     let done = machine.set(args.listen_at, |facts| {
+        let progress = Progress::begin("trying whether names arrive");
         asking.verify(args.listen_at, facts)?;
+        drop(progress);
         confirmation.as_mut().map_or(Ok(()), Confirmation::wait)
     })?;
     wait_for_report(true);
