@@ -71,10 +71,13 @@ impl Bootstrap {
             First::InTrouble => None,
         };
         loop {
-            tokio::select! {
-                () = sleep_until(due.unwrap_or(not_before)), if due.is_some() => {}
-                () = addresses.in_trouble() => sleep_until(not_before).await,
-            }
+            let is_unreachable = tokio::select! {
+                () = sleep_until(due.unwrap_or(not_before)), if due.is_some() => false,
+                () = addresses.in_trouble() => {
+                    sleep_until(not_before).await;
+                    addresses.is_known()
+                }
+            };
             addresses.searching();
             match self.look_up(Instant::now() + LOOK_UP_LIMIT).await {
                 Ok((found, lifetime)) => {
@@ -86,7 +89,7 @@ impl Bootstrap {
                 Err(why) => {
                     // One line for one reason: people may ask twice a second.
                     if last_failure.as_ref() != Some(&why) {
-                        tracing::warn!(upstream = self.upstream.name(), "{why}");
+                        self.complain(is_unreachable, &why);
                     }
                     last_failure = Some(why.clone());
                     addresses.failed(why);
@@ -101,6 +104,18 @@ impl Bootstrap {
                 PAUSE_IF_UNKNOWN
             };
             not_before = Instant::now() + pause;
+        }
+    }
+
+    fn complain(&self, is_unreachable: bool, why: &str) {
+        let upstream = self.upstream.name();
+        if is_unreachable {
+            tracing::warn!(
+                upstream,
+                "it cannot be reached at the addresses that are known, and {why}"
+            );
+        } else {
+            tracing::warn!(upstream, "{why}");
         }
     }
 
