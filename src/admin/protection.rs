@@ -78,9 +78,11 @@ pub mod help {
     pub const PORTAL_STATUS: &str = "tacenda portal status";
     /// Says what is wrong with the configuration.
     pub const CHECK: &str = "tacenda check";
+    /// Says what is wrong with whatever it is.
+    pub const DOCTOR: &str = "tacenda doctor";
 
     /// What [`super::Part::help`] may be in the figures: who answers in tacenda's place must not be able to have a person type something else.
-    pub const ALL: [&str; 7] = [
+    pub const ALL: [&str; 8] = [
         SYSTEM_SET,
         SYSTEM_STATUS,
         GUARD_ON,
@@ -88,6 +90,7 @@ pub mod help {
         PORTAL_OPEN,
         PORTAL_STATUS,
         CHECK,
+        DOCTOR,
     ];
 }
 
@@ -216,6 +219,10 @@ fn guard(figures: Option<&GuardFigures>) -> Part {
         );
     };
     match (figures.mode, &figures.problem) {
+        (Some(_), Some(problem)) if figures.stands => {
+            let text = format!("the leak guard holds, but: {problem}");
+            Part::gap(GUARD, text, help::GUARD_STATUS)
+        }
         (_, Some(problem)) => Part::bad(GUARD, format!("the leak guard: {problem}"), help::GUARD_STATUS),
         (Some(mode), None) => Part::good(
             GUARD,
@@ -246,7 +253,7 @@ fn upstream(snapshot: &Snapshot) -> Part {
     }
     if snapshot.public_upstreams().all(is_down) || snapshot.portal.state == "suspect" {
         let text = "no upstream answers: names fail until one does, and none goes out in clear text";
-        return Part::bad(UPSTREAM, text, help::PORTAL_STATUS);
+        return Part::bad(UPSTREAM, text, help::DOCTOR);
     }
     let was_asked = snapshot.public_upstreams().any(|one| one.queries > 0);
     let text = if was_asked {
@@ -417,6 +424,21 @@ mod tests {
                 "{worst:?}"
             );
         }
+    }
+
+    #[test]
+    fn rules_that_stand_are_no_worse_for_a_configuration_that_cannot_be_read() {
+        let mut figures = well();
+        let keeper = figures.guard.as_mut().unwrap();
+        (keeper.problem, keeper.stands) = (Some("the configuration cannot be used".into()), true);
+        let part = &of(&figures).parts[1];
+        assert_eq!((part.state, name_of(part)), (State::Gap, "guard"));
+        assert!(
+            part.text.starts_with("the leak guard holds, but: the configuration"),
+            "{part:?}"
+        );
+        figures.guard.as_mut().unwrap().mode = None;
+        assert_eq!(of(&figures).parts[1].state, State::Bad, "there are none");
     }
 
     #[test]

@@ -99,6 +99,8 @@ pub struct GuardFigures {
     pub mode: Option<&'static str>,
     /// Whether others cannot take it away.
     pub held: bool,
+    /// Whether the rules are in force as they were put, though there may be a problem.
+    pub stands: bool,
     /// Datagrams and connections to servers of others that were led here.
     pub redirected: u64,
     /// Packets that were refused.

@@ -205,6 +205,7 @@ fn guard() -> Option<GuardFigures> {
     Some(GuardFigures {
         mode: report.mode.map(Mode::as_str),
         held: report.is_held,
+        stands: report.stands,
         redirected: report.redirected,
         rejected: report.rejected,
         repaired: report.repaired,

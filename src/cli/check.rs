@@ -6,7 +6,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::output::Output;
-use super::{Exit, Failure};
+use super::{Exit, Failure, service};
 use crate::app::{Surveyed, survey};
 use crate::config::problem::Problem;
 use crate::config::{self, AddressesFrom, ConfigError, Flags, Loaded, Strategy, UpstreamConfig};
@@ -15,7 +15,8 @@ use crate::policy::list::Skip;
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Prints one line and ends with 0 if the configuration can be run; else prints every mistake with its
-file, line and column on stderr and ends with 78. Of lists and hosts files it says how many rules
+file, line and column on stderr and ends with 78; so it does for a file that this host's service
+cannot see. Of lists and hosts files it says how many rules
 they have and which lines are none. Opens no socket.
 
 Examples:
@@ -58,6 +59,8 @@ enum Wrong {
     Config(ConfigError),
     /// Lists that cannot be used, one line each.
     Lists(Vec<String>),
+    /// It is right, and the service of this host cannot read all that it names.
+    Service(Failure),
 }
 
 impl From<Wrong> for Failure {
@@ -65,6 +68,7 @@ impl From<Wrong> for Failure {
         match wrong {
             Wrong::Config(error) => error.into(),
             Wrong::Lists(errors) => Self::new(Exit::Config, errors.join("\n")),
+            Wrong::Service(failure) => failure,
         }
     }
 }
@@ -72,6 +76,9 @@ impl From<Wrong> for Failure {
 fn checked(args: &CheckArgs) -> Result<Checked, Wrong> {
     let loaded = config::load(args.config.as_deref(), &Flags::default()).map_err(Wrong::Config)?;
     let lists = survey(&loaded.config.policy).map_err(Wrong::Lists)?;
+    if args.config.is_none() {
+        service::sees(&loaded.config).map_err(Wrong::Service)?;
+    }
     Ok(Checked { loaded, lists })
 }
 
@@ -151,6 +158,9 @@ fn to_json(checked: &Result<Checked, Wrong>) -> serde_json::Value {
         Err(Wrong::Lists(errors)) => {
             let problem = |error: &String| json!({ "place": null, "message": error, "help": null });
             problems = errors.iter().map(problem).collect();
+        }
+        Err(Wrong::Service(failure)) => {
+            problems.push(json!({ "place": null, "message": failure.message(), "help": null }));
         }
     }
     json!({ "format": 1, "ok": checked.is_ok(), "files": files, "problems": problems, "lists": lists })

@@ -6,13 +6,14 @@ mod upstream;
 use std::path::PathBuf;
 
 use clap::Args;
+use serde::Deserialize;
 use serde_json::json;
 
 use super::output::Output;
 use super::progress::Progress;
 use super::status::print::{Paint, part_lines};
 use super::system::verify::Asking;
-use super::{Color, Exit, Failure};
+use super::{Color, Exit, Failure, stats};
 use crate::admin::protection::{Part, Protection, State};
 use crate::config::{self, Flags};
 
@@ -41,6 +42,11 @@ pub(super) struct DoctorArgs {
     /// The configuration to look at; else /etc/tacenda/tacenda.toml
     #[arg(short, long, value_name = "FILE")]
     config: Option<PathBuf>,
+}
+
+#[derive(Deserialize)]
+struct Stats {
+    upstreams: Vec<stats::Upstream>,
 }
 
 /// What was found so far; shown as it is found, since an upstream that is silent takes seconds.
@@ -96,6 +102,9 @@ pub(super) fn run(args: &DoctorArgs, color: Color, output: Output<'_>) -> Result
     for part in checks::listeners(&loaded.config.listen, &asking) {
         findings.add(part)?;
     }
+    if let Some(part) = checks::service() {
+        findings.add(part)?;
+    }
     findings.add(super::system::status::part())?;
     findings.add(checks::settings())?;
     #[cfg(unix)]
@@ -107,9 +116,12 @@ pub(super) fn run(args: &DoctorArgs, color: Color, output: Output<'_>) -> Result
     findings.add(checks::network(is_guarded))?;
     findings.add(checks::sign_in(loaded.config.stats))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let said = loaded.config.stats.and_then(|stats| stats::read(stats).ok());
+    let said = said.map_or_else(Vec::new, |Stats { upstreams }| upstreams);
     for upstream in &loaded.config.upstreams {
         let progress = Progress::begin(&format!("asking {}", upstream.name));
-        let part = runtime.block_on(upstream::look(upstream, is_guarded));
+        let said = said.iter().find(|said| said.name == upstream.name);
+        let part = runtime.block_on(upstream::look(upstream, is_guarded, said));
         drop(progress);
         findings.add(part)?;
     }

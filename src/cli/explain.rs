@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::output::Output;
 use super::query::ask::{exchange_octets, random_id, refused_or_silent};
-use super::query::{Name, exit_of, local_server, parse_reply, read_name, read_type, rules_of};
+use super::query::{Name, exit_of, judged, local_server, parse_reply, read_name, read_type, rules_of};
 use super::stats::{self, Upstream};
 use super::system::verify::Asking;
 use super::{Exit, Failure};
@@ -140,6 +140,7 @@ impl Explained {
         let seen = before
             .zip(stats_of(config))
             .map(|(before, after)| Seen::between(before, after));
+        let rules = judged(rules, &reply);
         let held = held(&cached);
         let road = road(
             config,

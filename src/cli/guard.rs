@@ -287,7 +287,7 @@ fn asking_works(asking: &Asking, gathered: &Gathered) -> Result<(), Failure> {
     };
     let failed = |why: String| {
         Failure::new(Exit::Unavailable, format!("nothing was changed: {why}")).with_help(
-            "every name would fail; look at the log of tacenda, or put it in force all the same with --offline",
+            "every name would fail; `tacenda status` and `tacenda doctor` say why; or put it in force all the same with --offline",
         )
     };
     asking.is_tacenda(listen).map_err(failed)?;

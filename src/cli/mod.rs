@@ -162,7 +162,7 @@ Examples:
   sudo tacenda portal open                            a hotel's sign-in page, with your consent
   tacenda query example.com AAAA                      through the running tacenda
   tacenda query example.com --via tls://dns.quad9.net straight to an upstream
-  tacenda check && sudo systemctl restart tacenda     after a change in /etc/tacenda/tacenda.toml
+  tacenda check                                       after a change of its file, which counts at once
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 69 no upstream answers, 74 input or output failed,
 77 no permission, 78 the configuration is wrong.";

@@ -79,7 +79,7 @@ pub(super) fn run(args: &QueryArgs, mut output: Output<'_>) -> Result<Exit, Fail
         None => runtime.block_on(ask::ask(server(args)?, &question, args.tcp))?,
     };
     let reply = parse_reply(&response.octets, &response.server)?;
-    let rules = rules(args, &question).map(|rules| with_withheld(rules, &reply));
+    let rules = judged(rules(args, &question), &reply);
     if args.json {
         output.write_json(&print::to_json(&reply, &rules, &response))?;
     } else if args.short {
@@ -141,17 +141,26 @@ pub(super) fn rules_of(config: &Config, question: &Question) -> Result<Vec<Rule>
     }
 }
 
-/// What was withheld does not show to which private address or listed name it led.
-fn with_withheld(mut rules: Vec<Rule>, reply: &Reply) -> Vec<Rule> {
+/// The rules of the files beside what came back: tacenda may not have read a change yet, or have refused it. What was withheld does not
+/// show to which private address or listed name it led.
+pub(super) fn judged(rules: Result<Vec<Rule>, String>, reply: &Reply) -> Result<Vec<Rule>, String> {
+    let mut rules = rules?;
     let is_blocked = reply.extended_errors.iter().any(|(code, _)| *code == Ede::BLOCKED.0);
-    if is_blocked && rules.is_empty() {
-        rules.push(Rule {
+    match rules.last() {
+        Some(rule) if rule.kind == RuleKind::Block && !is_blocked => {
+            return Err(format!(
+                "{}, as the file is now; the running tacenda has not read that yet, or has refused it (`tacenda status`)",
+                print::rule_words(rule)
+            ));
+        }
+        None if is_blocked => rules.push(Rule {
             kind: RuleKind::Withhold,
             place: "rebind-protection or block".to_owned(),
             text: "it leads to a private address, or by an alias to a name on a list".to_owned(),
-        });
+        }),
+        _ => {}
     }
-    rules
+    Ok(rules)
 }
 
 /// Where the running tacenda listens on this host.

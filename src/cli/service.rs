@@ -1,5 +1,6 @@
 //! `tacenda service`: the units of systemd, written and taken away again. What somebody else wrote or changed is never touched.
 
+mod sight;
 mod units;
 
 use std::fs;
@@ -11,7 +12,7 @@ use serde_json::json;
 
 use super::output::Output;
 use super::{Exit, Failure};
-use crate::config::{self, Config, DEFAULT_PATH, Flags};
+use crate::config::{self, Config, Flags};
 use crate::os::{file, systemd};
 use units::{GUARD, SERVICE, SOCKET, WATCH, Whose};
 
@@ -73,6 +74,24 @@ pub(super) fn run(command: &ServiceCommand, output: Output<'_>) -> Result<Exit, 
         ServiceCommand::Uninstall(args) => uninstall(args, output),
         ServiceCommand::Status(args) => status(args, output),
     }
+}
+
+/// What systemd says of the service, in its own word (`active`, `failed`, ...); none where it does not run this host or nobody has installed it.
+pub(super) fn state() -> Option<String> {
+    is_installed().then(|| systemd::word("is-active", SERVICE)).flatten()
+}
+
+/// What the service could not read of this configuration, if there is a service on this host.
+pub(super) fn sees(config: &Config) -> Result<(), Failure> {
+    if is_installed() {
+        sight::of_files(None, config)?;
+    }
+    Ok(())
+}
+
+fn is_installed() -> bool {
+    let place = Place::of(&PlaceArgs { root: None });
+    place.is_live && place.whose(SERVICE).is_ok_and(|whose| whose != Whose::Nobodys)
 }
 
 /// Where the units are, and whether anything may be started and stopped.
@@ -301,8 +320,7 @@ fn status(args: &StatusArgs, mut output: Output<'_>) -> Result<Exit, Failure> {
 /// The service sees neither home folders nor this moment's /tmp (`ProtectHome=`, `PrivateTmp=`): what it needs from there would be missing, and
 /// nobody would know why.
 fn within_sight(program: &Path, given: Option<&Path>, config: &Config) -> Result<(), Failure> {
-    let is_out = |path: &Path| OUT_OF_SIGHT.iter().any(|folder| path.starts_with(folder));
-    if is_out(program) {
+    if sight::is_out(program) {
         let help = format!(
             "sudo install -m 755 {} /usr/local/bin/tacenda && sudo /usr/local/bin/tacenda service install",
             program.display()
@@ -310,29 +328,11 @@ fn within_sight(program: &Path, given: Option<&Path>, config: &Config) -> Result
         let message = format!(
             "the service cannot see {}: it is kept out of {}",
             program.display(),
-            OUT_OF_SIGHT.join(", ")
+            sight::OUT_OF_SIGHT.join(", ")
         );
         return Err(Failure::new(Exit::Config, message).with_help(help));
     }
-    let main = given.unwrap_or_else(|| Path::new(DEFAULT_PATH));
-    let named = || std::iter::once(main).chain(config.paths());
-    if let Some(path) = named().find(|path| is_out(path)) {
-        let kept_out = OUT_OF_SIGHT.join(", ");
-        let message = format!(
-            "the service cannot see {}: it is kept out of {kept_out}",
-            path.display()
-        );
-        return Err(Failure::new(Exit::Config, message).with_help("put it below /etc/tacenda"));
-    }
-    if let Some(path) = named().find(|path| !file::others_may_read(path)) {
-        let message = format!(
-            "the service cannot read {}: it runs as a user of its own",
-            path.display()
-        );
-        let help = format!("sudo chmod o+rX {}", path.display());
-        return Err(Failure::new(Exit::Config, message).with_help(help));
-    }
-    Ok(())
+    sight::of_files(given, config)
 }
 
 fn read(path: &Path) -> Result<Option<String>, Failure> {
@@ -354,8 +354,6 @@ fn failed(what: &str, path: &Path, error: &io::Error) -> Failure {
 
 /// In the order in which they are started.
 const UNITS: [&str; 4] = [SOCKET, SERVICE, WATCH, GUARD];
-
-const OUT_OF_SIGHT: [&str; 5] = ["/home", "/root", "/run/user", "/tmp", "/var/tmp"];
 
 /// Ours has 4 KiB.
 const MAX_UNIT_LEN: u64 = 1 << 20;

@@ -15,7 +15,7 @@ use super::output::Output;
 use super::stats::{self, Upstream};
 use super::{Color, Exit, Failure, system};
 use crate::admin::protection::{Part, Protection, State, help};
-use crate::config::{self, Flags};
+use crate::config::{self, Config, Flags};
 
 #[derive(Args, Debug)]
 #[command(after_help = "\
@@ -94,7 +94,8 @@ struct Cache {
     entries: u64,
     bytes: u64,
     max_bytes: u64,
-    hit_ratio: f64,
+    hits: u64,
+    misses: u64,
 }
 
 pub(super) fn run(args: &StatusArgs, color: Color, mut output: Output<'_>) -> Result<Exit, Failure> {
@@ -128,7 +129,12 @@ pub(super) fn run(args: &StatusArgs, color: Color, mut output: Output<'_>) -> Re
 const EVERY: Duration = Duration::from_secs(2);
 
 fn endpoint(args: &StatusArgs) -> Result<SocketAddr, Failure> {
-    let config = config::load(args.config.as_deref(), &Flags::default())?.config;
+    let config = match config::load(args.config.as_deref(), &Flags::default()) {
+        Ok(loaded) => loaded.config,
+        // What runs goes on with what it had: it is asked where it mostly is, and says itself what is wrong.
+        Err(_) if args.config.is_none() => Config::default(),
+        Err(error) => return Err(error.into()),
+    };
     config.stats.ok_or_else(|| {
         Failure::new(Exit::Config, "the configuration switches the stats endpoint off")
             .with_help("`tacenda system status` and `tacenda guard status` know their parts without it")

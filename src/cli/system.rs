@@ -19,6 +19,7 @@ use super::{Exit, Failure};
 use crate::config::units::TimeSpan;
 use crate::os::dns::system::{Outline, Picture};
 use crate::os::dns::{Error, here};
+use crate::os::guard;
 use crate::os::process::as_root;
 use crate::os::report::system::Report;
 use confirm::{Confirmation, read_patience};
@@ -182,11 +183,23 @@ fn restore(mut output: Output<'_>) -> Result<Exit, Failure> {
         output.write("nothing to restore: tacenda is not set as system DNS\n")?;
     }
     wait_for_report(false);
+    if guard_holds() {
+        output.write(format!(
+            "note: the leak guard is still on, and leads DNS to tacenda: {}\n",
+            as_root("tacenda guard off")
+        ))?;
+    }
     if here()?.facts().named().is_some() {
         // Without a journal and a copy nobody knows what stood there.
         return Ok(Exit::Failed);
     }
     Ok(Exit::Done)
+}
+
+/// As its keeper says.
+fn guard_holds() -> bool {
+    let report = guard::report::Report::read().ok().flatten();
+    report.is_some_and(|report| report.mode.is_some())
 }
 
 /// If nobody keeps it there is none.
@@ -248,8 +261,9 @@ fn no_stub(why: String) -> Failure {
 }
 
 fn no_upstream(why: String) -> Failure {
-    Failure::new(Exit::Unavailable, format!("nothing was changed: {why}"))
-        .with_help("every name would fail; look at the log of tacenda, or set it all the same with --offline")
+    Failure::new(Exit::Unavailable, format!("nothing was changed: {why}")).with_help(
+        "every name would fail; `tacenda status` and `tacenda doctor` say why; or set it all the same with --offline",
+    )
 }
 
 fn read_loopback(text: &str) -> Result<IpAddr, String> {

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use crate::admin::protection::{Part, help};
 use crate::cli::query::on_this_host;
+use crate::cli::service;
 use crate::cli::stats::portal;
 use crate::cli::system::verify::Asking;
 use crate::config::{ChosenBy, ConfigError, Listen, Loaded};
@@ -57,6 +58,17 @@ pub(super) fn listeners(listen: &Listen, asking: &Asking) -> Vec<Part> {
 }
 
 const LISTENS: &str = "listens";
+
+/// What systemd says of the service, where there is one.
+pub(super) fn service() -> Option<Part> {
+    let word = service::state()?;
+    Some(if word == "active" {
+        Part::good("service", "tacenda.service runs")
+    } else {
+        let text = format!("tacenda.service: systemd says {word}; `journalctl -u tacenda` says why");
+        Part::bad("service", text, "mend that, then: sudo tacenda service install")
+    })
+}
 
 fn nobody_there(address: SocketAddr, is_default: bool, why: String) -> Part {
     let owner = [Transport::Udp, Transport::Tcp].into_iter();

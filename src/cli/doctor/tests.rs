@@ -44,3 +44,27 @@ fn findings_are_shown_as_they_come_or_all_at_once_as_json() {
         (&"gap".into(), &"sudo tacenda guard on".into())
     );
 }
+
+#[test]
+fn behind_the_guard_the_word_of_tacenda_counts() {
+    let said = |state: &str, error: Option<&str>| {
+        serde_json::from_value(serde_json::json!({
+            "name": "x", "transport": "dot", "state": state, "rtt_ms": null, "queries": 1, "failures": 1, "last_error": error,
+        }))
+        .unwrap()
+    };
+    for (said, state, words) in [
+        (Some(said("up", None)), State::Good, "x answers tacenda"),
+        (
+            Some(said("down", Some("issued by \u{1b}nobody"))),
+            State::Bad,
+            "x does not answer tacenda: issued by \u{fffd}nobody",
+        ),
+        (Some(said("unknown", None)), State::Unknown, "x: refused; the guard"),
+        (None, State::Unknown, "x: refused; the guard"),
+    ] {
+        let part = upstream::behind_guard("x", "refused", said.as_ref());
+        assert_eq!(part.state, state);
+        assert!(part.text.starts_with(words), "{}", part.text);
+    }
+}

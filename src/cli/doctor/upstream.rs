@@ -5,6 +5,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::admin::protection::Part;
+use crate::cli::stats::Upstream as Said;
+use crate::cli::status::print::plain;
 use crate::config::UpstreamConfig;
 use crate::transport::Exchange;
 use crate::upstream::connect;
@@ -36,8 +38,9 @@ pub(super) struct Manners {
     pub(super) withholds_bogus: Option<bool>,
 }
 
-/// Asks over TLS: for the root's servers, then for a name that must fail.
-pub(super) async fn look(upstream: &UpstreamConfig, is_guarded: Option<bool>) -> Part {
+/// Asks over TLS: for the root's servers, then for a name that must fail. Where the guard is in the way, `said` is what the running tacenda
+/// says of the same upstream.
+pub(super) async fn look(upstream: &UpstreamConfig, is_guarded: Option<bool>, said: Option<&Said>) -> Part {
     if upstream.addresses.is_empty() {
         let text = format!(
             "{}: not asked, its address is to be looked up by tacenda",
@@ -49,13 +52,9 @@ pub(super) async fn look(upstream: &UpstreamConfig, is_guarded: Option<bool>) ->
     match manners(upstream).await {
         Ok((manners, handshake)) => manners.part(&upstream.name, handshake),
         // The guard lets tacenda's own user ask at the port of DNS over TLS, and that is not who asks here.
-        Err(why) if is_guarded == Some(true) && upstream.endpoint.port == DOT_PORT => Part::unknown(
-            NAME,
-            format!(
-                "{}: {why}; the guard lets nobody ask there but tacenda: `tacenda status` says whether it answers",
-                upstream.name
-            ),
-        ),
+        Err(why) if is_guarded == Some(true) && upstream.endpoint.port == DOT_PORT => {
+            behind_guard(&upstream.name, &why, said)
+        }
         Err(why) => Part::bad(
             NAME,
             format!(
@@ -63,10 +62,31 @@ pub(super) async fn look(upstream: &UpstreamConfig, is_guarded: Option<bool>) ->
                 upstream.name,
                 began.elapsed().as_secs_f64()
             ),
-            "is it the network, or a wrong address?",
+            WHAT_IS_IT,
         ),
     }
 }
+
+/// The guard lets nobody ask at that port but tacenda, whose word counts then.
+pub(super) fn behind_guard(name: &str, why: &str, said: Option<&Said>) -> Part {
+    match said.map(|said| (&*said.state, &said.last_error)) {
+        Some(("up", _)) => Part::good(
+            NAME,
+            format!("{name} answers tacenda; the guard lets nobody else ask there, to look further"),
+        ),
+        Some(("down", error)) => {
+            let error = error.as_deref().map_or_else(String::new, plain);
+            Part::bad(NAME, format!("{name} does not answer tacenda: {error}"), WHAT_IS_IT)
+        }
+        _ => Part::unknown(
+            NAME,
+            format!("{name}: {why}; the guard lets nobody ask there but tacenda"),
+        ),
+    }
+}
+
+/// For who reads it to think of.
+const WHAT_IS_IT: &str = "is it the network, or a wrong address?";
 
 async fn manners(upstream: &UpstreamConfig) -> Result<(Manners, Duration), String> {
     let exchange = connect::bare(&upstream.into()).map_err(|error| error.to_string())?;

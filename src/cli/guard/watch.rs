@@ -203,6 +203,7 @@ impl Keeper {
         let there = self.guard.look().ok().flatten();
         self.report.mode = there.as_ref().and_then(|there| there.mode());
         self.report.is_held = self.guard.holds();
+        self.report.stands = self.report.mode.is_some() && self.guard.stands();
         if let Some(there) = there {
             (self.report.redirected, self.report.rejected) = (there.redirected, there.rejected);
         }
@@ -323,9 +324,10 @@ impl Keeper {
         match of_this_host(wish) {
             Ok(gathered) => (Some(gathered), None),
             Err(failure) => {
+                let why = failure.message().to_string();
                 let problem = format!(
-                    "the configuration cannot be used, and nothing of it is opened: {}",
-                    failure.message()
+                    "the configuration cannot be used, so that its exemptions stay as they were: {}",
+                    why.lines().next().unwrap_or_default()
                 );
                 let strict = (!stands).then(|| without_configuration(wish));
                 (strict, Some(problem))

@@ -173,3 +173,25 @@ fn short_is_what_the_records_say() {
     none.answers.clear();
     assert_eq!(print::to_short(&none), "");
 }
+
+#[test]
+fn a_list_that_tacenda_has_not_read_yet_is_not_said_to_have_decided() {
+    let rule = |kind| Rule {
+        kind,
+        place: "ads.txt:8".into(),
+        text: "new.example".into(),
+    };
+    let (mut blocked, plain) = (reply(), reply());
+    blocked.extended_errors = vec![(15, String::new())];
+    let listed = || Ok(vec![rule(RuleKind::Block)]);
+    assert_eq!(judged(listed(), &blocked), listed());
+    let why = judged(listed(), &plain).unwrap_err();
+    assert!(
+        why.starts_with("blocked by ads.txt:8: new.example, as the file is now; the running"),
+        "{why}"
+    );
+    let others = || Ok(vec![rule(RuleKind::Block), rule(RuleKind::Allow)]);
+    assert_eq!(judged(others(), &plain), others());
+    assert_eq!(judged(Ok(Vec::new()), &blocked).unwrap()[0].kind, RuleKind::Withhold);
+    assert_eq!(judged(Err("x".into()), &blocked), Err("x".into()));
+}

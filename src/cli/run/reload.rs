@@ -110,7 +110,8 @@ impl Reloader {
 }
 
 /// A file that was not named at the start may be readable for everybody but a process that has given that up.
-const KEPT_OUT: &str = " (if others may read it, this run's sandbox keeps it out: it counts after a restart)";
+const KEPT_OUT: &str = " (if others may read it, this run's sandbox keeps it out: it counts after a restart, \
+unless it is below /home or /tmp, which the service never sees)";
 
 /// The first line that says what is wrong and where; before several there is one that counts them.
 fn headline(problem: &str) -> &str {

@@ -99,9 +99,8 @@ fn figure_lines(text: &mut String, figures: &Figures) {
     let failed = figures.responses.get("SERVFAIL").copied().unwrap_or(0);
     let _ = writeln!(
         text,
-        "queries   {}, {:.0} % from the cache, {failed} failed",
-        figures.queries.total,
-        figures.cache.hit_ratio * 100.0
+        "queries   {}: {} from the cache, {} asked upstream, {failed} failed",
+        figures.queries.total, figures.cache.hits, figures.cache.misses
     );
     let _ = writeln!(
         text,

@@ -13,7 +13,7 @@ fn stats() -> (Value, Figures) {
             part("upstream", "good", "quad9 answers over HTTPS, its certificate checked", None),
         ]},
         "latency": {"cached": {"count": 9, "buckets": buckets}, "upstream": {"count": 0, "buckets": []}},
-        "cache": {"entries": 1234, "bytes": 1_300_000, "max_bytes": 64 << 20, "hit_ratio": 0.8},
+        "cache": {"entries": 1234, "bytes": 1_300_000, "max_bytes": 64 << 20, "hits": 8000, "misses": 2000},
         "upstreams": [
             upstream("quad9", "up", Some(12.54), Some("once")),
             upstream("mullvad", "down", None, Some("tls handshake with 194.242.2.2:443: timed out, and here is more that does not fit in one line")),
@@ -39,7 +39,7 @@ protected, with a gap (tacenda 0.1.0, up for 2 h 3 min)
                     = sudo tacenda guard on
   ok  upstream      quad9 answers over HTTPS, its certificate checked
 
-queries   12345, 80 % from the cache, 3 failed
+queries   12345: 8000 from the cache, 2000 asked upstream, 3 failed
 answers   cached: half within 0.1 ms; upstream: none yet
 cache     1234 answers, 1.2 MiB of 64 MiB
 upstreams quad9       up    HTTPS  34 asked, 2 failed, 12.5 ms

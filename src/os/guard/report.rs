@@ -16,6 +16,9 @@ pub struct Report {
     pub mode: Option<Mode>,
     /// Whether nobody else can take it away.
     pub is_held: bool,
+    /// Whether rules of ours are in force as they were put, though there may be a problem.
+    #[serde(default)]
+    pub stands: bool,
     /// See [`super::listing::Listing`].
     pub redirected: u64,
     /// See [`super::listing::Listing`].
