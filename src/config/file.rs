@@ -198,7 +198,7 @@ fn plain_words(message: &str) -> String {
         )
         .replace(
             "expected a sequence",
-            "expected a list in square brackets, such as [\"127.0.0.1:53\"]",
+            "expected a list in square brackets, such as [\"one\", \"two\"]",
         )
         .replace("invalid type: sequence, expected", "found a list, expected")
         .replace("expected struct CacheSpec", "expected the table [cache]")
@@ -208,6 +208,15 @@ fn plain_words(message: &str) -> String {
         .replace("expected struct StatsSpec", "expected the table [stats]")
         .replace("expected struct UpstreamSpec", "expected a table with at least `url`")
         .replace("expected i64", "expected a whole number")
+        // `tls://...` begins like `true`.
+        .replace(
+            "invalid boolean, expected `true`",
+            "expected `true`, or a text in quotes",
+        )
+        .replace(
+            "string values must be quoted, expected literal string",
+            "a text stands in quotes",
+        )
         .trim_end()
         .to_owned()
 }
@@ -246,6 +255,8 @@ mod tests {
         assert!(error("[cache]\nserve-stale = true\n").contains("expected a time such as \"1d\", or false"));
         assert!(error("[cache]\nprefetch = \"yes\"\n").contains("expected a boolean"));
         assert!(error("listen = [\n").starts_with("t.toml:"));
+        assert!(error("[[upstream]]\nurl = tls://x.example\n").contains("or a text in quotes"));
+        assert!(error("[[upstream]]\nurl = https://x.example\n").contains("a text stands in quotes"));
         assert!(error("strategy = \"a\"\nstrategy = \"b\"\n").contains("duplicate key"));
     }
 
