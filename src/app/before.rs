@@ -55,10 +55,14 @@ impl Before {
         (cache.settings() == settings).then(|| (cache, road.pool().upstreams().to_vec()))
     }
 
-    /// The lists in force, if the same files make them.
-    pub(super) fn blocking(&self, config: &Config) -> Option<Blocking> {
+    /// The lists in force, if the same files make them; else none yet.
+    pub(super) fn blocking(&self, config: &Config) -> Blocking {
         let (old, new) = (&self.config.policy, &config.policy);
         let is_same = (&old.block, &old.allow, old.block_answer) == (&new.block, &new.allow, new.block_answer);
-        is_same.then(|| self.blocking.clone())
+        if is_same {
+            self.blocking.clone()
+        } else {
+            self.blocking.anew(new.block_answer)
+        }
     }
 }

@@ -70,9 +70,10 @@ impl House {
         let routes = roads(&config.routes, ttls, before, &meter)?;
         let pool = Pool::new(built, &strategy, ttls);
         let public = Road::new(public_cache(config, ttls, before), pool).with_time_servers(undated);
-        let blocking = before
-            .and_then(|before| before.blocking(config))
-            .unwrap_or_else(|| Blocking::new(config.policy.block_answer));
+        let blocking = before.map_or_else(
+            || Blocking::new(config.policy.block_answer),
+            |before| before.blocking(config),
+        );
         followers.extend(keeper(&config.policy, &blocking));
         let epoch = before.map_or(0, |before| before.epoch.wrapping_add(1));
         let policy = policy(config)

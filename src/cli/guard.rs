@@ -226,17 +226,43 @@ fn take_away(store: &Store) -> Result<bool, Failure> {
     Ok(was_on)
 }
 
-/// For whoever takes tacenda away: off for good, without anybody who keeps it.
-pub(super) fn give_back(output: &mut Output<'_>) -> Result<(), Failure> {
+/// For whoever takes tacenda away: off for good, without anybody who keeps it. Gives back what was wanted before, for [`want_again`].
+///
+/// Where it was not wanted and packet rules cannot be looked at (no nft, a container), there are none of ours.
+pub(super) fn give_back(output: &mut Output<'_>) -> Result<Option<Wish>, Failure> {
     let store = Store::of_this_host();
-    if store.load().is_ok_and(|wish| wish.is_none()) && !store.folder().exists() {
-        return Ok(());
+    let off = Wish::new(false, None, None);
+    let before = match store.load() {
+        Ok(wish) => wish.filter(|wish| wish.is_on),
+        // Somebody wanted something.
+        Err(_) => Some(Wish::new(true, None, None)),
+    };
+    let Some(before) = before else {
+        if store.folder().exists() && Guard::can_be() {
+            // It may be off for a time only.
+            let _ = store.save(&off);
+            let _ = take_away(&store);
+        }
+        return Ok(None);
+    };
+    store.save(&off).map_err(not_written)?;
+    match take_away(&store) {
+        Ok(true) => output.write("the leak guard is off\n")?,
+        Ok(false) => {}
+        Err(failure) => {
+            want_again(Some(before));
+            return Err(failure);
+        }
     }
-    store.save(&Wish::new(false, None, None)).map_err(not_written)?;
-    if take_away(&store)? {
-        output.write("the leak guard is off\n")?;
+    Ok(Some(before))
+}
+
+/// The rest could not be given back, and everything is to go on: whoever keeps the guard puts it in force again.
+pub(super) fn want_again(before: Option<Wish>) {
+    if let Some(wish) = before {
+        // Nothing more can be done about it; what failed is said.
+        let _ = Store::of_this_host().save(&wish);
     }
-    Ok(())
 }
 
 /// Has the kernel let a window's packets out, or no more, if nobody keeps the guard who would do it. Says whether the guard is on.

@@ -1,4 +1,4 @@
-//! One line on a terminal for what takes longer than a second.
+//! One line on a terminal for what may take longer than a second.
 
 #![expect(clippy::print_stderr, reason = "this is where the program talks to its user")]
 

@@ -21,7 +21,7 @@ pub(super) enum ServiceCommand {
     /// Write the units for systemd and start them: from then on tacenda runs from boot to shutdown
     Install(InstallArgs),
     /// Stop it, and take away what `install` wrote
-    Uninstall(PlaceArgs),
+    Uninstall(UninstallArgs),
     /// Say what is installed and whether it runs
     Status(StatusArgs),
 }
@@ -46,6 +46,15 @@ pub(super) struct InstallArgs {
     config: Option<PathBuf>,
     #[command(flatten)]
     place: PlaceArgs,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct UninstallArgs {
+    #[command(flatten)]
+    place: PlaceArgs,
+    /// Before a package is removed: also without systemd, and its units stay enabled until it is gone, since it may stay after all
+    #[arg(long, hide = true)]
+    for_package: bool,
 }
 
 #[derive(Args, Debug)]
@@ -216,18 +225,19 @@ fn install(args: &InstallArgs, mut output: Output<'_>) -> Result<Exit, Failure> 
         let failure = Failure::new(Exit::Failed, format!("{} {how}: nothing is done", path.display()));
         return Err(failure.with_help("move it away, and keep what you need of it with `systemctl edit`"));
     }
-    // Anew, because a socket that listens already keeps its addresses.
     let mut running = Vec::new();
     for unit in UNITS {
         if matches!(place.whose(unit)?, Whose::Ours | Whose::Packages) {
             running.push(unit);
         }
     }
-    if !running.is_empty() {
-        place.systemctl(&[&["stop"], &running[..]].concat(), &mut output)?;
-    }
+    // First, so that nothing is stopped if a file cannot be written.
     for (unit, text) in &texts {
         place.put(unit, text, &mut output)?;
+    }
+    // Anew, because a socket that listens already keeps its addresses.
+    if !running.is_empty() {
+        place.systemctl(&[&["stop"], &running[..]].concat(), &mut output)?;
     }
     place.systemctl(&["daemon-reload"], &mut output)?;
     for verb in ["enable", "start"] {
@@ -236,12 +246,20 @@ fn install(args: &InstallArgs, mut output: Output<'_>) -> Result<Exit, Failure> 
     Ok(Exit::Done)
 }
 
-fn uninstall(args: &PlaceArgs, mut output: Output<'_>) -> Result<Exit, Failure> {
-    let place = Place::to_change(args)?;
-    let (mut ours, mut written) = (Vec::new(), Vec::new());
+fn uninstall(args: &UninstallArgs, mut output: Output<'_>) -> Result<Exit, Failure> {
+    if args.for_package && !systemd::runs() {
+        give_back(&mut output)?;
+        return Ok(Exit::Done);
+    }
+    let place = Place::to_change(&args.place)?;
+    let (mut ours, mut written, mut there) = (Vec::new(), Vec::new(), Vec::new());
     for unit in [WATCH, GUARD, SOCKET, SERVICE] {
         let path = place.path(unit);
-        match place.whose(unit)? {
+        let whose = place.whose(unit)?;
+        if whose != Whose::Nobodys {
+            there.push(unit);
+        }
+        match whose {
             Whose::Ours => {
                 ours.push(unit);
                 written.push(unit);
@@ -252,21 +270,26 @@ fn uninstall(args: &PlaceArgs, mut output: Output<'_>) -> Result<Exit, Failure> 
             Whose::Anothers => output.write(format!("{} was not written by tacenda: it stays\n", path.display()))?,
         }
     }
-    if ours.is_empty() {
-        return Ok(Exit::Done);
-    }
-    // First of all: nobody may be left asking a tacenda that is gone.
-    if place.is_live {
+    // First of all, whosever the units are: nobody may be left asking a tacenda that is gone.
+    if place.is_live && !there.is_empty() {
         let keepers = [WATCH, GUARD].into_iter().filter(|unit| ours.contains(unit));
         place.without(&keepers.collect::<Vec<_>>(), &mut output, give_back)?;
     }
+    if ours.is_empty() {
+        return Ok(Exit::Done);
+    }
     // The socket with the service, in one call: the one would start the other again.
-    place.systemctl(&[&["disable", "--now"], &ours[..]].concat(), &mut output)?;
+    let verb: &[&str] = if args.for_package {
+        &["stop"]
+    } else {
+        &["disable", "--now"]
+    };
+    place.systemctl(&[verb, &ours[..]].concat(), &mut output)?;
     for unit in &written {
         place.remove(unit, &mut output)?;
     }
     for unit in ours {
-        if place.packaged(unit)?.is_some() {
+        if !args.for_package && place.packaged(unit)?.is_some() {
             output.write(format!("{unit} stays, with its package, and is off\n"))?;
         }
     }
@@ -275,12 +298,17 @@ fn uninstall(args: &PlaceArgs, mut output: Output<'_>) -> Result<Exit, Failure> 
     Ok(Exit::Done)
 }
 
-/// The system's DNS, if it was set, and the ways to others.
+/// The ways to others, and the system's DNS, if it was set; both or neither. The guard goes first: while DNS is set names are still private
+/// without it, and not the other way round.
 fn give_back(output: &mut Output<'_>) -> Result<(), Failure> {
-    super::system::give_back(output)?;
     #[cfg(unix)]
-    super::guard::give_back(output)?;
-    Ok(())
+    let before = super::guard::give_back(output)?;
+    let done = super::system::give_back(output);
+    #[cfg(unix)]
+    if done.is_err() {
+        super::guard::want_again(before);
+    }
+    done
 }
 
 fn status(args: &StatusArgs, mut output: Output<'_>) -> Result<Exit, Failure> {

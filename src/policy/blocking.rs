@@ -22,6 +22,8 @@ pub enum BlockAnswer {
 pub struct Blocking {
     in_force: Swap<InForce>,
     answer: BlockAnswer,
+    /// What counted under another configuration, and goes on.
+    counted: Vec<List>,
 }
 
 #[derive(Debug, Default)]
@@ -46,29 +48,43 @@ impl Blocking {
         Self {
             in_force: Swap::default(),
             answer,
+            counted: Vec::new(),
+        }
+    }
+
+    /// For another configuration: no rules yet, but a list that stays goes on counting.
+    #[must_use]
+    pub fn anew(&self, answer: BlockAnswer) -> Self {
+        Self {
+            counted: self.lists(),
+            ..Self::new(answer)
         }
     }
 
     /// These count from the next query on. `names` are the lists, by the numbers that the rules know them by.
     pub fn publish(&self, rules: Rules, names: Vec<String>) {
         let known = self.lists();
-        let blocked = |name: &String| {
-            let same = known.iter().find(|list| list.name == *name);
-            same.map_or_else(Arc::default, |list| Arc::clone(&list.blocked))
-        };
-        let lists = names.into_iter().map(|name| List {
-            blocked: blocked(&name),
-            name,
-        });
-        let lists = lists.collect();
+        let mut lists: Vec<List> = Vec::new();
+        for name in names {
+            // A file that was named twice is one list.
+            let mut same = lists.iter().chain(&known);
+            let same = same
+                .find(|list| list.name == name)
+                .map(|list| Arc::clone(&list.blocked));
+            let blocked = same.unwrap_or_default();
+            lists.push(List { name, blocked });
+        }
         self.in_force.publish(InForce { rules, lists });
     }
 
-    /// The lists in force.
+    /// The lists in force, each once.
     pub fn lists(&self) -> Vec<List> {
-        self.in_force
-            .current()
-            .map_or_else(Vec::new, |in_force| in_force.lists.clone())
+        let Some(in_force) = self.in_force.current() else {
+            return self.counted.clone();
+        };
+        let mut seen = std::collections::HashSet::new();
+        let lists = in_force.lists.iter();
+        lists.filter(|list| seen.insert(&list.name)).cloned().collect()
     }
 
     /// Answers that were looked at under an older number must be looked at again.
@@ -156,5 +172,11 @@ mod tests {
         blocking.publish(rules(&[lists[1], lists[0]]), names(&["b", "a"]));
         assert!(blocking.refuses(b"\x03ads\x07example\0"));
         assert_eq!(counts(&blocking), [("b".to_owned(), 1), ("a".to_owned(), 3)]);
+        // And in another configuration; a file that was named twice is one.
+        let blocking = blocking.anew(BlockAnswer::NxDomain);
+        assert!(!blocking.refuses(b"\x03ads\x07example\0"), "nothing is in force yet");
+        blocking.publish(rules(&[lists[0], lists[2], lists[0]]), names(&["a", "c", "a"]));
+        assert!(blocking.refuses(b"\x03ads\x07example\0"));
+        assert_eq!(counts(&blocking), [("a".to_owned(), 4), ("c".to_owned(), 0)]);
     }
 }

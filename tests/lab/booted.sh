@@ -9,7 +9,8 @@ root_of() {
   mount -t tmpfs tmpfs "$2"; mkdir "$2"/{upper,work,root}
   mount -t overlay overlay -o lowerdir="$1",upperdir="$2/upper",workdir="$2/work" "$2/root"
   R=$2/root
-  rm -rf "$R"/etc/systemd/system/* "$R"/run/systemd; mkdir -p "$R/etc/systemd/system"
+  # What a tacenda of this host has left, too.
+  rm -rf "$R"/etc/systemd/system/* "$R"/run/systemd "$R"/var/lib/tacenda "$R"/var/lib/private/tacenda "$R"/var/lib/tacenda-system; mkdir -p "$R/etc/systemd/system"
   mount -t proc proc "$R/proc"; mount --bind -o ro "$R/proc/sys" "$R/proc/sys"; mount -o remount,bind,ro "$R/proc/sys"
   mount -t sysfs -o ro sysfs "$R/sys"; mount -t tmpfs tmpfs "$R/sys/fs/cgroup"
   mount -t cgroup2 cgroup2 "$R/sys/fs/cgroup"

@@ -36,7 +36,10 @@ end = float("inf")
 def receive():
     while time.monotonic() < end and (sent or end == float("inf")):
         try:
-            sent.discard(struct.unpack("!H", client.recv(1500)[:2])[0])
+            answer = client.recv(1500)
+            # The record of its own, and no failure.
+            if answer[3] & 15 == 0 and answer[-4:] == b"\xc0\x00\x02\x09":
+                sent.discard(struct.unpack("!H", answer[:2])[0])
         except socket.timeout:
             pass
 

@@ -44,7 +44,7 @@ all_are() { local unit; for unit in $UNITS; do [ "$(inside systemctl "$1" "$unit
 nothing_is_left() {
   ! inside systemctl list-units --all --plain --no-legend 'tacenda*' | grep tacenda || return 1
   [ -z "$(inside find /etc/systemd /run/systemd/system /usr/lib/systemd /var/lib/systemd/deb-systemd-helper-enabled -name '*tacenda*')" ] || return 1
-  [ -z "$(inside nft list ruleset)" ] && ! inside test -e /usr/bin/tacenda && [ "$(resolv_conf)" = "$BEFORE" ]
+  local rules; rules=$(inside nft list ruleset) && [ -z "$rules" ] && ! inside test -e /usr/bin/tacenda && [ "$(resolv_conf)" = "$BEFORE" ]
 }
 set_it() { inside tacenda system set --yes > "$W.out" 2>&1 || { cat "$W.out"; fail "system set"; }; inside tacenda guard on --yes > /dev/null || fail "guard on"
   asks_tacenda || fail "set, programs ask another"; }
@@ -76,6 +76,23 @@ inside dpkg -i "/packages/2/$(basename "$PACKAGES"/2/*.deb)" > "$W.out" 2>&1 || 
 inside grep -qx '# mine' /etc/tacenda/tacenda.toml || fail "the configuration is written over"
 inside systemctl enable --now tacenda-guard.service 2> /dev/null
 proves "deb: what an administrator turned off or wrote stays so"
+inside sh -c 'echo "nonsense = 1" > /etc/tacenda/config.d/x.toml'; A=$(main)
+inside dpkg -i "/packages/1/$(basename "$PACKAGES"/1/*.deb)" > "$W.out" 2>&1 || { cat "$W.out"; fail "an upgrade beside a mistake"; }
+grep -q 'runs on as it was' "$W.out" && [ "$(main)" = "$A" ] && asks_tacenda || { cat "$W.out"; fail "an upgrade beside a mistake ends what answers"; }
+inside rm /etc/tacenda/config.d/x.toml; inside systemctl restart tacenda.service
+proves "deb: an upgrade beside a mistake in the configuration leaves the one that answers"
+# Units of an administrator's own in the place of all of the package's.
+inside sh -c 'cp /usr/lib/systemd/system/tacenda* /etc/systemd/system/ && systemctl daemon-reload'
+inside dpkg -r tacenda > "$W.out" 2>&1 || { cat "$W.out"; fail "remove beside units of others"; }
+asks_network && [ "$(resolv_conf)" = "$BEFORE" ] && [ -z "$(inside nft list ruleset)" ] || fail "beside units of others nothing is given back"
+inside sh -c 'rm /etc/systemd/system/tacenda*.s*; systemctl daemon-reload'; install_deb 2; all_are is-active active || fail "installed again"; set_it
+# Nothing may come of a removal that another package's failure takes back, but what is said.
+inside sh -c 'mkdir -p /tmp/other/DEBIAN && cd /tmp/other && printf "Package: other\nVersion: 1\nArchitecture: all\nMaintainer: x\nDescription: x\nConflicts: tacenda\nReplaces: tacenda\n" > DEBIAN/control && printf "#!/bin/sh\nexit 1\n" > DEBIAN/preinst && chmod 755 DEBIAN/preinst && dpkg-deb -b . /tmp/other.deb' > /dev/null
+! inside dpkg -i /tmp/other.deb > "$W.out" 2>&1 || fail "another package is installed"
+grep -q 'in favour of other' "$W.out" && grep -q '^tacenda stays' "$W.out" || { cat "$W.out"; fail "a removal that is taken back is not said"; }
+all_are is-active active && all_are is-enabled enabled || { cat "$W.out"; fail "a removal that was taken back leaves it off"; }
+asks_network || fail "neither asked nor given back"; set_it
+proves "deb: beside units of others all is given back, and a removal that is taken back leaves it on"
 # Another address: the socket's unit is the administrator's then, and goes with the package.
 inside sh -c 'echo "listen = [\"127.0.0.1:53\", \"[::1]:53\", \"127.0.0.2:53\"]" > /tmp/l; cat /tmp/l /etc/tacenda/config.d/lab.toml > /tmp/m; cp /tmp/m /etc/tacenda/config.d/lab.toml'
 inside tacenda service install > "$W.out" || fail "service install beside the package"
@@ -96,12 +113,16 @@ install_deb 2; all_are is-active active && all_are is-enabled enabled || fail "i
 inside dpkg --purge tacenda > "$W.out" 2>&1 || { cat "$W.out"; fail "purge"; }
 asks_network || fail "purged, names do not go where they went before"; nothing_is_left || fail "purged, something is left"
 [ -z "$(inside find /var/lib /etc -path /etc/tacenda/config.d -prune -o -name '*tacenda*' -print | grep -v '^/etc/tacenda$')" ] || fail "purged, files are left"
+# Without nft there never was a guard, and none to give back.
+install_deb 2; inside mv /usr/sbin/nft /usr/sbin/nft.away; inside dpkg --purge tacenda > "$W.out" 2>&1 || { cat "$W.out"; fail "without nft it cannot be removed"; }
+inside mv /usr/sbin/nft.away /usr/sbin/nft; nothing_is_left || fail "without nft, something is left"
 proves "deb: removed and purged, programs ask whom they asked before, and nothing is left"
 # Somebody else has the port: dpkg is not broken by that, and it is said.
 inside rm -r /etc/tacenda
 inside sh -c 'echo $$ > /tmp/holder; exec python3 -c "$1"' sh 'import socket, time; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(("127.0.0.1", 53)); time.sleep(60)' > /dev/null 2>&1 &
 port_is_taken() { inside ss -Hlun 'sport = 53' | grep -q "127.0.0.1:53"; }; until_true 50 port_is_taken || fail "no holder"
-install_deb 1; grep -q '^tacenda does not run' "$W.out" || { cat "$W.out"; fail "it does not say that it does not run"; }
+install_deb 1; grep -q '^tacenda cannot run here' "$W.out" || { cat "$W.out"; fail "it does not say that it does not run"; }
+all_are is-enabled disabled || fail "it would take the port at the next start of this machine"
 inside tacenda doctor > "$W.out" 2>&1 && fail "doctor sees nothing"; grep -q 'python3' "$W.out" || { cat "$W.out"; fail "doctor does not name the owner of the port"; }
 inside sh -c 'kill "$(cat /tmp/holder)"'
 inside tacenda service install > /dev/null || fail "it cannot be started when the port is free"; own; until_true 100 up || fail "it does not answer when the port is free"
@@ -123,5 +144,6 @@ inside mount --bind /etc/resolv.conf /etc/resolv.conf; inside mount -o remount,b
 inside rpm --force-debian -e tacenda > "$W.out" 2>&1 && fail "rpm: removed though DNS cannot be given back"
 inside umount /etc/resolv.conf; asks_tacenda || fail "rpm: a removal that failed stopped something"
 inside rpm --force-debian -e tacenda > "$W.out" 2>&1 || { cat "$W.out"; fail "rpm -e"; }
+grep -q '^restored' "$W.out" || { cat "$W.out"; fail "rpm: it does not say what it gives back"; }
 asks_network || fail "rpm: removed, names do not go where they went before"; nothing_is_left || fail "rpm: something is left"
 proves "rpm: installed, set, upgraded under load ($LOAD, none lost), removed; DNS worked after each"

@@ -1,10 +1,8 @@
 # As the Debian package does: given back first, or not removed.
 if [ "$1" = 0 ]; then
+  said=$(/usr/bin/tacenda service uninstall --for-package) || exit 1
+  echo "$said" | grep -e '^restored' -e '^taken away' -e '^note' -e '^the leak guard' || :
   if [ -d /run/systemd/system ]; then
-    tacenda service uninstall > /dev/null || exit 1
-    systemctl stop tacenda.socket tacenda.service tacenda-system.service tacenda-guard.service > /dev/null 2>&1 || :
-  else
-    tacenda system restore > /dev/null || exit 1
-    tacenda guard off > /dev/null || exit 1
+    systemctl --no-reload disable --now tacenda.socket tacenda.service tacenda-system.service tacenda-guard.service > /dev/null 2>&1 || :
   fi
 fi
