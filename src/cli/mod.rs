@@ -32,6 +32,7 @@ mod terminal;
 
 use std::process::ExitCode;
 
+use clap::error::{ContextKind, ContextValue};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 pub use exit::{Exit, Failure};
@@ -120,6 +121,9 @@ pub fn main() -> ExitCode {
         Err(error) => {
             // Help and version are errors of clap's with exit code 0. If the terminal is gone, nobody is left to tell.
             let _ = error.print();
+            if let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand) {
+                tip(word);
+            }
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(1));
         }
     };
@@ -146,6 +150,24 @@ pub fn main() -> ExitCode {
         Command::Man(args) => man::run(&args, definition(), Output::stdout()),
     };
     result.unwrap_or_else(|failure| failure.report(cli.talk.color)).into()
+}
+
+/// What somebody may have meant who types what other programs have.
+#[expect(clippy::print_stderr, reason = "behind clap's own words")]
+fn tip(word: &str) {
+    let meant = match word {
+        "install" | "enable" | "start" => "tacenda service install",
+        "uninstall" | "disable" | "stop" => "tacenda service uninstall",
+        "set" | "activate" => "tacenda system set",
+        "restore" | "unset" | "deactivate" => "tacenda system restore",
+        "test" | "leak" => "tacenda leaktest",
+        "reload" | "restart" => "a file that is saved counts a moment later; sudo systemctl restart tacenda",
+        "log" | "logs" => "journalctl -u tacenda",
+        "resolve" | "dig" | "lookup" => "tacenda query",
+        "stats" | "metrics" => "tacenda status, or http://127.0.0.1:8053/",
+        _ => return,
+    };
+    eprintln!("\n  = {meant}");
 }
 
 /// The command line's definition, for help, completions and the manual.

@@ -75,6 +75,8 @@ fn wrong_usage_is_2() {
         "tacenda query",
         "tacenda query a..b",
         "tacenda query bücher.example",
+        "tacenda query https://example.com/",
+        "tacenda query 192.168.77.1",
         "tacenda query example.com NOPE",
         "tacenda query example.com --server 9.9.9.9:53",
         "tacenda query example.com --server 127.0.0.1:53 --via tls://9.9.9.9",

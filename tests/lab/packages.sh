@@ -65,6 +65,15 @@ until_true 100 up || fail "a configuration of one's own is not in force"
 set_it; inside tacenda status > "$W.out" || { cat "$W.out"; fail "it says that the promise does not hold"; }
 grep -q '^protected (' "$W.out" || { cat "$W.out"; fail "not protected"; }
 proves "deb: set as system DNS with its guard, it says that the promise holds"
+# What the service cannot see is said before it is started anew, and a typo takes nothing from what status says.
+inside sh -c 'mkdir -p /home; echo ads.example > /home/ads.txt; printf "[policy]\nblock = [\"/home/ads.txt\"]\n" > /etc/tacenda/config.d/x.toml'
+inside tacenda check > "$W.out" 2>&1 && fail "a list below /home is right"; grep -q 'the service cannot see /home/ads.txt' "$W.out" || { cat "$W.out"; fail "not said what it cannot see"; }
+inside sh -c 'echo "nonsense = 1" > /etc/tacenda/config.d/x.toml'
+in_status() { inside tacenda status 2>&1 | tr -s ' \n' ' ' | grep -q "$1"; }
+until_true 100 in_status 'GAP configuration .*nonsense' || { inside tacenda status; fail "beside a typo status says nothing"; }
+in_status 'protected, with a gap.* ok upstream' || { inside tacenda status; fail "beside a typo nothing is said of the rest"; }
+inside rm /etc/tacenda/config.d/x.toml; until_true 100 in_status '^protected (' || { inside tacenda status; fail "the mended configuration is not seen"; }
+proves "deb: a file out of the service's sight is no right configuration, and beside a typo status says how things stand"
 A=$(main); inside python3 /usr/local/bin/load.py dpkg -i "/packages/2/$(basename "$PACKAGES"/2/*.deb)" > "$W.out" 2>&1 || { cat "$W.out"; fail "queries were lost over an upgrade"; }
 [ "$(main)" != "$A" ] && all_are is-active active || fail "the upgrade started nothing anew"
 inside dpkg-query -W -f '${Version}' tacenda | grep -qx '.*-2' || fail "not upgraded"

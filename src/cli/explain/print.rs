@@ -33,6 +33,7 @@ impl Explained {
         }
         match self.held {
             _ if self.road == Road::Here => {}
+            None if self.road == Road::CachedFailure => line("cache", "no answer, but that there was none"),
             None => line("cache", "not held"),
             Some(ttl) => line("cache", &format!("held, for {ttl} s more")),
         }

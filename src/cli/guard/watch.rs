@@ -325,10 +325,13 @@ impl Keeper {
             Ok(gathered) => (Some(gathered), None),
             Err(failure) => {
                 let why = failure.message().to_string();
-                let problem = format!(
-                    "the configuration cannot be used, so that its exemptions stay as they were: {}",
-                    why.lines().next().unwrap_or_default()
-                );
+                let what = if stands {
+                    "its exemptions stay as they were"
+                } else {
+                    "nothing of it is let out"
+                };
+                let why = why.lines().next().unwrap_or_default();
+                let problem = format!("the configuration cannot be used, so that {what}: {why}");
                 let strict = (!stands).then(|| without_configuration(wish));
                 (strict, Some(problem))
             }

@@ -195,3 +195,13 @@ fn a_list_that_tacenda_has_not_read_yet_is_not_said_to_have_decided() {
     assert_eq!(judged(Ok(Vec::new()), &blocked).unwrap()[0].kind, RuleKind::Withhold);
     assert_eq!(judged(Err("x".into()), &blocked), Err("x".into()));
 }
+
+#[test]
+fn an_address_is_no_name_and_has_one() {
+    let tip = |text: &str| read_name(text).unwrap_err();
+    assert!(tip("192.168.77.1").ends_with(" 1.77.168.192.in-addr.arpa PTR"));
+    let v6 = "1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa PTR";
+    assert!(tip("2001:db8::1").ends_with(v6), "{}", tip("2001:db8::1"));
+    assert!(tip("https://example.com/").contains("URL"));
+    assert!(read_name("1.77.168.192.in-addr.arpa").is_ok() && read_name("a/b.example").is_ok());
+}
