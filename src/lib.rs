@@ -97,6 +97,7 @@
 //! admin::history            the last hour, and what happened: the difference between two snapshots, so that no room has to tell
 //! cli::status, cli::doctor  the same, and what was tried: whether a fresh name arrives, who holds the port, what an upstream does
 //! cli::explain              one name: rule, cache, road, answer; asked of a tacenda and of nobody else
+//! os::usage                 what the process takes, by a file that was opened before the sandbox
 //! ```
 //!
 //! # Invariants, each with a test
@@ -186,6 +187,12 @@
 //!   million names. Its housekeeping is done by those who put answers, on the runtime's threads, so it needs no thread and no clock of its own.
 //! - `/` is a page for a browser and a list for everybody else. Upstreams of routes are in `/stats` with their road, and are no upstreams to the
 //!   health check: a VPN's server that answers says nothing of the others.
+//! - A package's units are those that `tacenda service install` writes, word for word: what a package brings is only turned on. A removal gives
+//!   back first what was set, whosever the units are, or does not happen. Units stay enabled until the package is gone: it may stay after all.
+//! - tacenda.toml(5) is made of the commented default file: a key is explained in one place.
+//! - A static build has a libc of its own, which knows no nsswitch.conf: where it must know what programs find, the host's `getent` asks.
+//! - Batches are taken from the kernel by raw calls: musl's own take one datagram after the other.
+//! - What a command has set is seen by its keeper a moment later: the command waits for that, so that `status` says the same ([`cli`]).
 //! - A failed road is remembered for a flat second, only what a resolver said grows (RFC 9520): roads come back.
 
 pub mod admin;
