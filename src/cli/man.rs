@@ -61,11 +61,20 @@ pub(super) fn run(args: &ManArgs, mut definition: clap::Command, mut output: Out
 /// The page of one command.
 fn page(command: &clap::Command) -> io::Result<Vec<u8>> {
     let mut page = Vec::new();
-    let source = format!("tacenda {}", env!("CARGO_PKG_VERSION"));
-    Man::new(command.clone())
-        .source(source)
-        .manual(settings::MANUAL)
-        .render(&mut page)?;
+    let man = Man::new(command.clone())
+        .source(format!("tacenda {}", env!("CARGO_PKG_VERSION")))
+        .manual(settings::MANUAL);
+    man.render_title(&mut page)?;
+    man.render_name_section(&mut page)?;
+    man.render_synopsis_section(&mut page)?;
+    man.render_description_section(&mut page)?;
+    man.render_options_section(&mut page)?;
+    if command.has_subcommands() {
+        man.render_subcommands_section(&mut page)?;
+    }
+    if let Some(text) = command.get_after_help() {
+        page.extend_from_slice(behind(&text.to_string()).as_bytes());
+    }
     let others = if command.get_name() == "tacenda" {
         "\\fBtacenda.toml\\fR(5)"
     } else {
@@ -73,6 +82,36 @@ fn page(command: &clap::Command) -> io::Result<Vec<u8>> {
     };
     page.extend_from_slice(format!(".SH \"SEE ALSO\"\n{others}\n").as_bytes());
     Ok(page)
+}
+
+/// What stands behind the options in the help: a word with a colon is a heading, and what is indented stands as it is.
+fn behind(text: &str) -> String {
+    let heading = |line: &str| {
+        line.strip_suffix(':')
+            .filter(|word| !word.contains(' '))
+            .map(str::to_uppercase)
+    };
+    let mut roff = String::new();
+    if text.lines().next().is_some_and(|line| heading(line).is_none()) {
+        roff += ".SH NOTES\n";
+    }
+    let mut is_literal = false;
+    for line in text.lines() {
+        let is_indented = line.starts_with("  ");
+        if is_indented != is_literal {
+            roff += if is_indented { ".nf\n" } else { ".fi\n" };
+            is_literal = is_indented;
+        }
+        roff += &match heading(line) {
+            Some(word) => format!(".SH {word}\n"),
+            None if line.is_empty() => ".PP\n".to_owned(),
+            None => format!("{}\n", settings::escaped(line.trim_start())),
+        };
+    }
+    if is_literal {
+        roff += ".fi\n";
+    }
+    roff
 }
 
 /// Every page, where a package or a user's own `MANPATH` has them.
@@ -101,3 +140,16 @@ fn cannot_write(path: &Path, error: &io::Error) -> Failure {
 
 /// The page of the configuration file, tacenda.toml(5).
 const SETTINGS: &str = "tacenda.toml";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_indented_stands_as_it_is() {
+        let roff = behind("Sets it -\nall.\n\nExamples:\n  tacenda a   one\n  tacenda b\n\nJSON:\n  {}");
+        let expected = ".SH NOTES\nSets it \\-\nall.\n.PP\n.SH EXAMPLES\n.nf\ntacenda a   one\ntacenda b\n.fi\n.PP\n.SH JSON\n.nf\n{}\n.fi\n";
+        assert_eq!(roff, expected);
+        assert!(behind("Examples:\n  x").starts_with(".SH EXAMPLES\n"));
+    }
+}

@@ -1,3 +1,4 @@
+[ "$1" != 0 ] || rm -rf /run/tacenda-guard
 if [ -d /run/systemd/system ]; then
   systemctl --system daemon-reload || :
   if [ "$1" -ge 1 ]; then

@@ -103,7 +103,7 @@ impl Page {
 }
 
 /// Text that roff takes for nothing else: backslashes, hyphens that are to be copied, and what begins a line.
-fn escaped(line: &str) -> String {
+pub(super) fn escaped(line: &str) -> String {
     let text = line.replace('\\', "\\e").replace('-', "\\-").replace('"', "\\(dq");
     match text.chars().next() {
         Some('.' | '\'') => format!("\\&{text}"),

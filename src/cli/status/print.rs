@@ -110,8 +110,13 @@ fn figure_lines(text: &mut String, figures: &Figures) {
     );
     let _ = writeln!(
         text,
-        "cache     {} answers, {} of {}",
+        "cache     {} {}, {} of {}",
         figures.cache.entries,
+        if figures.cache.entries == 1 {
+            "answer"
+        } else {
+            "answers"
+        },
         size(figures.cache.bytes),
         size(figures.cache.max_bytes)
     );
