@@ -57,8 +57,14 @@ impl Confirmation {
             self.signals.next().await;
         };
         let is_terminal = io::stdin().is_terminal();
-        self.runtime
-            .block_on(decide(self.patience, answer(), stop, is_terminal))
+        let decided = self
+            .runtime
+            .block_on(decide(self.patience, answer(), stop, is_terminal));
+        if decided.is_err() {
+            // Its reason goes on a line of its own.
+            let _ = writeln!(io::stderr());
+        }
+        decided
     }
 }
 
