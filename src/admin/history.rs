@@ -94,20 +94,7 @@ fn events(last: &Snapshot, now: &Snapshot) -> Vec<String> {
     if now.network_changes > last.network_changes {
         events.push("the network changed, or the machine slept".to_owned());
     }
-    for upstream in &now.upstreams {
-        let before = last.upstreams.iter().find(|before| before.name == upstream.name);
-        let (name, state) = (&upstream.name, upstream.state);
-        match (before.map(|before| before.state), state) {
-            (Some(before), now) if before == now => {}
-            (None, _) => events.push(format!("{name} is a new upstream")),
-            (_, UpstreamState::Up) => events.push(format!("{name} answers")),
-            (_, UpstreamState::Down) => events.push(match &upstream.last_error {
-                Some(error) => format!("{name} does not answer: {error}"),
-                None => format!("{name} does not answer"),
-            }),
-            (_, UpstreamState::Unknown) => {}
-        }
-    }
+    events.extend(of_upstreams(last, now));
     let (before, after) = (&last.config, &now.config);
     if after.reloads > before.reloads {
         events.push("another configuration is in force".to_owned());
@@ -121,6 +108,33 @@ fn events(last: &Snapshot, now: &Snapshot) -> Vec<String> {
     events.extend(of_helpers(last, now));
     if now.panics > last.panics {
         events.push("a task of tacenda's ended by a bug: please tell its makers".to_owned());
+    }
+    events
+}
+
+/// They are in the log too: why names fail is looked for there first.
+fn of_upstreams(last: &Snapshot, now: &Snapshot) -> Vec<String> {
+    let mut events = Vec::new();
+    for upstream in &now.upstreams {
+        let before = last.upstreams.iter().find(|before| before.name == upstream.name);
+        let (name, state) = (&upstream.name, upstream.state);
+        match (before.map(|before| before.state), state) {
+            (Some(before), now) if before == now => {}
+            (None, _) => events.push(format!("{name} is a new upstream")),
+            (_, UpstreamState::Up) => {
+                tracing::info!(upstream = name, "it answers");
+                events.push(format!("{name} answers"));
+            }
+            (_, UpstreamState::Down) => {
+                let error = upstream.last_error.as_deref();
+                tracing::warn!(upstream = name, error, "it does not answer");
+                events.push(match error {
+                    Some(error) => format!("{name} does not answer: {error}"),
+                    None => format!("{name} does not answer"),
+                });
+            }
+            (_, UpstreamState::Unknown) => {}
+        }
     }
     events
 }
