@@ -28,6 +28,7 @@ server:
 remote-control: control-enable: no
 END
 nsenter -t "$PID" --net unbound -dd -c "$W/unbound.conf" > "$W.unbound" 2>&1 &
+UNBOUND=$!; trap 'kill "$UNBOUND" 2> /dev/null || true; end; rm -rf "$CLEAN" "$W.unbound" "$W.out"' EXIT
 own() { inside sh -c 'mkdir -p /etc/tacenda/config.d && cp /packages/ca.pem /etc/tacenda && cat > /etc/tacenda/config.d/lab.toml' <<'END'
 [[upstream]]
 url = "tls://dns.tacenda.test"
