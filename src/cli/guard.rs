@@ -169,10 +169,7 @@ fn in_force(guard: &mut Guard, store: &Store, rules: &Ruleset) -> Result<(), Fai
 }
 
 fn wait_for_report(is_on: bool) {
-    keeper::wait_until(|| {
-        let report = Report::read().ok().flatten();
-        report.is_none_or(|report| report.mode.is_some() == is_on)
-    });
+    keeper::wait_until(Report::read, |report| report.mode.is_some() == is_on);
 }
 
 /// Waits until it is so.

@@ -13,6 +13,7 @@ use super::output::Output;
 use super::{Exit, Failure};
 use crate::app::explain::{Rule, RuleKind, explain};
 use crate::config::{self, Config, Flags, UpstreamFlag};
+use crate::serve::Network;
 use crate::upstream::iana;
 use crate::upstream::presentation::parse_name;
 use crate::upstream::records::{Padding, Question, Reply};
@@ -191,28 +192,14 @@ pub(super) fn on_this_host(address: SocketAddr) -> SocketAddr {
 
 /// What is no name would be asked as one, and somebody would answer.
 pub(super) fn read_name(text: &str) -> Result<Name, String> {
-    if let Ok(address) = text.parse::<IpAddr>() {
-        let name = reverse_name(address);
+    if let (Ok(_), Ok(alone)) = (text.parse::<IpAddr>(), text.parse::<Network>()) {
+        let name = alone.reverse_zones().concat();
         return Err(format!("that is an address: its name is asked for as {name} PTR"));
     }
     if text.contains("://") {
         return Err("that is a URL: write the host in it".to_owned());
     }
     parse_name(text).map(Name).map_err(|error| error.to_string())
-}
-
-/// RFC 1035 section 3.5, RFC 3596 section 2.5.
-fn reverse_name(address: IpAddr) -> String {
-    match address {
-        IpAddr::V4(v4) => {
-            let [a, b, c, d] = v4.octets();
-            format!("{d}.{c}.{b}.{a}.in-addr.arpa")
-        }
-        IpAddr::V6(v6) => {
-            let nibbles = v6.octets().into_iter().rev().flat_map(|octet| [octet & 15, octet >> 4]);
-            nibbles.map(|nibble| format!("{nibble:x}.")).collect::<String>() + "ip6.arpa"
-        }
-    }
 }
 
 pub(super) fn read_type(text: &str) -> Result<u16, String> {

@@ -210,26 +210,25 @@ fn install(args: &InstallArgs, mut output: Output<'_>) -> Result<Exit, Failure> 
         within_sight(&program, given.as_deref(), &config)?;
     }
     let texts = [
-        (SERVICE, units::service(&program, given.as_deref())),
         (SOCKET, units::socket(&config.listen.addresses)),
+        (SERVICE, units::service(&program, given.as_deref())),
         (WATCH, units::watch(&program)),
         (GUARD, units::guard(&program)),
     ];
+    let mut running = Vec::new();
     for (unit, _) in &texts {
         let path = place.path(unit);
         let how = match place.whose(unit)? {
-            Whose::Nobodys | Whose::Ours | Whose::Packages => continue,
+            Whose::Nobodys => continue,
+            Whose::Ours | Whose::Packages => {
+                running.push(*unit);
+                continue;
+            }
             Whose::Changed => "was changed by hand",
             Whose::Anothers => "was not written by tacenda",
         };
         let failure = Failure::new(Exit::Failed, format!("{} {how}: nothing is done", path.display()));
         return Err(failure.with_help("move it away, and keep what you need of it with `systemctl edit`"));
-    }
-    let mut running = Vec::new();
-    for unit in UNITS {
-        if matches!(place.whose(unit)?, Whose::Ours | Whose::Packages) {
-            running.push(unit);
-        }
     }
     // First, so that nothing is stopped if a file cannot be written.
     for (unit, text) in &texts {
@@ -252,26 +251,25 @@ fn uninstall(args: &UninstallArgs, mut output: Output<'_>) -> Result<Exit, Failu
         return Ok(Exit::Done);
     }
     let place = Place::to_change(&args.place)?;
-    let (mut ours, mut written, mut there) = (Vec::new(), Vec::new(), Vec::new());
+    let mut found = Vec::new();
     for unit in [WATCH, GUARD, SOCKET, SERVICE] {
         let path = place.path(unit);
         let whose = place.whose(unit)?;
-        if whose != Whose::Nobodys {
-            there.push(unit);
-        }
+        found.push((unit, whose));
         match whose {
-            Whose::Ours => {
-                ours.push(unit);
-                written.push(unit);
-            }
-            Whose::Packages => ours.push(unit),
+            Whose::Ours | Whose::Packages => {}
             Whose::Nobodys => output.write(format!("{} is not there\n", path.display()))?,
             Whose::Changed => output.write(format!("{} was changed by hand: it stays\n", path.display()))?,
             Whose::Anothers => output.write(format!("{} was not written by tacenda: it stays\n", path.display()))?,
         }
     }
+    let of = |wanted: &[Whose]| -> Vec<&str> {
+        let these = found.iter().filter(|(_, whose)| wanted.contains(whose));
+        these.map(|(unit, _)| *unit).collect()
+    };
+    let ours = of(&[Whose::Ours, Whose::Packages]);
     // First of all, whosever the units are: nobody may be left asking a tacenda that is gone.
-    if place.is_live && !there.is_empty() {
+    if place.is_live && found.iter().any(|(_, whose)| *whose != Whose::Nobodys) {
         let keepers = [WATCH, GUARD].into_iter().filter(|unit| ours.contains(unit));
         place.without(&keepers.collect::<Vec<_>>(), &mut output, give_back)?;
     }
@@ -285,7 +283,7 @@ fn uninstall(args: &UninstallArgs, mut output: Output<'_>) -> Result<Exit, Failu
         &["disable", "--now"]
     };
     place.systemctl(&[verb, &ours[..]].concat(), &mut output)?;
-    for unit in &written {
+    for unit in of(&[Whose::Ours]) {
         place.remove(unit, &mut output)?;
     }
     for unit in ours {

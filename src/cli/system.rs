@@ -202,12 +202,8 @@ fn guard_holds() -> bool {
     report.is_some_and(|report| report.mode.is_some())
 }
 
-/// If nobody keeps it there is none.
 fn wait_for_report(is_set: bool) {
-    keeper::wait_until(|| {
-        let report = Report::read().ok().flatten();
-        report.is_none_or(|report| report.by.is_some() == is_set)
-    });
+    keeper::wait_until(Report::read, |report| report.by.is_some() == is_set);
 }
 
 /// For whoever takes tacenda away: puts back what was set, and says so.
