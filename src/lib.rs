@@ -168,7 +168,7 @@
 //! - `portal.json` is `portal/window.json`: the report beside it changes with every look of the guard's keeper, who watches this one's folder.
 //!   Both units make sure that the folder is there before the daemon confines itself, and that it stays.
 //! - A window's names are exact: there is no `--all`. A private browser for the page is not started, and no network is remembered.
-//! - RFC 8910 is read where it costs nothing (systemd-networkd's lease); the API of RFC 8908 is not asked: it is one more stranger, and the
+//! - RFC 8910 is read where DHCP clients write it down, and nobody is asked for it; the API of RFC 8908 is not asked: it is one more stranger, and the
 //!   probes find the same page.
 //! - In a window a sandboxed tacenda asks over UDP alone: port 53 is not among the TCP ports that it may ever connect to.
 //! - Loopback addresses that a hotel gives are withheld: its page could else speak to what listens on this host.

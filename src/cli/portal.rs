@@ -18,15 +18,14 @@ use crate::app::portal::reply::host_of;
 use crate::config::units::TimeSpan;
 use crate::config::{Flags, load};
 use crate::os::clock::since_start;
-use crate::os::dns::handed_out::{Said, Source, handed_out};
-use crate::os::dns::here;
-use crate::os::dns::system::Picture;
+use crate::os::dns::handed_out::Source;
 use crate::os::guard::window::{LONGEST, Link, MAX_NAMES, Store, Window};
 use crate::os::guard::wish::Moment;
 use crate::os::link::identity;
+use crate::os::process::is_root;
 use crate::os::socket::{Interface, is_near};
 use crate::wire::domains::canonical;
-use choice::{Choice, choose, leads_by};
+use choice::{Choice, Network};
 use status::{Status, servers};
 
 #[derive(Debug, Subcommand)]
@@ -90,8 +89,9 @@ pub(super) struct CloseArgs {
 JSON:
   {\"format\":1, \"state\":\"ok\" | \"suspect\" | \"portal\" | \"window\", \"host\":\"login.hotel.example\",
   \"probe\":\"open\" | \"page\" | \"silent\", \"window\":{\"interface\":\"wlan0\", \"servers\":[\"192.168.1.1\"],
-  \"seconds_left\":280, \"open\":true, \"closed\":null, \"names\":[{\"name\":\"login.hotel.example\", \"sent\":2}]}};
-  null for what is not known")]
+  \"seconds_left\":280, \"open\":true, \"closed\":null, \"names\":[{\"name\":\"login.hotel.example\", \"sent\":2}]},
+  \"network\":{\"interface\":\"wlan0\", \"servers\":[\"192.168.1.1\"], \"by\":\"NetworkManager\", \"urls\":[\"https://...\"]}};
+  null for what is not known; of the network, root is told")]
 pub(super) struct StatusArgs {
     /// Print the result as JSON
     #[arg(long)]
@@ -106,7 +106,11 @@ pub(super) fn run(command: &PortalCommand, mut output: Output<'_>) -> Result<Exi
         PortalCommand::Open(args) => open(args, output),
         PortalCommand::Close(args) => close(args, output),
         PortalCommand::Status(args) => {
-            let status = look(ask(args.config.as_deref())?.1)?;
+            let mut status = look(ask(args.config.as_deref())?.1)?;
+            // Others may not read what there is to read.
+            if is_root() {
+                status.network = Some(Network::of_this_host(None, None)?);
+            }
             if args.json {
                 output.write_json(&status.to_json())?;
             } else {
@@ -117,25 +121,11 @@ pub(super) fn run(command: &PortalCommand, mut output: Output<'_>) -> Result<Exi
     }
 }
 
-/// The resolvers of the system's settings, and those that stood there before ours.
-fn settings() -> Result<Vec<IpAddr>, Failure> {
-    let machine = here()?;
-    let mut found = machine.servers_of_others().unwrap_or_default();
-    found.extend(machine.facts().servers());
-    Ok(found)
-}
-
 fn open(args: &OpenArgs, mut output: Output<'_>) -> Result<Exit, Failure> {
     need_root("portal open")?;
     let (stats, figures) = ask(args.config.as_deref())?;
-    let mut said = handed_out(Path::new("/"), &settings()?);
-    // Who is in this very network comes first, and a guess last: settings and old leases may be of another one.
-    said.servers
-        .sort_by_key(|one| (one.by == Source::Router, !is_near(one.server)));
-    if said.servers.first().is_some_and(|one| is_near(one.server)) {
-        said.servers.retain(|one| is_near(one.server));
-    }
-    let names = names(&args.names, figures.as_ref(), &said);
+    let network = Network::of_this_host(args.server, args.interface.as_ref())?;
+    let names = names(&args.names, figures.as_ref(), &network.urls);
     if names.is_empty() {
         return nothing_to_allow(figures.as_ref(), output);
     }
@@ -143,7 +133,7 @@ fn open(args: &OpenArgs, mut output: Output<'_>) -> Result<Exit, Failure> {
         let failure = Failure::new(Exit::Failed, "nothing was changed: nothing is in the way of upstreams");
         return Err(failure.with_help("the first answer of one would close the window; see `tacenda portal status`"));
     }
-    let choice = choose(args.server, args.interface.as_ref(), &said, leads_by)?;
+    let choice = network.choice?;
     consent(args, &names, &choice, figures.as_ref())?;
     let window = Window::new(
         link(&choice.interface)?,
@@ -172,10 +162,10 @@ fn open(args: &OpenArgs, mut output: Output<'_>) -> Result<Exit, Failure> {
 }
 
 /// The page's own name, and those that its user adds.
-fn names(added: &[String], figures: Option<&Figures>, said: &Said) -> Vec<String> {
+fn names(added: &[String], figures: Option<&Figures>, urls: &[String]) -> Vec<String> {
     let found = figures.and_then(Figures::host_name);
-    // Whoever hands out an address of a page by DHCP (RFC 8910) means this one.
-    let hosts: Vec<_> = said.pages.iter().filter_map(|url| host_of(url)).collect();
+    // Whoever hands out where it tells of a page (RFC 8910) means this one.
+    let hosts: Vec<_> = urls.iter().filter_map(|url| host_of(url)).collect();
     let hosts = hosts
         .iter()
         .filter(|host| host.parse::<IpAddr>().is_err())
@@ -320,6 +310,7 @@ fn look(figures: Option<Figures>) -> Result<Status, Failure> {
             .map_or(Duration::ZERO, |consent| consent.left(since_start())),
         figures,
         consent,
+        network: None,
     })
 }
 

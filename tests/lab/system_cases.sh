@@ -16,6 +16,7 @@ network() {
   # It answers every name: a leak works, and is not hidden by a failure.
   ip netns exec hotel dnsmasq --conf-file=/dev/null --no-resolv --no-hosts --address=/#/203.0.113.66 --interface=r0 --bind-interfaces \
     --dhcp-range=192.168.77.50,192.168.77.99,2m --dhcp-option=option:domain-name,hotel.example --dhcp-option=option:domain-search,com \
+    --dhcp-option-force=114,https://api.hotel.example/cp \
     --log-queries --log-facility=/tmp/hotel.log --pid-file=/run/hotel.pid --dhcp-leasefile=/run/hotel.leases --user=root
 }
 upstream() {
@@ -55,6 +56,12 @@ daemon() {
 }
 
 # --- what a host is, and whom it asks
+# Whose word `portal open` would go by in a network that the settings know nothing of: NAME [URL].
+told_by() {
+  mv /var/lib/tacenda-system /var/lib/other; tacenda portal status --json > /tmp/told; mv /var/lib/other /var/lib/tacenda-system
+  local got; got=$(python3 -c 'import json; n = json.load(open("/tmp/told"))["network"]; print(n["by"], n["interface"], *n["servers"], *n["urls"], sep="|")')
+  [ "$got" = "$1|h0|192.168.77.1${2:+|$2}" ] || fail "what this network says: $got"
+}
 hotel=203.0.113.66 ours=198.51.100.1 count=0
 asked() { count=$((count + 1)); getent ahostsv4 "n$count$1.canary.example" | awk 'NR == 1 { print $1 }'; }
 asks() { local got; got=$(asked "$2") || true; [ "$got" = "$1" ] || fail "a name has the address '$got' and not $1 ($2)"; }
@@ -77,6 +84,7 @@ cycle() {
   set_it; asks $ours "set"; arrives "set"
   if [ -n "${1:-}" ]; then
     "$1"; ${2:-one_server} "renewed"; asks $ours "renewed"; arrives "renewed"
+    [ -z "${told:-}" ] || told_by "$told" "${url:-}"
   fi
   set_it; asks $ours "twice"
   restore; same "restored"; asks $hotel "restored"
@@ -197,14 +205,15 @@ case_container() {
   has "$(cat /tmp/out)" "--dns"; same "refused"
 }
 case_dhclient() {
-  plain_file; daemon; ignored='dhclient\.leases'
-  dhclient -pf /run/dhclient.pid -lf /run/dhclient.leases h0 2> /tmp/dhclient.log
-  renew() { dhclient -x -pf /run/dhclient.pid -lf /run/dhclient.leases h0 2>> /tmp/dhclient.log; dhclient -pf /run/dhclient.pid -lf /run/dhclient.leases h0 2>> /tmp/dhclient.log; }
+  plain_file; daemon; leases=/var/lib/dhcp/dhclient.h0.leases; mkdir -p /var/lib/dhcp
+  told="dhclient's lease" url=https://api.hotel.example/cp
+  dhclient -pf /run/dhclient.pid -lf $leases h0 2> /tmp/dhclient.log
+  renew() { dhclient -x -pf /run/dhclient.pid -lf $leases h0 2>> /tmp/dhclient.log; dhclient -pf /run/dhclient.pid -lf $leases h0 2>> /tmp/dhclient.log; }
   has "$(cat /etc/resolv.conf)" 192.168.77.1
   cycle renew; writes renew
 }
 case_dhcpcd() {
-  plain_file; daemon; ignored='^etc/(machine-id|dhcpcd\.duid)'
+  plain_file; daemon; ignored='^etc/(machine-id|dhcpcd\.duid)' told="dhcpcd's lease" url=https://api.hotel.example/cp
   # Without udev's and machine's own things: the hooks are what matters.
   dhcpcd -4 -w -q --noarp -c /usr/lib/dhcpcd/dhcpcd-run-hooks h0 > /tmp/dhcpcd.log 2>&1 || fail "dhcpcd"
   for _ in $(seq 100); do grep -q 192.168.77.1 /etc/resolv.conf && break; sleep 0.1; done
@@ -350,7 +359,7 @@ case_networkd() {
   resolved; mount -o remount,ro /sys; mkdir -p /etc/systemd/network /run/systemd/netif/{links,leases,lldp}
   chown -R systemd-network: /run/systemd/netif
   printf '[Match]\nName=h0\n[Network]\nDHCP=ipv4\n[DHCPv4]\nUseDomains=yes\n' > /etc/systemd/network/h0.network
-  /usr/lib/systemd/systemd-networkd > /tmp/networkd.log 2>&1 &
+  told=systemd-networkd; /usr/lib/systemd/systemd-networkd > /tmp/networkd.log 2>&1 &
   for _ in $(seq 150); do grep -q 192.168.77.1 /run/systemd/resolve/resolv.conf && break; sleep 0.1; done
   has "$(busctl call org.freedesktop.resolve1 /org/freedesktop/resolve1 org.freedesktop.resolve1.Manager SetLinkDNS 'ia(iay)' "$(cat /sys/class/net/h0/ifindex)" 0 2>&1 || true)" "is managed"
   daemon; sources 'hosts: files resolve [!UNAVAIL=return] dns'
@@ -375,7 +384,7 @@ manager() {
 renew_manager() { nmcli connection down lan > /dev/null; nmcli connection up lan > /dev/null; sleep 1; }
 case_manager() {
   ignored='^(run/NetworkManager/(devices|system-connections|secret|no-stub)|etc/NetworkManager/system|run/systemd)'
-  bus; daemon; plain_file; manager rc-manager=file
+  bus; daemon; plain_file; manager rc-manager=file; told=NetworkManager
   for _ in $(seq 100); do grep -q 192.168.77.1 /etc/resolv.conf && break; sleep 0.1; done
   cycle renew_manager; writes renew_manager
 }

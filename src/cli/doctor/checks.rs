@@ -9,7 +9,7 @@ use crate::cli::service;
 use crate::cli::stats::portal;
 use crate::cli::system::verify::Asking;
 use crate::config::{ChosenBy, ConfigError, Listen, Loaded};
-use crate::os::dns::handed_out::{Said, handed_out};
+use crate::os::dns::handed_out::{Said, handed_out, machine_start};
 use crate::os::dns::here;
 use crate::os::dns::system::Picture;
 use crate::os::socket::{Transport, port_owner};
@@ -109,7 +109,7 @@ pub(super) fn settings() -> Part {
 /// What this network hands out: programs that read that for themselves go there.
 pub(super) fn network(is_guarded: Option<bool>) -> Part {
     const NAME: &str = "network";
-    let Said { servers, .. } = handed_out(Path::new("/"), &[]);
+    let Said { servers, .. } = handed_out(Path::new("/"), &[], machine_start());
     let others: Vec<_> = servers.iter().filter(|one| !one.server.is_loopback()).collect();
     if others.is_empty() {
         return Part::good(NAME, "hands out no resolver that this host has written down");

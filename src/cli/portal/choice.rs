@@ -1,12 +1,44 @@
 //! Whom a window may ask, and by which interface: as its user says, else as the network said.
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 
 use super::{Exit, Failure};
-use crate::os::dns::handed_out::{HandedOut, Said, Source};
+use crate::os::dns::handed_out::{HandedOut, Source, handed_out, machine_start};
+use crate::os::dns::here;
+use crate::os::dns::system::Picture;
 use crate::os::guard::window::MAX_SERVERS;
 use crate::os::link::addresses;
-use crate::os::socket::{Interface, path_to};
+use crate::os::socket::{Interface, is_near, path_to};
+
+/// What this network says of itself.
+#[derive(Debug)]
+pub(super) struct Network {
+    /// Whom a window may ask.
+    pub(super) choice: Result<Choice, Failure>,
+    /// Where it tells of its sign-in page (RFC 8910).
+    pub(super) urls: Vec<String>,
+}
+
+impl Network {
+    /// Looks; `server` and `interface` are what its user knows better. For root.
+    pub(super) fn of_this_host(server: Option<IpAddr>, interface: Option<&Interface>) -> Result<Self, Failure> {
+        let machine = here()?;
+        let mut settings = machine.servers_of_others().unwrap_or_default();
+        settings.extend(machine.facts().servers());
+        let mut said = handed_out(Path::new("/"), &settings, machine_start());
+        // Who is in this very network comes first, and a guess last: settings and leases may be of another one.
+        let servers = &mut said.servers;
+        servers.sort_by_key(|one| (one.by == Source::Router, !is_near(one.server)));
+        if servers.first().is_some_and(|one| is_near(one.server)) {
+            servers.retain(|one| is_near(one.server));
+        }
+        let choice = choose(server, interface, &said.servers, leads_by);
+        let urls = said.urls(choice.as_ref().map_or(&[], |choice| &choice.servers));
+        let urls = urls.into_iter().map(str::to_owned).collect();
+        Ok(Self { choice, urls })
+    }
+}
 
 /// The way of a window.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,10 +50,10 @@ pub(super) struct Choice {
 }
 
 /// Decides. `leads_by` says by which interface the kernel sends packets to an address.
-pub(super) fn choose(
+fn choose(
     server: Option<IpAddr>,
     interface: Option<&Interface>,
-    said: &Said,
+    handed_out: &[HandedOut],
     leads_by: impl Fn(IpAddr) -> Option<Interface>,
 ) -> Result<Choice, Failure> {
     if let Some(server) = server {
@@ -40,7 +72,7 @@ pub(super) fn choose(
         let named = one.interface.as_deref().and_then(|name| name.parse().ok());
         named.or_else(|| leads_by(one.server))
     };
-    let found = said.servers.iter().map(|one| (way(one), one));
+    let found = handed_out.iter().map(|one| (way(one), one));
     let ways: Vec<(Interface, &HandedOut)> = found.filter_map(|(way, one)| Some((way?, one))).collect();
     let mut fitting = ways
         .iter()
@@ -64,7 +96,7 @@ pub(super) fn choose(
 }
 
 /// By which interface the kernel sends packets to `server`, known by the address that they have.
-pub(super) fn leads_by(server: IpAddr) -> Option<Interface> {
+fn leads_by(server: IpAddr) -> Option<Interface> {
     let path = path_to(SocketAddr::new(server, 53)).ok()?;
     let own = addresses().ok()?;
     let (name, _) = own.iter().find(|(_, address)| *address == path.source)?;
@@ -75,16 +107,13 @@ pub(super) fn leads_by(server: IpAddr) -> Option<Interface> {
 mod tests {
     use super::*;
 
-    fn said(servers: &[(Option<&str>, &str, Source)]) -> Said {
+    fn said(servers: &[(Option<&str>, &str, Source)]) -> Vec<HandedOut> {
         let one = |(interface, server, by): &(Option<&str>, &str, Source)| HandedOut {
             interface: interface.map(str::to_owned),
             server: server.parse().unwrap(),
             by: *by,
         };
-        Said {
-            servers: servers.iter().map(one).collect(),
-            pages: Vec::new(),
-        }
+        servers.iter().map(one).collect()
     }
 
     fn by_h0(server: IpAddr) -> Option<Interface> {

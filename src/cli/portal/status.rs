@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use super::choice::{Choice, Network};
 use crate::cli::stats::portal::{Figures, WindowFigures};
 use crate::config::units::TimeSpan;
+use crate::os::dns::handed_out::Source;
 use crate::os::guard::window::Window;
 
 /// Everything that is printed.
@@ -17,6 +19,8 @@ pub(super) struct Status {
     pub(super) consent: Option<Window>,
     /// How long that is good yet.
     pub(super) left: Duration,
+    /// None if it was not looked.
+    pub(super) network: Option<Network>,
 }
 
 impl Status {
@@ -87,6 +91,9 @@ impl Status {
         if let Some(line) = self.window_line() {
             text.push_str(&format!("{line}\n{}", self.list()));
         }
+        if let Some(network) = &self.network {
+            text.push_str(&in_lines(network));
+        }
         text
     }
 
@@ -124,8 +131,38 @@ impl Status {
             "host": figures.and_then(|figures| figures.host.as_ref()),
             "probe": figures.and_then(|figures| figures.probe.as_ref()),
             "window": window,
+            "network": self.network.as_ref().map(to_json),
         })
     }
+}
+
+fn in_lines(network: &Network) -> String {
+    let mut text = match &network.choice {
+        Ok(Choice { interface, servers, by }) => {
+            let servers: Vec<_> = servers.iter().map(ToString::to_string).collect();
+            let by = by.map_or("you", Source::words);
+            format!(
+                "this network's resolver: {} ({interface}), by the word of {by}\n",
+                servers.join(", ")
+            )
+        }
+        Err(_) => "this network's resolver: not known\n".to_owned(),
+    };
+    for url in &network.urls {
+        text.push_str(&format!("it tells of its sign-in page at {url}\n"));
+    }
+    text
+}
+
+fn to_json(network: &Network) -> serde_json::Value {
+    let choice = network.choice.as_ref().ok();
+    let servers = choice.map(|choice| choice.servers.iter().map(ToString::to_string).collect::<Vec<_>>());
+    json!({
+        "interface": choice.map(|choice| choice.interface.name()),
+        "servers": servers,
+        "by": choice.and_then(|choice| choice.by).map(Source::words),
+        "urls": network.urls,
+    })
 }
 
 pub(super) fn servers(consent: &Window) -> String {
@@ -177,6 +214,7 @@ mod tests {
             }),
             consent: Some(consent),
             left: Duration::from_secs(120),
+            network: None,
         }
     }
 
@@ -213,6 +251,7 @@ mod tests {
             figures: None,
             consent: None,
             left: Duration::ZERO,
+            network: None,
         };
         assert!(alone.to_text().starts_with("sign-in page: not known"));
         assert!(alone.to_json()["state"].is_null() && alone.to_json()["window"].is_null());
