@@ -82,6 +82,7 @@
 //!                           is asked for it
 //! policy::portal            meanwhile the names by which systems look for a page are answered from a table, for a second each
 //! cli::portal (open)        a person consents: names, resolver, interface, minutes; os::dns::handed_out says what DHCP said
+//! cli::portal::api          in the window: what the network itself says of its page (RFC 8908); a name that it names needs consent too
 //! os::guard::window         root's file in /run, the one thing that the daemon and the guard's keeper both read
 //! app::portal::opened       a road to that resolver by a leave that ends; its cache goes with it
 //! os::guard (portal4/6)     (interface, resolver) pairs with a timeout: the kernel closes them though everything is dead
@@ -168,8 +169,8 @@
 //! - `portal.json` is `portal/window.json`: the report beside it changes with every look of the guard's keeper, who watches this one's folder.
 //!   Both units make sure that the folder is there before the daemon confines itself, and that it stays.
 //! - A window's names are exact: there is no `--all`. A private browser for the page is not started, and no network is remembered.
-//! - RFC 8910 is read where DHCP clients write it down, and nobody is asked for it; the API of RFC 8908 is not asked: it is one more stranger, and the
-//!   probes find the same page.
+//! - RFC 8910 is read where DHCP clients write it down, and nobody is asked for it. The API of RFC 8908 is asked by the command, not the daemon,
+//!   and only in a window: its host has a name too, and a person has to see it first.
 //! - In a window a sandboxed tacenda asks over UDP alone: port 53 is not among the TCP ports that it may ever connect to.
 //! - Loopback addresses that a hotel gives are withheld: its page could else speak to what listens on this host.
 //! - The guard knows tacenda by the owner of its state folder, not by a fixed number: systemd gives a `DynamicUser=` the number that owns it.

@@ -1,6 +1,8 @@
 //! `tacenda portal`: a hotel's sign-in page, reached through a window that a person opens for some names and some minutes.
 
+mod api;
 mod choice;
+mod sign_in;
 mod status;
 
 use std::io::IsTerminal;
@@ -11,6 +13,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 
 use super::output::Output;
+use super::query::local_server;
 use super::stats::portal::{self as figures, Figures};
 use super::terminal::{confirmed, need_root, time_of};
 use super::{Exit, Failure, guard};
@@ -25,6 +28,7 @@ use crate::os::link::identity;
 use crate::os::process::is_root;
 use crate::os::socket::{Interface, is_near};
 use crate::wire::domains::canonical;
+use api::Api;
 use choice::{Choice, Network};
 use status::{Status, servers};
 
@@ -106,7 +110,7 @@ pub(super) fn run(command: &PortalCommand, mut output: Output<'_>) -> Result<Exi
         PortalCommand::Open(args) => open(args, output),
         PortalCommand::Close(args) => close(args, output),
         PortalCommand::Status(args) => {
-            let mut status = look(ask(args.config.as_deref())?.1)?;
+            let mut status = look(ask(args.config.as_deref())?.figures)?;
             // Others may not read what there is to read.
             if is_root() {
                 status.network = Some(Network::of_this_host(None, None)?);
@@ -123,42 +127,60 @@ pub(super) fn run(command: &PortalCommand, mut output: Output<'_>) -> Result<Exi
 
 fn open(args: &OpenArgs, mut output: Output<'_>) -> Result<Exit, Failure> {
     need_root("portal open")?;
-    let (stats, figures) = ask(args.config.as_deref())?;
+    let here = ask(args.config.as_deref())?;
+    let figures = here.figures.as_ref();
     let network = Network::of_this_host(args.server, args.interface.as_ref())?;
-    let names = names(&args.names, figures.as_ref(), &network.urls);
+    let names = names(&args.names, figures, &network.urls);
     if names.is_empty() {
-        return nothing_to_allow(figures.as_ref(), output);
+        return nothing_to_allow(figures, output);
     }
-    if args.names.is_empty() && figures.as_ref().is_some_and(|figures| figures.state == "ok") {
+    if args.names.is_empty() && figures.is_some_and(|figures| figures.state == "ok") {
         let failure = Failure::new(Exit::Failed, "nothing was changed: nothing is in the way of upstreams");
         return Err(failure.with_help("the first answer of one would close the window; see `tacenda portal status`"));
     }
     let choice = network.choice?;
-    consent(args, &names, &choice, figures.as_ref())?;
+    consent(args, &names, &choice, figures)?;
+    let servers = choice.servers.iter();
     let window = Window::new(
         link(&choice.interface)?,
-        choice
-            .servers
-            .iter()
-            .map(|server| SocketAddr::new(*server, DNS_PORT))
-            .collect(),
+        servers.map(|server| SocketAddr::new(*server, DNS_PORT)).collect(),
         names,
         &Moment::now()?,
         args.time,
     );
-    let store = Store::of_this_host();
-    store.save(&window).map_err(not_written)?;
-    if let Err(failure) = guard::window_changed() {
-        store.remove().map_err(not_written)?;
-        return Err(failure);
+    allow(&window)?;
+    let is_open = wait(here.stats, Status::is_taken_up)?.is_open();
+    let apis = network.urls.iter().filter_map(|url| Api::at(url));
+    let told = apis.take(1).filter(|_| is_open).find_map(|api| {
+        let server = here.server.as_ref().ok()?;
+        sign_in::told(&api, *server, &choice.interface)
+    });
+    if let Some(name) = told.as_ref().and_then(|told| told.name_beside(&window.names))
+        && sign_in::is_agreed(args.yes, &name)?
+    {
+        allow(&window.with(name))?;
     }
-    let status = wait(stats, |status| status.is_taken_up())?;
+    let status = wait(here.stats, Status::is_taken_up)?;
     output.write(status.to_text())?;
+    if let Some(told) = told {
+        output.write(told.to_text())?;
+    }
     Ok(if status.is_taken_up() {
         Exit::Done
     } else {
         Exit::Unavailable
     })
+}
+
+/// Writes it down, and has the kernel let it out.
+fn allow(window: &Window) -> Result<(), Failure> {
+    let store = Store::of_this_host();
+    store.save(window).map_err(not_written)?;
+    if let Err(failure) = guard::window_changed() {
+        store.remove().map_err(not_written)?;
+        return Err(failure);
+    }
+    Ok(())
 }
 
 /// The page's own name, and those that its user adds.
@@ -262,7 +284,7 @@ fn close(args: &CloseArgs, mut output: Output<'_>) -> Result<Exit, Failure> {
         return Ok(Exit::Done);
     }
     let kernel = guard::window_changed();
-    let (stats, _) = ask(args.config.as_deref())?;
+    let stats = ask(args.config.as_deref())?.stats;
     let mut last = wait(stats, |status| status.is_given_up())?;
     let word = if last.is_given_up() {
         "closed"
@@ -295,10 +317,23 @@ fn wait(stats: Option<SocketAddr>, is_so: impl Fn(&Status) -> bool) -> Result<St
     look(stats.and_then(|address| figures::read(address).ok()))
 }
 
-/// What the running tacenda says, and where it was asked.
-fn ask(config: Option<&Path>) -> Result<(Option<SocketAddr>, Option<Figures>), Failure> {
-    let stats = load(config, &Flags::default())?.config.stats;
-    Ok((stats, stats.and_then(|address| figures::read(address).ok())))
+/// The tacenda of this host.
+struct Here {
+    /// Where it answers questions.
+    server: Result<SocketAddr, Failure>,
+    /// Where it was asked for its figures.
+    stats: Option<SocketAddr>,
+    /// What it says.
+    figures: Option<Figures>,
+}
+
+fn ask(config: Option<&Path>) -> Result<Here, Failure> {
+    let config = load(config, &Flags::default())?.config;
+    Ok(Here {
+        server: local_server(&config),
+        stats: config.stats,
+        figures: config.stats.and_then(|address| figures::read(address).ok()),
+    })
 }
 
 fn look(figures: Option<Figures>) -> Result<Status, Failure> {

@@ -25,17 +25,17 @@ use super::tls::{Alpn, Dates, Roots, Tls, Trust};
 use super::{Addresses, Exit, Target};
 
 /// The name that our servers are configured under.
-pub(super) const NAME: &str = "dns.example";
+pub(crate) const NAME: &str = "dns.example";
 
 /// A certificate authority of its own for each test.
-pub(super) struct Authority {
+pub(crate) struct Authority {
     issuer: Issuer<'static, KeyPair>,
     pub(super) pem: String,
 }
 
 /// What a server shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Shown {
+pub(crate) enum Shown {
     Good,
     ForAddress,
     Expired,
@@ -49,7 +49,7 @@ pub(super) enum Shown {
 }
 
 impl Authority {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().unwrap();
@@ -64,7 +64,7 @@ impl Authority {
     }
 
     /// A server that shows this and chooses among `alpn`.
-    pub(super) fn server(&self, shown: Shown, alpn: &[&str]) -> Arc<ServerConfig> {
+    pub(crate) fn server(&self, shown: Shown, alpn: &[&str]) -> Arc<ServerConfig> {
         let key = KeyPair::generate().unwrap();
         let params = server_params(shown);
         let certificate = match shown {
@@ -85,7 +85,7 @@ impl Authority {
     }
 
     /// A client's target that believes this authority and nothing else.
-    pub(super) fn target(&self, address: SocketAddr, alpn: Alpn) -> Target {
+    pub(crate) fn target(&self, address: SocketAddr, alpn: Alpn) -> Target {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(self.pem.as_bytes()).unwrap();
         let trust = Trust {
@@ -126,7 +126,7 @@ fn server_params(shown: Shown) -> CertificateParams {
 }
 
 /// A TLS server that runs `script` for each connection whose handshake succeeds, counted from 0.
-pub(super) async fn serve<F, R>(config: Arc<ServerConfig>, script: F) -> SocketAddr
+pub(crate) async fn serve<F, R>(config: Arc<ServerConfig>, script: F) -> SocketAddr
 where
     F: Fn(usize, TlsStream<TcpStream>) -> R + Send + Sync + 'static,
     R: Future<Output = ()> + Send + 'static,

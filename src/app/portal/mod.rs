@@ -122,6 +122,15 @@ impl PortalWatch {
         if !seen.is_down {
             seen.found = None;
         }
+        if let Some(more) = &consent
+            && let Some(opened) = seen.opened.take_if(|opened| more.extends(&opened.window))
+        {
+            seen.opened = opened.extended(more.clone(), more.left(since_start()), &self.meter);
+            tracing::warn!(
+                names = more.names.len(),
+                "the window for a sign-in page is for more names"
+            );
+        }
         if let Some(opened) = seen.opened.as_mut().filter(|opened| opened.is_open())
             && let Some(why) = reason_to_close(opened, consent.as_ref(), pool)
         {

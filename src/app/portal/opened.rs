@@ -95,6 +95,19 @@ impl Opened {
         })
     }
 
+    /// Goes on with more names: what was sent is counted on, and what waits is told, as when it closes. One that is closed stays so.
+    pub(super) fn extended(mut self, window: Window, left: Duration, meter: &Arc<Counter>) -> Option<Self> {
+        if !self.is_open() {
+            self.window = window;
+            return Some(self);
+        }
+        self.leave.take_back();
+        self.road.pool().network_changed();
+        let more = Self::new(window, left, self.answers, meter)?;
+        more.leave.count_on(&self.leave.sent());
+        Some(more)
+    }
+
     pub(super) fn is_open(&self) -> bool {
         self.closed.is_none()
     }

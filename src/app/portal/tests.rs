@@ -176,6 +176,28 @@ async fn p1_in_a_window_its_names_go_to_the_hotel_and_no_other_name_does() {
 }
 
 #[tokio::test]
+async fn a_window_goes_on_with_more_names_and_what_was_sent_is_counted_on() {
+    let inn = inn(Behaviour::Broken).await;
+    let consent = inn.consent(300);
+    inn.open(&consent);
+    assert!(inn.ask(LOGIN).await.is_some());
+    let more = consent.with("cdn.example".into());
+    inn.open(&more);
+    assert_eq!(inn.closed(), None);
+    assert!(inn.ask("cdn.example").await.is_some() && inn.ask("bank.example").await.is_none());
+    assert_eq!(inn.watch.figures().window.unwrap().sent, [1, 0, 1]);
+    assert!(inn.ask(LOGIN).await.is_some());
+    assert_eq!(inn.watch.figures().window.unwrap().sent, [2, 0, 1]);
+    // Once closed, it does not open by that.
+    inn.public.behave(Behaviour::Answer);
+    assert!(inn.ask("b.example").await.is_some());
+    inn.look();
+    inn.open(&more.with("more.example".into()));
+    assert_eq!(inn.closed(), Some("upstream-works"));
+    assert_eq!(inn.watch.figures().window.unwrap().sent, [2, 0, 1]);
+}
+
+#[tokio::test]
 async fn what_the_public_says_of_a_name_is_not_given_in_a_window_nor_the_other_way_round() {
     let inn = inn(Behaviour::Answer).await;
     assert_eq!(inn.ask(LOGIN).await.unwrap().1, [192, 0, 2, 1]);

@@ -33,9 +33,16 @@ impl Status {
             .filter(|window| window.until == consent.until.seconds())
     }
 
-    /// Whether the daemon uses the consent, or has used it.
+    /// Whether the daemon uses the consent with all its names, or has used it.
     pub(super) fn is_taken_up(&self) -> bool {
-        self.window().is_some()
+        let names = self.consent.as_ref().map(|consent| consent.names.len());
+        let is_whole = |window: &WindowFigures| window.closed.is_some() || Some(window.sent.len()) == names;
+        self.window().is_some_and(is_whole)
+    }
+
+    /// Whether the window is open.
+    pub(super) fn is_open(&self) -> bool {
+        self.window().is_some_and(|window| window.closed.is_none())
     }
 
     /// Whether the daemon uses none.

@@ -61,6 +61,22 @@ impl Window {
         }
     }
 
+    /// The same with one more name, until the same end.
+    pub fn with(&self, name: String) -> Self {
+        let mut more = self.clone();
+        more.names.push(name);
+        more
+    }
+
+    /// Whether this is `other`, with more names.
+    pub fn extends(&self, other: &Self) -> bool {
+        let same = Self {
+            names: other.names.clone(),
+            ..self.clone()
+        };
+        same == *other && self.names.len() > other.names.len() && self.names.starts_with(&other.names)
+    }
+
     /// How long it is open yet, `uptime` after the machine's start.
     pub fn left(&self, uptime: Duration) -> Duration {
         // Whatever the file says.
@@ -234,6 +250,22 @@ mod tests {
         assert!(window.left(begin).abs_diff(LONGEST) <= Duration::from_secs(2));
         assert!(window.left(Duration::ZERO) <= LONGEST + Duration::from_secs(1));
         assert_eq!(window.left(begin + LONGEST + Duration::from_secs(2)), Duration::ZERO);
+    }
+
+    #[test]
+    fn more_names_make_the_same_window_longer_and_nothing_else_does() {
+        let window = window(Duration::from_secs(60));
+        let more = window.with("cdn.example".into());
+        assert!(more.extends(&window) && !window.extends(&more) && !window.extends(&window));
+        let swapped = Window {
+            names: vec!["cdn.example".into(), "login.hotel.example".into()],
+            ..window.clone()
+        };
+        let later = Window {
+            given: window.given + 1,
+            ..more.clone()
+        };
+        assert!(!swapped.extends(&window) && !later.extends(&window));
     }
 
     #[test]

@@ -101,6 +101,13 @@ impl WindowOnly {
         }))
     }
 
+    /// Counts on from where leave for the first of these names had come to.
+    pub fn count_on(&self, sent: &[u64]) {
+        for (name, sent) in self.0.names.iter().zip(sent) {
+            name.sent.add(*sent);
+        }
+    }
+
     /// Whether it has not ended.
     pub fn is_open(&self, now: Instant) -> bool {
         now < self.0.until && since_start() <= self.0.until_since_start && !self.0.is_taken_back.load(Ordering::Acquire)

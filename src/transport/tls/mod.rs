@@ -33,7 +33,7 @@ use verifier::{Verifier, is_about_dates};
 pub use clock::is_before_release;
 pub use pins::{Pin, PinError};
 pub use roots::{Roots, RootsError};
-pub(super) use words::io_words;
+pub use words::io_words;
 
 /// The protocol named in the handshake (RFC 7301).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +42,8 @@ pub enum Alpn {
     Dot,
     /// `h2`; a server that does not choose it is refused (RFC 8484 section 5.2).
     H2,
+    /// `http/1.1`; a server that chooses none speaks it too.
+    Http1,
 }
 
 impl Alpn {
@@ -49,6 +51,7 @@ impl Alpn {
         match self {
             Self::Dot => b"dot",
             Self::H2 => b"h2",
+            Self::Http1 => b"http/1.1",
         }
     }
 }

@@ -7,7 +7,7 @@ use rustls::{AlertDescription, CertificateError, Error};
 use crate::transport::dial::plain;
 
 /// Words for an error on a TLS stream: what TLS said, if it was TLS.
-pub(in crate::transport) fn io_words(error: &io::Error) -> String {
+pub fn io_words(error: &io::Error) -> String {
     match error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
         Some(tls) => words(tls),
         None => plain(error),

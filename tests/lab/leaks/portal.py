@@ -1,10 +1,12 @@
 """A hotel that lets nobody through before he has signed in: who asks for a web page is led to its own, and everything else is dropped."""
-import json, os, pty, signal, socket, subprocess
+import json, os, pty, signal, socket, subprocess, time
 import canary
 from scenarios import none, scenario
 from world import GUARDED, HOTEL, TRUSTED, Failed, sh, until
 
 LOGIN = "login.hotel.example"
+# What tells of the page (RFC 8908), and a page whose name nobody but that says.
+API, ELSEWHERE = "api.hotel.example", "sign-in.provider.example"
 PAGE = """
 import http.server
 class Page(http.server.BaseHTTPRequestHandler):
@@ -14,9 +16,25 @@ class Page(http.server.BaseHTTPRequestHandler):
         self.end_headers()
 http.server.HTTPServer(("192.168.77.1", 8080), Page).serve_forever()
 """
+TOLD = """
+import http.server, json, ssl, sys
+class Api(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        is_asked_well = self.path == "/cp" and self.headers["Accept"] == "application/captive+json"
+        self.send_response(200 if is_asked_well else 400)
+        self.send_header("Content-Type", "application/captive+json")
+        self.end_headers()
+        self.wfile.write(json.dumps({"captive": True, "user-portal-url": "https://sign-in.provider.example/x"}).encode())
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain(sys.argv[1])
+server = http.server.HTTPServer(("192.168.77.1", 8443), Api)
+server.socket = context.wrap_socket(server.socket, server_side=True)
+server.serve_forever()
+"""
 RULES = """table inet portal {
   chain lead {
     type nat hook prerouting priority -100
+    iifname r0 ip daddr 203.0.113.66 tcp dport 443 dnat ip to 192.168.77.1:8443
     iifname r0 tcp dport 80 dnat ip to 192.168.77.1:8080
   }
   chain stop {
@@ -36,8 +54,9 @@ def window(w):
     return status(w).get("window") or {}
 
 def is_login(packet):
-    """A question to the hotel's resolver for the one name that is allowed."""
-    return packet.dport == 53 and packet.dst == socket.inet_aton("192.168.77.1") and canary.wire(LOGIN) in packet.octets.lower()
+    """A question to the hotel's resolver for a name that is allowed."""
+    is_named = any(canary.wire(name) in packet.octets.lower() for name in (LOGIN, API, ELSEWHERE))
+    return packet.dport == 53 and packet.dst == socket.inet_aton("192.168.77.1") and is_named
 
 def elements():
     """The pairs that the kernel lets out now."""
@@ -66,10 +85,10 @@ def phase(w, label, tag, asked):
     w.capture(f"17{tag}")
     return logins
 
-def consented(w, answer, *words):
+def consented(w, answer, *words, env=None):
     """What `portal open` says on a terminal where a person answers so."""
     ours, its = pty.openpty()
-    process = subprocess.Popen([w.tacenda, "portal", "open", *words], stdin=its, stderr=its, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen([w.tacenda, "portal", "open", *words], stdin=its, stderr=its, stdout=subprocess.PIPE, text=True, env=env)
     os.close(its)
     os.write(ours, answer.encode() + b"\n")
     out, _ = process.communicate(timeout=20)
@@ -91,7 +110,7 @@ def only_login(w, label, tag):
         none(w, w.dig("192.168.77.1", name, time=6), name)
     none(w, w.libc(f"l.{label}.example"), "libc")
 
-@scenario(17, "a sign-in page: before consent, in its window, after it, its keeper killed, and paid")
+@scenario(17, "a sign-in page: before consent, in its window, after it, keeper killed, API, and paid")
 def portal(w, label):
     if not w.guarded:
         return w.dig("192.168.77.1", f"p.{label}.example")
@@ -155,16 +174,8 @@ def closed(w, label):
         raise Failed(f"`portal close`: {said}")
     until("closed by hand", is_shut, 2)
     phase(w, label, "closed", asked=True)
-    # The network is another one.
-    opened(w, "5m")
-    sh("ip addr del 192.168.77.50/24 dev h0")
-    until("closed with its network", lambda: window(w)["closed"] == "link" and is_shut(), 5)
-    sh("ip addr add 192.168.77.50/24 dev h0")
-    sh("ip route add default via 192.168.77.1")
-    none(w, w.dig("127.0.0.1", LOGIN, time=6) + as_stub(w), "on another network")
-    if not is_shut():
-        raise Failed("a window opens again by itself")
-    phase(w, label, "moved", asked=False)
+    in_flight(w, label)
+    told(w, label)
     # Paid: the upstream works, and the window is of no use any more.
     opened(w, "4m")
     only_login(w, label, "at last")
@@ -176,3 +187,61 @@ def closed(w, label):
         raise Failed("the page's name is not asked of the upstream again")
     w.run("portal", "close")
     w.expected = None
+
+def in_flight(w, label):
+    """The network goes while a question is under way: it is not repeated, by whatever way, nor when the network is back."""
+    opened(w, "5m")
+    w.hotel.send_signal(signal.SIGSTOP)
+    try:
+        asking = subprocess.Popen(["dig", "@127.0.0.1", "+tries=1", "+time=6", LOGIN], stdout=subprocess.DEVNULL)
+        until("a question is under way", lambda: window(w)["names"][0]["sent"])
+        sh("ip addr del 192.168.77.50/24 dev h0")
+        until("closed with its network", lambda: window(w)["closed"] == "link" and is_shut(), 5)
+        sent = window(w)["names"][0]["sent"]
+        sh("ip addr add 192.168.77.50/24 dev h0")
+        sh("ip route add default via 192.168.77.1")
+        asking.wait(10)
+    finally:
+        w.hotel.send_signal(signal.SIGCONT)
+    none(w, w.dig("127.0.0.1", LOGIN, time=6) + as_stub(w), "on another network")
+    if not is_shut():
+        raise Failed("a window opens again by itself")
+    if (phase(w, label, "flight", asked=True), window(w)["names"][0]["sent"]) != (sent, sent):
+        raise Failed(f"a question under way when the network went: sent {sent} times by then, and again")
+
+def told(w, label):
+    """DHCP says who tells of the page (RFC 8910), and that one names a page elsewhere (RFC 8908)."""
+    at = w.work + "/portal-"
+    sh(f"""openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout {at}ca.key -out {at}ca.pem -days 2 -subj '/CN=hotel CA'
+      openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout {at}api.key -out {at}api.csr -subj /CN=api
+      printf 'subjectAltName=DNS:{API}\\nbasicConstraints=CA:FALSE\\n' > {at}ext
+      openssl x509 -req -in {at}api.csr -CA {at}ca.pem -CAkey {at}ca.key -CAcreateserial -days 2 -extfile {at}ext -out {at}api.pem; cat {at}api.key >> {at}api.pem""")
+    api = w.spawn("hotel", ["python3", "-c", TOLD, at + "api.pem"], log=w.work + "/api.log")
+    os.makedirs("/var/lib/dhcp", exist_ok=True)
+    # The lease alone: addresses stay as they are.
+    sh(["dhclient", "-1", "-sf", "/bin/true", "-pf", at + "dhclient.pid", "-lf", "/var/lib/dhcp/dhclient.h0.leases", "h0"])
+    os.kill(int(open(at + "dhclient.pid").read()), signal.SIGTERM)
+    believes = os.environ | {"SSL_CERT_FILE": at + "ca.pem"}
+    try:
+        # Whose certificate nobody believes: no word of it counts, and the window is open all the same.
+        said = w.run("portal", "open", "--yes")
+        if "an authority not among the roots" not in said.stderr or "sign in at https" in said.stdout or "window: open" not in said.stdout:
+            raise Failed(f"an API that nobody believes: {said}")
+        for answers, is_allowed in (("y\nn", False), ("y\ny", True)):
+            code, asks, out = consented(w, answers, env=believes)
+            if code or f"  {API}" not in asks or f"page is at {ELSEWHERE}" not in asks or f"sign in at https://{ELSEWHERE}/x" not in out:
+                raise Failed(f"what the API says: {code} {asks} {out}")
+            if (HOTEL in w.dig("127.0.0.1", ELSEWHERE, time=6)) != is_allowed or (HOTEL in as_stub(w)) != True:
+                raise Failed(f"a person says {answers!r} to the name of the page elsewhere")
+            names = {one["name"]: one["sent"] for one in window(w)["names"]}
+            if names[API] < 1 or names.get(ELSEWHERE, 0) != (1 if is_allowed else 0):
+                raise Failed(f"what was sent is not told: {names}")
+            only_login(w, label, "told")
+        said = sh(["env", f"SSL_CERT_FILE={at}ca.pem", w.tacenda, "portal", "open", "--yes"])
+        if f"API names it: {ELSEWHERE}" not in said.stderr or f"  {ELSEWHERE}: " not in said.stdout:
+            raise Failed(f"by a flag: {said}")
+        w.run("portal", "close")
+        phase(w, label, "told", asked=True)
+    finally:
+        w.end(api)
+        os.remove("/var/lib/dhcp/dhclient.h0.leases")

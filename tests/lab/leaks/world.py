@@ -81,9 +81,10 @@ class World:
         route("hotel", "fd78::/64", "via", "fd77::50")
 
     def servers(self):
-        self.dnsmasq("hotel", "r0", ["192.168.77.1", "fd77::1", "fe80::77%r0"], HOTEL, [
+        self.hotel = self.dnsmasq("hotel", "r0", ["192.168.77.1", "fd77::1", "fe80::77%r0"], HOTEL, [
             "--dhcp-range=192.168.77.50,192.168.77.90,2m", "--dhcp-range=fd77::100,fd77::200,64,2m", "--enable-ra", "--dhcp-leasefile=" + self.work + "/leases",
-            "--dhcp-option=6,192.168.77.1", "--dhcp-option=option6:dns-server,[fd77::1]", "--domain=com", "--dhcp-option=119,com"])
+            "--dhcp-option=6,192.168.77.1", "--dhcp-option=option6:dns-server,[fd77::1]", "--domain=com", "--dhcp-option=119,com",
+            "--dhcp-option-force=114,https://api.hotel.example/cp"])
         self.dnsmasq("cafe", "r1", ["192.168.88.1", "fd88::1"], CAFE, [])
         self.dnsmasq("net", "lo", ["8.8.8.8", "2001:4860:4860::8888"], STRANGER, [])
         # Somebody takes connections for DNS over TLS, so that what a program says first is seen.
@@ -119,10 +120,11 @@ while True:
 
     def dnsmasq(self, ns, interface, addresses, answer, more):
         listen = [f"--listen-address={address.split('%')[0]}" for address in addresses]
-        self.spawn(ns, ["dnsmasq", "--keep-in-foreground", "--no-resolv", "--no-hosts", "--user=root", "--pid-file", "--bind-dynamic", *listen,
-                        f"--interface={interface}", "--log-queries", f"--log-facility={self.work}/{ns}.log", f"--address=/#/{answer}", "--address=/#/2001:db8:66::66",
-                        "--conf-file=/dev/null", *more])
+        process = self.spawn(ns, ["dnsmasq", "--keep-in-foreground", "--no-resolv", "--no-hosts", "--user=root", "--pid-file", "--bind-dynamic", *listen,
+                                  f"--interface={interface}", "--log-queries", f"--log-facility={self.work}/{ns}.log", f"--address=/#/{answer}", "--address=/#/2001:db8:66::66",
+                                  "--conf-file=/dev/null", *more])
         until(f"{ns}'s resolver answers", lambda: answer in self.dig(addresses[0], "ready.example", ns=ns))
+        return process
 
     # --- processes ---------------------------------------------------------------------------------------------------------------
     def spawn(self, ns, words, log=None, env=None, prefix=()):

@@ -1,0 +1,402 @@
+//! What a network says of itself: the Captive Portal API (RFC 8908). Its host has a name that only the network may know, so it is asked in an
+//! open window alone. Every octet of it is a stranger's.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ACCEPT, HOST, HeaderValue};
+use http::{Request, StatusCode, Uri};
+use http_body_util::{BodyExt, Empty};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::ServerName;
+use serde_json::Value;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use crate::app::portal::reply::host_of;
+use crate::cli::query::ask::exchange;
+use crate::os::socket::{Interface, stream_to};
+use crate::transport::tls::{Alpn, Roots, Tls, Trust, io_words};
+use crate::upstream::presentation::parse_name;
+use crate::upstream::records::{Question, Reply};
+
+/// Where a network is asked about itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Api {
+    /// A name, or an address.
+    pub(super) host: String,
+    port: u16,
+    /// Path and query.
+    target: String,
+}
+
+/// What it says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Word {
+    /// Whether somebody has to sign in before he is let through.
+    pub(super) is_captive: bool,
+    /// The page to do that on, over TLS.
+    pub(super) page: Option<String>,
+    /// How long who has signed in is let through yet.
+    pub(super) left: Option<Duration>,
+}
+
+impl Api {
+    /// None for what is not reached over TLS (RFC 8908 section 4.1): older networks name the page itself there, and
+    /// `urn:ietf:params:capport:unrestricted` is no place.
+    pub(super) fn at(url: &str) -> Option<Self> {
+        let uri: Uri = url.parse().ok()?;
+        let is_over_tls = uri.scheme_str() == Some("https");
+        Some(Self {
+            host: host_of(url).filter(|_| is_over_tls)?,
+            port: uri.port_u16().unwrap_or(443),
+            target: uri.path_and_query().map_or("/", |target| target.as_str()).to_owned(),
+        })
+    }
+
+    /// Asks by this interface. Where its host is, the tacenda at `listen` finds out, through its window.
+    ///
+    /// `tls` is of [`trust`].
+    ///
+    /// # Errors
+    /// In words: no address, no connection, no certificate that is good for the host, no answer of this kind, [`PATIENCE`].
+    pub(super) async fn ask(
+        &self,
+        listen: SocketAddr,
+        interface: Option<&Interface>,
+        tls: &Tls,
+    ) -> Result<Word, String> {
+        let all = async {
+            let addresses = self.addresses(listen).await?;
+            let stream = self.connect(&addresses, interface, tls).await?;
+            read(&self.fetch(stream).await?)
+        };
+        timeout(PATIENCE, all).await.unwrap_or_else(|_| Err(SILENT.to_owned()))
+    }
+
+    async fn addresses(&self, listen: SocketAddr) -> Result<Vec<IpAddr>, String> {
+        if let Ok(address) = self.host.parse() {
+            return Ok(vec![address]);
+        }
+        let labels = parse_name(&self.host).map_err(|error| error.to_string())?;
+        let mut found = Vec::new();
+        for qtype in [A, AAAA] {
+            let question = Question {
+                labels: labels.clone(),
+                qtype,
+            };
+            let octets = exchange(listen, &question, false)
+                .await
+                .0
+                .map_err(|error| error.to_string())?;
+            let records = Reply::read(&octets)?.answers.into_iter();
+            found.extend(records.filter_map(|record| record.data.parse::<IpAddr>().ok()));
+        }
+        found.truncate(MAX_ADDRESSES);
+        if found.is_empty() {
+            return Err("its host has no address".to_owned());
+        }
+        Ok(found)
+    }
+
+    async fn connect(
+        &self,
+        addresses: &[IpAddr],
+        interface: Option<&Interface>,
+        tls: &Tls,
+    ) -> Result<TlsStream<TcpStream>, String> {
+        let connector = TlsConnector::from(tls.config());
+        let server_name = ServerName::try_from(self.host.clone()).map_err(|error| error.to_string())?;
+        // What was said in a handshake says more than that somebody was not there.
+        let (mut refused, mut absent) = (None, SILENT.to_owned());
+        for address in addresses {
+            let server = SocketAddr::new(*address, self.port);
+            let deadline = Instant::now() + ATTEMPT;
+            let stream = match timeout_at(deadline, stream_to(server, interface)).await {
+                Ok(Ok(stream)) => stream,
+                Ok(Err(error)) => {
+                    absent = io_words(&error);
+                    continue;
+                }
+                Err(_) => continue,
+            };
+            match timeout_at(deadline, connector.connect(server_name.clone(), stream)).await {
+                Ok(Ok(stream)) => return Ok(stream),
+                Ok(Err(error)) => refused = Some(io_words(&error)),
+                Err(_) => {}
+            }
+        }
+        Err(refused.unwrap_or(absent))
+    }
+
+    async fn fetch(&self, stream: TlsStream<TcpStream>) -> Result<Vec<u8>, String> {
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(|error| error.to_string())?;
+        let host = match (self.port, self.host.contains(':')) {
+            (443, false) => self.host.clone(),
+            (port, false) => format!("{}:{port}", self.host),
+            (port, true) => format!("[{}]:{port}", self.host),
+        };
+        let host = HeaderValue::try_from(host).map_err(|error| error.to_string())?;
+        let request = Request::get(&self.target)
+            .header(HOST, host)
+            .header(ACCEPT, "application/captive+json")
+            .body(Empty::<Bytes>::new())
+            .map_err(|error| error.to_string())?;
+        // It ends with the sender, or with the connection.
+        let talk = tokio::spawn(connection);
+        let answer = async {
+            let response = sender.send_request(request).await.map_err(|error| error.to_string())?;
+            match response.status() {
+                StatusCode::OK => {}
+                // To wherever it leads, nobody has consented.
+                status => return Err(format!("it answers with status {}", status.as_u16())),
+            }
+            let mut body = response.into_body();
+            let mut octets = Vec::new();
+            // Many servers close without the goodbye of TLS: whether it is whole, JSON knows.
+            while let Some(Ok(frame)) = body.frame().await {
+                octets.extend_from_slice(frame.data_ref().map_or(&[], |data| data));
+                if octets.len() > MAX_LEN {
+                    return Err("its answer is too long".to_owned());
+                }
+            }
+            Ok(octets)
+        };
+        let answer = answer.await;
+        talk.abort();
+        answer
+    }
+}
+
+/// Who is believed: the authorities of this host, whose administrator may have added some; else the bundled ones.
+///
+/// # Errors
+/// In words, if there are none.
+pub(super) fn trust() -> Result<Tls, String> {
+    let trust = |roots| Trust {
+        roots,
+        ..Trust::default()
+    };
+    Tls::new(trust(Roots::System), Alpn::Http1)
+        .or_else(|_| Tls::new(trust(Roots::Bundled), Alpn::Http1))
+        .map_err(|error| error.to_string())
+}
+
+/// RFC 8908 section 5. What is not known or not of its type is passed over, but for the one key that must be there.
+fn read(octets: &[u8]) -> Result<Word, String> {
+    let body: Value = serde_json::from_slice(octets).map_err(|_| "its answer is no JSON".to_owned())?;
+    let is_captive = body.get("captive").and_then(Value::as_bool);
+    let page = body.get("user-portal-url").and_then(Value::as_str);
+    // "MUST be accessed over TLS"; and a person will read it on a terminal.
+    let is_page = |url: &&str| {
+        let is_readable = url.len() <= MAX_URL && url.bytes().all(|octet| octet.is_ascii_graphic());
+        is_readable && url.starts_with("https://") && host_of(url).is_some()
+    };
+    let seconds = body.get("seconds-remaining").and_then(Value::as_u64);
+    Ok(Word {
+        is_captive: is_captive.ok_or("its answer does not say whether this host is captive")?,
+        page: page.filter(is_page).map(str::to_owned),
+        left: seconds.map(Duration::from_secs),
+    })
+}
+
+const A: u16 = 1;
+const AAAA: u16 = 28;
+
+/// For all of it: it is in the next room, and a person waits.
+const PATIENCE: Duration = Duration::from_secs(6);
+
+/// For one address: so that another has its turn.
+const ATTEMPT: Duration = Duration::from_secs(2);
+
+const MAX_ADDRESSES: usize = 4;
+
+/// Octets of the answer: it is six keys.
+const MAX_LEN: usize = 16 << 10;
+
+/// Octets of a URL that a person reads.
+const MAX_URL: usize = 1024;
+
+const SILENT: &str = "it does not answer";
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, UdpSocket};
+
+    use super::*;
+    use crate::transport::testing::{Authority, NAME, Shown, serve};
+    use crate::wire::query::Query;
+    use crate::wire::testkit;
+
+    /// Says 127.0.0.1 to who asks for an IPv4 address.
+    async fn resolver() -> SocketAddr {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let address = socket.local_addr().unwrap();
+        tokio::spawn(async move {
+            let mut buffer = [0; 512];
+            while let Ok((len, client)) = socket.recv_from(&mut buffer).await {
+                let qtype = Query::parse(&buffer[..len]).unwrap().key().qtype().0;
+                let answers = if qtype == A {
+                    vec![testkit::record(NAME, A, 30, &[127, 0, 0, 1])]
+                } else {
+                    Vec::new()
+                };
+                let mut reply = testkit::response(NAME, qtype, 0, &answers, &[]);
+                reply[..2].copy_from_slice(&buffer[..2]);
+                socket.send_to(&reply, client).await.unwrap();
+            }
+        });
+        address
+    }
+
+    /// What comes of asking a server that shows this and says that.
+    async fn asked(shown: Shown, says: String) -> Result<Word, String> {
+        let authority = Authority::new();
+        let server = serve(authority.server(shown, &["http/1.1"]), move |_, mut stream| {
+            let says = says.clone();
+            async move {
+                let mut request = [0; 512];
+                let len = stream.read(&mut request).await.unwrap_or_default();
+                let request = String::from_utf8_lossy(&request[..len]).to_ascii_lowercase();
+                assert!(request.starts_with("get /cp?x http/1.1\r\n"), "{request}");
+                assert!(request.contains("accept: application/captive+json\r\n") && !request.contains("user-agent"));
+                let _ = stream.write_all(says.as_bytes()).await;
+                // Some close without a goodbye.
+                if !says.contains("HTTP/1.0") {
+                    let _ = stream.shutdown().await;
+                }
+            }
+        })
+        .await;
+        let tls = authority.target(server, Alpn::Http1).tls;
+        let api = Api::at(&format!("https://{NAME}:{}/cp?x", server.port())).unwrap();
+        api.ask(resolver().await, None, &tls).await
+    }
+
+    fn ok(body: &str) -> String {
+        format!(
+            "HTTP/1.1 200 OK\r\nContent-Type: application/captive+json\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        )
+    }
+
+    #[tokio::test]
+    async fn r8908_4_it_is_asked_where_its_host_is_and_believed_by_its_certificate() {
+        let body = r#"{"captive":true,"user-portal-url":"https://portal.example/"}"#;
+        let word = asked(Shown::Good, ok(body)).await.unwrap();
+        assert_eq!(word.page.as_deref(), Some("https://portal.example/"));
+        assert_eq!(
+            asked(Shown::Good, format!("HTTP/1.0 200 OK\r\n\r\n{body}")).await,
+            Ok(word)
+        );
+        for shown in [Shown::UnknownAuthority, Shown::WrongName, Shown::Expired] {
+            let why = asked(shown, ok(body)).await.unwrap_err();
+            assert!(why.contains("certificate"), "{why}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_no_answer_of_its_kind_is_an_error_in_words() {
+        let moved = "HTTP/1.1 302 Found\r\nLocation: https://bank.example/\r\nContent-Length: 0\r\n\r\n";
+        let endless = ok(&" ".repeat(MAX_LEN + 1));
+        for (says, words) in [
+            (moved.to_owned(), "status 302"),
+            (ok("<html>"), "no JSON"),
+            (ok("{}"), "does not say"),
+            (endless, "too long"),
+            ("HTTP/1.1 2".to_owned(), ""),
+            (String::new(), ""),
+        ] {
+            let why = asked(Shown::Good, says).await.unwrap_err();
+            assert!(why.contains(words), "{why}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_says_nothing_is_not_waited_for() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let tls = Authority::new().target(listener.local_addr().unwrap(), Alpn::Http1).tls;
+        let api = Api::at(&format!("https://127.0.0.1:{port}/")).unwrap();
+        assert_eq!(
+            api.ask(([127, 0, 0, 1], 1).into(), None, &tls).await.unwrap_err(),
+            SILENT
+        );
+    }
+
+    #[test]
+    fn r8908_4_1_it_is_asked_over_tls_alone() {
+        let api = |host: &str, port, target: &str| {
+            Some(Api {
+                host: host.into(),
+                port,
+                target: target.into(),
+            })
+        };
+        for (url, expected) in [
+            (
+                "https://api.hotel.example/cp?x=1;2",
+                api("api.hotel.example", 443, "/cp?x=1;2"),
+            ),
+            ("https://API.hotel.example", api("api.hotel.example", 443, "/")),
+            ("https://192.168.77.1:8443/cp", api("192.168.77.1", 8443, "/cp")),
+            ("https://[fd00::1]/cp", api("fd00::1", 443, "/cp")),
+            ("http://login.hotel.example/", None),
+            ("https://user@login.hotel.example/", None),
+            ("urn:ietf:params:capport:unrestricted", None),
+            ("/cp", None),
+            ("", None),
+        ] {
+            assert_eq!(Api::at(url), expected, "{url}");
+        }
+    }
+
+    #[test]
+    fn r8908_5_its_answer_is_read_and_what_is_not_known_is_passed_over() {
+        let word = |is_captive, page: Option<&str>, left: Option<u64>| {
+            Ok(Word {
+                is_captive,
+                page: page.map(str::to_owned),
+                left: left.map(Duration::from_secs),
+            })
+        };
+        for (body, expected) in [
+            (
+                r#"{"captive":true,"user-portal-url":"https://portal.example/x","more":[1]}"#,
+                word(true, Some("https://portal.example/x"), None),
+            ),
+            (
+                r#"{"captive":false,"seconds-remaining":326,"bytes-remaining":65535}"#,
+                word(false, None, Some(326)),
+            ),
+            (
+                r#"{"captive":true,"user-portal-url":"http://portal.example/"}"#,
+                word(true, None, None),
+            ),
+            (
+                r#"{"captive":true,"user-portal-url":"https://a@portal.example/"}"#,
+                word(true, None, None),
+            ),
+            (
+                r#"{"captive":true,"user-portal-url":"https://x/\u001b[31m"}"#,
+                word(true, None, None),
+            ),
+            (
+                r#"{"captive":true,"user-portal-url":7,"seconds-remaining":-1}"#,
+                word(true, None, None),
+            ),
+        ] {
+            assert_eq!(read(body.as_bytes()), expected, "{body}");
+        }
+        for body in ["", "<html>", "[]", "{}", r#"{"captive":"yes"}"#] {
+            assert!(read(body.as_bytes()).is_err(), "{body}");
+        }
+    }
+}
