@@ -258,6 +258,9 @@ impl Rules {
             })
         };
         self.set("stub", "type uid", [facts.stub.to_string()].into_iter());
+        // By name for the one rule whose ports nft 1.0.6 lists otherwise in a way that it cannot read: whoever saved all rules of the host with
+        // `nft list ruleset` could load none of them again.
+        self.set("ports", "type inet_service", PORTS.iter().map(u16::to_string));
         for (v6, version, kind) in [(false, '4', "ipv4_addr"), (true, '6', "ipv6_addr")] {
             let kind = format!("type {kind} . inet_proto . inet_service");
             self.set(&format!("exempt{version}"), &kind, exempt(v6));
@@ -302,10 +305,16 @@ impl Rules {
                 self.redirect("nat_out", "", family, *listen);
             }
         }
-        let served = facts
+        let served: Vec<_> = facts
             .served
             .iter()
-            .filter(|(interface, _)| quotable(interface).is_some());
+            .filter(|(interface, _)| quotable(interface).is_some())
+            .collect();
+        if !served.is_empty() {
+            for version in ["ip", "ip6"] {
+                self.rule("nat_pre", format_args!("{} return", exempt(version)));
+            }
+        }
         for (interface, listen) in served {
             let family = if listen.is_ipv6() { "ip6" } else { "ip" };
             let from = format!("iifname \"{interface}\" fib daddr type != local ");
@@ -334,17 +343,17 @@ impl Rules {
         self.rule("after", "oifname \"lo\" accept");
         self.rule("after", "goto judge_silently");
         let ports = PORTS.map(|port| port.to_string()).join(", ");
-        for (chain, verdict) in [
-            ("judge", "goto refuse"),
-            ("judge_silently", "counter name rejected drop"),
+        for (chain, led, verdict) in [
+            ("judge", "led", "goto refuse"),
+            ("judge_silently", "led_silently", "counter name rejected drop"),
         ] {
             let comment = format!("comment \"tacenda {NO_MARK}\"");
             self.rule(chain, format_args!("meta l4proto != {{ udp, tcp }} accept {comment}"));
-            // Another's redirection to another port makes it no other question.
-            let was_led = format!(
-                "meta l4proto {{ udp, tcp }} ct direction original ct status dnat ct original proto-dst {{ {ports} }}"
-            );
-            self.rule(chain, format_args!("{was_led} {verdict}"));
+            // Another's redirection to another port makes it no other question; to a server that is exempt, a container's say, it may lead.
+            let was_led = "meta l4proto { udp, tcp } ct direction original ct status dnat ct original proto-dst @ports";
+            self.rule(chain, format_args!("{was_led} goto {led}"));
+            self.rule(led, "jump exempted");
+            self.rule(led, verdict);
             self.rule(chain, format_args!("th dport != {{ {ports} }} accept"));
             self.rule(chain, "jump allowed");
             self.rule(chain, verdict);
@@ -357,8 +366,9 @@ impl Rules {
 
     fn allows(&mut self, facts: &Facts) {
         for version in ["ip", "ip6"] {
-            self.rule("allowed", format_args!("{} accept", exempt(version)));
+            self.rule("exempted", format_args!("{} accept", exempt(version)));
         }
+        self.rule("allowed", "jump exempted");
         if facts.lets_mdns_out {
             for group in ["ip daddr 224.0.0.251", "ip6 daddr ff02::fb"] {
                 self.rule("allowed", format_args!("{group} udp dport {MDNS} accept"));
@@ -397,10 +407,13 @@ fn window(family: &str) -> String {
 
 /// By name, in an order in which none is named before it is there. Priorities: before destination NAT (-100) of others, behind filters of
 /// others (0), behind source NAT (100).
-const CHAINS: [(&str, &str); 10] = [
+const CHAINS: [(&str, &str); 13] = [
+    ("exempted", ""),
     ("allowed_stub", ""),
     ("allowed", ""),
     ("refuse", ""),
+    ("led", ""),
+    ("led_silently", ""),
     ("judge", ""),
     ("judge_silently", ""),
     ("nat_out", "{ type nat hook output priority -110; policy accept; }"),
