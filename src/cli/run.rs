@@ -125,6 +125,10 @@ impl From<StartError> for Failure {
                 cause: BindCause::Taken(_),
                 ..
             }) => Self::new(Exit::Io, message).with_help("stop that program, or take another address with --listen"),
+            StartError::Bind(BindError::Address {
+                cause: BindCause::NoSuchAddress,
+                ..
+            }) => Self::new(Exit::Io, message).with_help(LATER),
             StartError::Bind(BindError::Stranger { .. }) => Self::new(Exit::Config, message).with_help(UNIT),
             StartError::Bind(BindError::Settings(_))
             | StartError::Upstream { .. }
@@ -139,6 +143,9 @@ impl From<StartError> for Failure {
         }
     }
 }
+
+const LATER: &str = "if it comes later (a container's bridge, a VPN): `sudo tacenda service install` listens there from when it comes; \
+or listen at 0.0.0.0 or [::], and say with `allow` who may ask";
 
 const UNIT: &str = "the addresses of the socket unit (ListenDatagram=, ListenStream=) and `listen` must be the same: change one of them, \
 then `sudo systemctl daemon-reload` and `sudo systemctl restart tacenda.socket`";

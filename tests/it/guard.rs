@@ -9,6 +9,12 @@ fn nobody_on_the_way_sees_a_name() {
 }
 
 #[test]
+#[ignore = "needs root, network namespaces, cgroups, nft, apt-get, dnsmasq, unbound, dbus, tcpdump"]
+fn docker_and_firewalld_keep_their_rules_and_open_no_way() {
+    lab("firewalls.sh", &[concat!(env!("CARGO_MANIFEST_DIR"), "/certs")]);
+}
+
+#[test]
 fn a_mode_or_time_that_is_none_is_wrong_usage() {
     for (arguments, words) in [
         (["guard", "on", "--mode", "open"], "redirect or reject"),
