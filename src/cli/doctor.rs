@@ -11,6 +11,8 @@ use serde_json::json;
 
 use super::output::Output;
 use super::progress::Progress;
+#[cfg(unix)]
+use super::query::local_server;
 use super::status::print::{Paint, part_lines};
 use super::system::verify::Asking;
 use super::{Color, Exit, Failure, stats};
@@ -112,7 +114,10 @@ pub(super) fn run(args: &DoctorArgs, color: Color, output: Output<'_>) -> Result
     #[cfg(not(unix))]
     let is_guarded = Some(false);
     #[cfg(unix)]
-    findings.add(super::guard::status::part())?;
+    findings.add(super::guard::status::part(|| {
+        let server = local_server(&loaded.config).ok()?;
+        super::guard::led::shortfall(server.ip(), &asking)
+    }))?;
     findings.add(checks::network(is_guarded))?;
     findings.add(checks::sign_in(loaded.config.stats))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

@@ -1,6 +1,7 @@
 //! `tacenda guard`: questions in clear text leave this host for nobody, whoever asks them.
 
 mod facts;
+pub(super) mod led;
 pub(super) mod status;
 mod watch;
 mod ways;
@@ -124,8 +125,9 @@ fn on(args: &OnArgs, mut output: Output<'_>) -> Result<Exit, Failure> {
     let config = args.config.as_deref().map(std::path::absolute).transpose()?;
     let wish = for_a_time(Wish::new(true, args.mode, config), until, &before);
     let gathered = facts::of_this_host(&wish)?;
+    let asking = Asking::new()?;
     if !args.offline {
-        asking_works(&Asking::new()?, &gathered)?;
+        asking_works(&asking, &gathered)?;
     }
     let notes = gathered.notes.iter().map(|note| format!("Note: {note}"));
     let plan = std::iter::once(what(&gathered).to_owned()).chain(notes);
@@ -140,6 +142,11 @@ fn on(args: &OnArgs, mut output: Output<'_>) -> Result<Exit, Failure> {
     }
     output.write(format!("on: {}\n", what(&gathered)))?;
     for note in &gathered.notes {
+        output.write(format!("note: {note}\n"))?;
+    }
+    if gathered.facts.mode == Mode::Redirect
+        && let Some(note) = gathered.asked_at.and_then(|listen| led::shortfall(listen, &asking))
+    {
         output.write(format!("note: {note}\n"))?;
     }
     if !store.is_kept() {

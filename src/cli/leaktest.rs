@@ -3,7 +3,7 @@
 
 mod paths;
 mod report;
-mod send;
+pub(super) mod send;
 mod watch;
 
 use std::hash::{BuildHasher, RandomState};
@@ -160,7 +160,7 @@ const FORWARDING: [&str; 2] = [
 ];
 
 /// Ten letters that nobody has seen before. Twelve with the path's number: a NetBIOS name has fifteen.
-fn fresh_label() -> String {
+pub(super) fn fresh_label() -> String {
     format!("{:010x}", RandomState::new().hash_one(0) & 0xff_ffff_ffff)
 }
 

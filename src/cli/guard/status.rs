@@ -8,6 +8,7 @@ use super::{Exit, Failure, Output};
 use crate::admin::protection::{GUARD, Part, help};
 use crate::config::units::TimeSpan;
 use crate::os::guard::report::Report;
+use crate::os::guard::ruleset::Mode;
 use crate::os::guard::wish::{Moment, Store};
 use crate::os::guard::{Error, Guard};
 use crate::os::process::is_root;
@@ -36,10 +37,17 @@ pub(super) fn run(as_json: bool, mut output: Output<'_>) -> Result<Exit, Failure
     })
 }
 
-/// How the guard stands, for `tacenda doctor`.
-pub(in crate::cli) fn part() -> Part {
+/// How the guard stands, for `tacenda doctor`. `tried` says what is missing where questions are to be led to tacenda.
+pub(in crate::cli) fn part(tried: impl FnOnce() -> Option<String>) -> Part {
     match look() {
-        Ok(status) => status.part(),
+        Ok(status) => {
+            let mut part = status.part();
+            let is_leading = status.mode() == Some(Mode::Redirect.as_str()) && status.problem().is_none();
+            if let Some(missing) = is_leading.then(tried).flatten() {
+                part.text = format!("{}; {missing}", part.text);
+            }
+            part
+        }
         Err(failure) => Part::unknown(GUARD, failure.message),
     }
 }

@@ -21,7 +21,7 @@ use crate::wire::frame::{FrameReader, write_frame};
 
 /// What became of a canary.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Fate {
+pub(in crate::cli) enum Fate {
     /// tacenda answered.
     Arrived,
     /// Somebody else did.
@@ -51,9 +51,9 @@ impl Fate {
 
 /// A canary: its label, and what tacenda says to it.
 #[derive(Clone, Debug)]
-pub(super) struct Canary {
-    pub(super) label: String,
-    pub(super) known: Vec<IpAddr>,
+pub(in crate::cli) struct Canary {
+    pub(in crate::cli) label: String,
+    pub(in crate::cli) known: Vec<IpAddr>,
 }
 
 impl Canary {
@@ -117,7 +117,7 @@ fn question(name: &str) -> Question {
 }
 
 /// Asks as a program would that has this server written in.
-pub(super) async fn ask(
+pub(in crate::cli) async fn ask(
     server: SocketAddr,
     over_tcp: bool,
     interface: Option<&str>,

@@ -73,6 +73,12 @@ impl Asking {
         self.runtime.block_on(known(listen, &format!("{label}.{ZONE}")))
     }
 
+    /// Waits for another question.
+    #[cfg(unix)]
+    pub(in crate::cli) fn wait_for<T>(&self, question: impl Future<Output = T>) -> T {
+        self.runtime.block_on(question)
+    }
+
     /// Whether it gets answers from any upstream.
     pub(in crate::cli) fn reaches_upstream(&self, listen: IpAddr) -> Result<(), String> {
         let span = u64::from(PRIVATE_TYPES.end - PRIVATE_TYPES.start);
