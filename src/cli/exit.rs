@@ -63,7 +63,6 @@ impl Failure {
     }
 
     /// What failed, without what to do about it.
-    #[cfg(unix)]
     pub(super) fn message(&self) -> &str {
         &self.message
     }

@@ -10,6 +10,7 @@ use crate::config::units::{TimeSpan, UnitError};
 use crate::os::process::{as_root, is_root};
 
 /// A time of an option, within its limits.
+#[cfg_attr(not(unix), expect(dead_code, reason = "of the guard and the portal"))]
 pub(super) fn time_of(limits: RangeInclusive<Duration>, text: &str) -> Result<Duration, String> {
     let TimeSpan(time) = text.parse().map_err(|error: UnitError| error.to_string())?;
     if limits.contains(&time) {
