@@ -26,9 +26,8 @@ use crate::os::guard::window::{LONGEST, Link, MAX_NAMES, Store, Window};
 use crate::os::guard::wish::Moment;
 use crate::os::link::identity;
 use crate::os::process::is_root;
-use crate::os::socket::{Interface, is_near};
+use crate::os::socket::Interface;
 use crate::wire::domains::canonical;
-use api::Api;
 use choice::{Choice, Network};
 use status::{Status, servers};
 
@@ -47,7 +46,7 @@ pub(super) enum PortalCommand {
 Where a hotel lets nobody through before he has signed in, no upstream can be reached, and the page
 for that has a name that only the hotel's resolver may know. In a window, the names that you allow,
 and no other ones, not even those below them, are asked of that resolver in clear text, by that
-network's interface. The hotel sees them, and nothing else.
+network's interface. The hotel sees them, and no other name.
 
 It ends after its time (5m, at most 1h) though tacenda is dead: the leak guard's rules let nothing
 out any more. Before that with `portal close`, a change of the network, or the first answer of an
@@ -113,7 +112,7 @@ pub(super) fn run(command: &PortalCommand, mut output: Output<'_>) -> Result<Exi
             let mut status = look(ask(args.config.as_deref())?.figures)?;
             // Others may not read what there is to read.
             if is_root() {
-                status.network = Some(Network::of_this_host(None, None)?);
+                status.network = Some(Network::of_this_host(None, None));
             }
             if args.json {
                 output.write_json(&status.to_json())?;
@@ -129,8 +128,8 @@ fn open(args: &OpenArgs, mut output: Output<'_>) -> Result<Exit, Failure> {
     need_root("portal open")?;
     let here = ask(args.config.as_deref())?;
     let figures = here.figures.as_ref();
-    let network = Network::of_this_host(args.server, args.interface.as_ref())?;
-    let names = names(&args.names, figures, &network.urls);
+    let network = Network::of_this_host(args.server, args.interface.as_ref());
+    let names = names(args, figures, &network.urls);
     if names.is_empty() {
         return nothing_to_allow(figures, output);
     }
@@ -148,22 +147,19 @@ fn open(args: &OpenArgs, mut output: Output<'_>) -> Result<Exit, Failure> {
         &Moment::now()?,
         args.time,
     );
-    allow(&window)?;
-    let is_open = wait(here.stats, Status::is_taken_up)?.is_open();
-    let apis = network.urls.iter().filter_map(|url| Api::at(url));
-    let told = apis.take(1).filter(|_| is_open).find_map(|api| {
-        let server = here.server.as_ref().ok()?;
-        sign_in::told(&api, *server, &choice.interface)
-    });
+    let store = Store::of_this_host();
+    store.save(&window).map_err(not_written)?;
+    let_out(&store)?;
+    let told = sign_in::told(&here, &network.urls, &window, &choice.interface)?;
     if let Some(name) = told.as_ref().and_then(|told| told.name_beside(&window.names))
         && sign_in::is_agreed(args.yes, &name)?
     {
-        allow(&window.with(name))?;
+        here.add_name(&store, &window, name)?;
     }
     let status = wait(here.stats, Status::is_taken_up)?;
     output.write(status.to_text())?;
     if let Some(told) = told {
-        output.write(told.to_text())?;
+        output.write(told.to_text(&status.names()))?;
     }
     Ok(if status.is_taken_up() {
         Exit::Done
@@ -172,10 +168,8 @@ fn open(args: &OpenArgs, mut output: Output<'_>) -> Result<Exit, Failure> {
     })
 }
 
-/// Writes it down, and has the kernel let it out.
-fn allow(window: &Window) -> Result<(), Failure> {
-    let store = Store::of_this_host();
-    store.save(window).map_err(not_written)?;
+/// Has the kernel let out what is allowed; else nothing is.
+fn let_out(store: &Store) -> Result<(), Failure> {
     if let Err(failure) = guard::window_changed() {
         store.remove().map_err(not_written)?;
         return Err(failure);
@@ -183,21 +177,27 @@ fn allow(window: &Window) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The page's own name, and those that its user adds.
-fn names(added: &[String], figures: Option<&Figures>, urls: &[String]) -> Vec<String> {
+/// The page's own name, and those that its user adds. By `--yes`, no other that the network tells of: nobody has seen those.
+fn names(args: &OpenArgs, figures: Option<&Figures>, urls: &[String]) -> Vec<String> {
     let found = figures.and_then(Figures::host_name);
     // Whoever hands out where it tells of a page (RFC 8910) means this one.
-    let hosts: Vec<_> = urls.iter().filter_map(|url| host_of(url)).collect();
-    let hosts = hosts
+    let hosts: Vec<_> = urls
         .iter()
-        .filter(|host| host.parse::<IpAddr>().is_err())
-        .map(String::as_str);
-    let all = added.iter().map(String::as_str).chain(found).chain(hosts);
-    let mut names: Vec<String> = all.filter_map(|name| read_name(name).ok()).collect();
+        .filter(|_| !args.yes)
+        .filter_map(|url| told_name(url))
+        .collect();
+    let all = args.names.iter().map(String::as_str).chain(found);
+    let mut names: Vec<String> = all.filter_map(|name| read_name(name).ok()).chain(hosts).collect();
     let mut seen = std::collections::BTreeSet::new();
     names.retain(|name| seen.insert(name.clone()));
     names.truncate(MAX_NAMES);
     names
+}
+
+/// The name in a URL of the network's, if it can be one of the network's own: a name of one label is somebody's at home.
+fn told_name(url: &str) -> Option<String> {
+    let host = host_of(url).filter(|host| host.contains('.') && host.parse::<IpAddr>().is_err())?;
+    read_name(&host).ok()
 }
 
 fn nothing_to_allow(figures: Option<&Figures>, mut output: Output<'_>) -> Result<Exit, Failure> {
@@ -225,8 +225,8 @@ fn consent(args: &OpenArgs, names: &[String], choice: &Choice, figures: Option<&
                 not_agreed("this network's resolver is not known, and the router is a guess")
                     .with_help("--server says where it is"),
             ),
-            Some(_) if !choice.servers.iter().all(|server| is_near(*server)) => Err(not_agreed(
-                "what is known as this network's resolver is behind its router, and may be another network's",
+            Some(_) if !choice.is_near() => Err(not_agreed(
+                "what is known as this network's resolver is behind its router, or in another network of this host's",
             )
             .with_help("--server says where it is")),
             _ => Ok(()),
@@ -325,6 +325,18 @@ struct Here {
     stats: Option<SocketAddr>,
     /// What it says.
     figures: Option<Figures>,
+}
+
+impl Here {
+    /// Where a window is open still, it is open for this name too.
+    fn add_name(&self, store: &Store, window: &Window, name: String) -> Result<(), Failure> {
+        let is_open = wait(self.stats, Status::is_taken_up)?.is_open();
+        if is_open && store.add_name(window, name).map_err(not_written)? {
+            return let_out(store);
+        }
+        sign_in::is_late();
+        Ok(())
+    }
 }
 
 fn ask(config: Option<&Path>) -> Result<Here, Failure> {

@@ -50,6 +50,10 @@ pub fn read(path: &Path, max_len: u64) -> io::Result<Option<Vec<u8>>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         opened => opened?,
     };
+    read_to_end(file, max_len).map(Some)
+}
+
+fn read_to_end(file: File, max_len: u64) -> io::Result<Vec<u8>> {
     let mut octets = Vec::new();
     let len = file.take(max_len + 1).read_to_end(&mut octets)?;
     if u64::try_from(len).unwrap_or(u64::MAX) > max_len {
@@ -58,7 +62,7 @@ pub fn read(path: &Path, max_len: u64) -> io::Result<Option<Vec<u8>>> {
             format!("longer than {max_len} octets"),
         ));
     }
-    Ok(Some(octets))
+    Ok(octets)
 }
 
 /// Opens a file that can be read to an end: no folder, and no pipe, which would wait for a writer for ever.
@@ -70,6 +74,22 @@ pub fn open_regular(path: &Path) -> io::Result<File> {
         return Err(io::Error::other("not a file"));
     }
     File::open(path)
+}
+
+/// The octets of a file that others than root may have put there: a pipe in its place is an error at once.
+///
+/// # Errors
+/// As [`read`], `NotFound` too, and one for what is no file.
+pub fn read_regular(path: &Path, max_len: u64) -> io::Result<Vec<u8>> {
+    let mut options = File::options();
+    options.read(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, libc::O_NONBLOCK);
+    let file = options.open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("not a file"));
+    }
+    read_to_end(file, max_len)
 }
 
 /// The files that a path stands for: those of a folder by name, without hidden ones and folders; else itself, be it there or not. What

@@ -125,11 +125,14 @@ impl PortalWatch {
         if let Some(more) = &consent
             && let Some(opened) = seen.opened.take_if(|opened| more.extends(&opened.window))
         {
-            seen.opened = opened.extended(more.clone(), more.left(since_start()), &self.meter);
-            tracing::warn!(
-                names = more.names.len(),
-                "the window for a sign-in page is for more names"
-            );
+            let opened = opened.extended(more.clone(), more.left(since_start()), &self.meter);
+            if opened.is_open() {
+                tracing::warn!(
+                    names = more.names.len(),
+                    "the window for a sign-in page is for more names"
+                );
+            }
+            seen.opened = Some(opened);
         }
         if let Some(opened) = seen.opened.as_mut().filter(|opened| opened.is_open())
             && let Some(why) = reason_to_close(opened, consent.as_ref(), pool)
@@ -146,8 +149,9 @@ impl PortalWatch {
 
     fn open(&self, seen: &mut Seen, consent: Window, pool: &Pool) {
         let left = consent.left(since_start());
-        // One from before this run was used and closed by another, or for another network.
-        let is_old = consent.given < self.started.as_secs();
+        // One from before this run was used and closed by another, or for another network; one from before the last window is over too.
+        let last = seen.opened.as_ref().map_or(0, |opened| opened.window.given);
+        let is_old = consent.given < self.started.as_secs().max(last);
         if is_old || left.is_zero() || !is_there(&consent) {
             return;
         }

@@ -55,11 +55,15 @@ impl Closed {
 impl Opened {
     /// None if the consent names no interface, or a name that is none. Nothing is sent yet. Needs a tokio runtime around it.
     pub(super) fn new(window: Window, left: Duration, answers: u64, meter: &Arc<Counter>) -> Option<Self> {
+        let leave = WindowOnly::for_a_time(left, window.index, names(&window)?);
+        Self::with(window, leave, answers, meter)
+    }
+
+    fn with(window: Window, leave: WindowOnly, answers: u64, meter: &Arc<Counter>) -> Option<Self> {
         let exit = Exit {
             interface: Some(window.interface.parse().ok()?),
             via: None,
         };
-        let leave = WindowOnly::for_a_time(left, window.index, names(&window)?);
         let upstream = |(number, server)| {
             Arc::new(connect_plain(PlainSettings {
                 name: format!("sign-in page {}", number + 1),
@@ -95,17 +99,17 @@ impl Opened {
         })
     }
 
-    /// Goes on with more names: what was sent is counted on, and what waits is told, as when it closes. One that is closed stays so.
-    pub(super) fn extended(mut self, window: Window, left: Duration, meter: &Arc<Counter>) -> Option<Self> {
+    /// Goes on with more names: what was sent is counted on, and what waits is told, as when it closes. One that is closed stays so, and one
+    /// that cannot go on is closed.
+    pub(super) fn extended(mut self, window: Window, left: Duration, meter: &Arc<Counter>) -> Self {
         if !self.is_open() {
             self.window = window;
-            return Some(self);
+            return self;
         }
-        self.leave.take_back();
-        self.road.pool().network_changed();
-        let more = Self::new(window, left, self.answers, meter)?;
-        more.leave.count_on(&self.leave.sent());
-        Some(more)
+        let leave = names(&window).map(|names| self.leave.going_on(left, names));
+        self.close(Closed::TakenBack);
+        let more = leave.and_then(|leave| Self::with(window, leave, self.answers, meter));
+        more.unwrap_or(self)
     }
 
     pub(super) fn is_open(&self) -> bool {

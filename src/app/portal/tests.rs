@@ -195,6 +195,17 @@ async fn a_window_goes_on_with_more_names_and_what_was_sent_is_counted_on() {
     inn.open(&more.with("more.example".into()));
     assert_eq!(inn.closed(), Some("upstream-works"));
     assert_eq!(inn.watch.figures().window.unwrap().sent, [2, 0, 1]);
+    // Nor in the place of a later one.
+    inn.public.behave(Behaviour::Broken);
+    inn.open(&Window {
+        given: consent.given + 1,
+        names: vec!["later.example".into()],
+        ..consent.clone()
+    });
+    assert_eq!(inn.closed(), None);
+    inn.open(&consent.with("cdn.example".into()));
+    assert_eq!(inn.closed(), Some("taken-back"));
+    assert_eq!(inn.watch.figures().window.unwrap().sent, [0]);
 }
 
 #[tokio::test]

@@ -291,9 +291,18 @@ impl Keeper {
 
     /// A window that was shut stays shut, be its network back or not.
     fn consent(&mut self) -> Option<Window> {
-        let window = ways::window(&self.windows).filter(|window| self.shut.as_ref() != Some(window));
-        if self.window.is_some() && window != self.window {
-            self.shut.clone_from(&self.window);
+        let is_shut = |window: &Window| {
+            let shut = self.shut.as_ref();
+            shut.is_some_and(|shut| window == shut || window.extends(shut))
+        };
+        let window = ways::window(&self.windows).filter(|window| !is_shut(window));
+        let goes_on = |last: &Window| {
+            window
+                .as_ref()
+                .is_some_and(|window| window == last || window.extends(last))
+        };
+        if let Some(last) = self.window.as_ref().filter(|last| !goes_on(last)) {
+            self.shut = Some(last.clone());
         }
         window
     }

@@ -1,7 +1,8 @@
 //! What a network says of itself: the Captive Portal API (RFC 8908). Its host has a name that only the network may know, so it is asked in an
 //! open window alone. Every octet of it is a stranger's.
 
-use std::net::{IpAddr, SocketAddr};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -19,7 +20,9 @@ use tokio_rustls::client::TlsStream;
 
 use crate::app::portal::reply::host_of;
 use crate::cli::query::ask::exchange;
+use crate::os::link::addresses;
 use crate::os::socket::{Interface, stream_to};
+use crate::policy::rebind::is_this_host;
 use crate::transport::tls::{Alpn, Roots, Tls, Trust, io_words};
 use crate::upstream::presentation::parse_name;
 use crate::upstream::records::{Question, Reply};
@@ -32,6 +35,27 @@ pub(super) struct Api {
     port: u16,
     /// Path and query.
     target: String,
+}
+
+/// By which way it is asked.
+pub(super) struct Way<'a> {
+    /// The tacenda that looks up its host, through its window.
+    pub(super) listen: SocketAddr,
+    /// By this interface alone.
+    pub(super) interface: Option<&'a Interface>,
+    /// Of [`trust`].
+    pub(super) tls: &'a Tls,
+    /// Whether an address is this host's own, or nobody's alone.
+    pub(super) is_here: fn(IpAddr) -> bool,
+}
+
+/// Whether packets there stay on this host, or go to many.
+///
+/// If its addresses cannot be listed, all are taken for them.
+pub(super) fn is_here(address: IpAddr) -> bool {
+    let is_own = || addresses().map_or(true, |own| own.iter().any(|(_, own)| *own == address));
+    let is_for_many = address.is_multicast() || address == IpAddr::V4(Ipv4Addr::BROADCAST);
+    is_this_host(address) || is_for_many || is_own()
 }
 
 /// What it says.
@@ -58,65 +82,59 @@ impl Api {
         })
     }
 
-    /// Asks by this interface. Where its host is, the tacenda at `listen` finds out, through its window.
-    ///
-    /// `tls` is of [`trust`].
+    /// Asks.
     ///
     /// # Errors
     /// In words: no address, no connection, no certificate that is good for the host, no answer of this kind, [`PATIENCE`].
-    pub(super) async fn ask(
-        &self,
-        listen: SocketAddr,
-        interface: Option<&Interface>,
-        tls: &Tls,
-    ) -> Result<Word, String> {
+    pub(super) async fn ask(&self, way: &Way<'_>) -> Result<Word, String> {
         let all = async {
-            let addresses = self.addresses(listen).await?;
-            let stream = self.connect(&addresses, interface, tls).await?;
+            let addresses = self.addresses(way).await?;
+            let stream = self.connect(&addresses, way).await?;
             read(&self.fetch(stream).await?)
         };
         timeout(PATIENCE, all).await.unwrap_or_else(|_| Err(SILENT.to_owned()))
     }
 
-    async fn addresses(&self, listen: SocketAddr) -> Result<Vec<IpAddr>, String> {
-        if let Ok(address) = self.host.parse() {
-            return Ok(vec![address]);
-        }
-        let labels = parse_name(&self.host).map_err(|error| error.to_string())?;
-        let mut found = Vec::new();
-        for qtype in [A, AAAA] {
-            let question = Question {
-                labels: labels.clone(),
-                qtype,
-            };
-            let octets = exchange(listen, &question, false)
-                .await
-                .0
-                .map_err(|error| error.to_string())?;
-            let records = Reply::read(&octets)?.answers.into_iter();
-            found.extend(records.filter_map(|record| record.data.parse::<IpAddr>().ok()));
-        }
+    /// Where it is, and never on this host: who is root here must not speak to what listens there.
+    async fn addresses(&self, way: &Way<'_>) -> Result<Vec<IpAddr>, String> {
+        let mut found = match self.host.parse() {
+            Ok(address) => vec![address],
+            Err(_) => self.looked_up(way.listen).await?,
+        };
+        found.retain(|address| !(way.is_here)(address.to_canonical()));
         found.truncate(MAX_ADDRESSES);
         if found.is_empty() {
-            return Err("its host has no address".to_owned());
+            return Err("its host has no address that is another's".to_owned());
         }
         Ok(found)
     }
 
-    async fn connect(
-        &self,
-        addresses: &[IpAddr],
-        interface: Option<&Interface>,
-        tls: &Tls,
-    ) -> Result<TlsStream<TcpStream>, String> {
-        let connector = TlsConnector::from(tls.config());
+    async fn looked_up(&self, listen: SocketAddr) -> Result<Vec<IpAddr>, String> {
+        let labels = parse_name(&self.host).map_err(|error| error.to_string())?;
+        let [v4, v6] = [A, AAAA].map(|qtype| Question {
+            labels: labels.clone(),
+            qtype,
+        });
+        let (v4, v6) = tokio::join!(exchange(listen, &v4, false), exchange(listen, &v6, false));
+        let read = |octets: io::Result<Vec<u8>>| Reply::read(&octets.map_err(|error| error.to_string())?);
+        // Many networks do not answer one of the two.
+        let replies = match (read(v4.0), read(v6.0)) {
+            (Err(why), Err(_)) => return Err(why),
+            (v4, v6) => v4.into_iter().chain(v6),
+        };
+        let records = replies.flat_map(|reply| reply.answers);
+        Ok(records.filter_map(|record| record.data.parse().ok()).collect())
+    }
+
+    async fn connect(&self, addresses: &[IpAddr], way: &Way<'_>) -> Result<TlsStream<TcpStream>, String> {
+        let connector = TlsConnector::from(way.tls.config());
         let server_name = ServerName::try_from(self.host.clone()).map_err(|error| error.to_string())?;
         // What was said in a handshake says more than that somebody was not there.
         let (mut refused, mut absent) = (None, SILENT.to_owned());
         for address in addresses {
             let server = SocketAddr::new(*address, self.port);
             let deadline = Instant::now() + ATTEMPT;
-            let stream = match timeout_at(deadline, stream_to(server, interface)).await {
+            let stream = match timeout_at(deadline, stream_to(server, way.interface)).await {
                 Ok(Ok(stream)) => stream,
                 Ok(Err(error)) => {
                     absent = io_words(&error);
@@ -134,9 +152,11 @@ impl Api {
     }
 
     async fn fetch(&self, stream: TlsStream<TcpStream>) -> Result<Vec<u8>, String> {
-        let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
-            .await
-            .map_err(|error| error.to_string())?;
+        let handshake = http1::Builder::new()
+            .max_headers(MAX_HEADERS)
+            .max_buf_size(MAX_LEN)
+            .handshake(TokioIo::new(stream));
+        let (mut sender, connection) = handshake.await.map_err(|error| error.to_string())?;
         let host = match (self.port, self.host.contains(':')) {
             (443, false) => self.host.clone(),
             (port, false) => format!("{}:{port}", self.host),
@@ -217,7 +237,9 @@ const ATTEMPT: Duration = Duration::from_secs(2);
 
 const MAX_ADDRESSES: usize = 4;
 
-/// Octets of the answer: it is six keys.
+const MAX_HEADERS: usize = 64;
+
+/// Octets of the answer's head, and of its body: that is six keys.
 const MAX_LEN: usize = 16 << 10;
 
 /// Octets of a URL that a person reads.
@@ -231,6 +253,42 @@ mod tests {
     use tokio::net::{TcpListener, UdpSocket};
 
     use super::*;
+
+    #[test]
+    fn t_reb_what_is_on_this_host_is_not_spoken_to() {
+        for address in [
+            "127.0.0.1",
+            "::1",
+            "0.0.0.0",
+            "::",
+            "224.0.0.251",
+            "ff02::fb",
+            "255.255.255.255",
+        ] {
+            assert!(is_here(address.parse().unwrap()), "{address}");
+        }
+        for (_, own) in addresses().unwrap() {
+            assert!(is_here(own));
+        }
+        assert!(!is_here("192.0.2.1".parse().unwrap()));
+    }
+
+    #[tokio::test]
+    async fn t_reb_an_address_in_its_url_is_looked_at_like_one_that_was_looked_up() {
+        let authority = Authority::new();
+        let tls = authority.target(([127, 0, 0, 1], 1).into(), Alpn::Http1).tls;
+        for host in ["127.0.0.1", "0.0.0.0", "[::ffff:127.0.0.1]", "[::]", NAME] {
+            let way = Way {
+                listen: resolver().await,
+                interface: None,
+                tls: &tls,
+                is_here,
+            };
+            let api = Api::at(&format!("https://{host}/")).unwrap();
+            let why = api.ask(&way).await.unwrap_err();
+            assert_eq!(why, "its host has no address that is another's", "{host}");
+        }
+    }
     use crate::transport::testing::{Authority, NAME, Shown, serve};
     use crate::wire::query::Query;
     use crate::wire::testkit;
@@ -277,7 +335,13 @@ mod tests {
         .await;
         let tls = authority.target(server, Alpn::Http1).tls;
         let api = Api::at(&format!("https://{NAME}:{}/cp?x", server.port())).unwrap();
-        api.ask(resolver().await, None, &tls).await
+        let way = Way {
+            listen: resolver().await,
+            interface: None,
+            tls: &tls,
+            is_here: |_| false,
+        };
+        api.ask(&way).await
     }
 
     fn ok(body: &str) -> String {
@@ -325,10 +389,13 @@ mod tests {
         let port = listener.local_addr().unwrap().port();
         let tls = Authority::new().target(listener.local_addr().unwrap(), Alpn::Http1).tls;
         let api = Api::at(&format!("https://127.0.0.1:{port}/")).unwrap();
-        assert_eq!(
-            api.ask(([127, 0, 0, 1], 1).into(), None, &tls).await.unwrap_err(),
-            SILENT
-        );
+        let way = Way {
+            listen: ([127, 0, 0, 1], 1).into(),
+            interface: None,
+            tls: &tls,
+            is_here: |_| false,
+        };
+        assert_eq!(api.ask(&way).await.unwrap_err(), SILENT);
     }
 
     #[test]

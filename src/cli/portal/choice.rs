@@ -1,14 +1,13 @@
 //! Whom a window may ask, and by which interface: as its user says, else as the network said.
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
 
 use super::{Exit, Failure};
-use crate::os::dns::handed_out::{HandedOut, Source, handed_out, machine_start};
+use crate::os::dns::handed_out::{HandedOut, Host, Source, handed_out};
 use crate::os::dns::here;
 use crate::os::dns::system::Picture;
 use crate::os::guard::window::MAX_SERVERS;
-use crate::os::link::addresses;
+use crate::os::link::{addresses, name_of};
 use crate::os::socket::{Interface, is_near, path_to};
 
 /// What this network says of itself.
@@ -22,21 +21,32 @@ pub(super) struct Network {
 
 impl Network {
     /// Looks; `server` and `interface` are what its user knows better. For root.
-    pub(super) fn of_this_host(server: Option<IpAddr>, interface: Option<&Interface>) -> Result<Self, Failure> {
-        let machine = here()?;
-        let mut settings = machine.servers_of_others().unwrap_or_default();
-        settings.extend(machine.facts().servers());
-        let mut said = handed_out(Path::new("/"), &settings, machine_start());
-        // Who is in this very network comes first, and a guess last: settings and leases may be of another one.
+    pub(super) fn of_this_host(server: Option<IpAddr>, interface: Option<&Interface>) -> Self {
+        let settings = here().map_or_else(
+            |_| Vec::new(),
+            |machine| {
+                let mut settings = machine.servers_of_others().unwrap_or_default();
+                settings.extend(machine.facts().servers());
+                settings
+            },
+        );
+        let mut said = handed_out(&Host::this(name_of), &settings);
+        let own = addresses().unwrap_or_default();
         let servers = &mut said.servers;
+        // Nobody else's resolver is here, whatever a network says.
+        servers.retain(|one| !own.iter().any(|(_, own)| *own == one.server));
+        // Who is in this very network comes first, and a guess last: settings and leases may be of another one.
         servers.sort_by_key(|one| (one.by == Source::Router, !is_near(one.server)));
         if servers.first().is_some_and(|one| is_near(one.server)) {
             servers.retain(|one| is_near(one.server));
         }
         let choice = choose(server, interface, &said.servers, leads_by);
-        let urls = said.urls(choice.as_ref().map_or(&[], |choice| &choice.servers));
+        let urls = choice.as_ref().map_or_else(
+            |_| Vec::new(),
+            |choice| said.urls(choice.interface.name(), &choice.servers),
+        );
         let urls = urls.into_iter().map(str::to_owned).collect();
-        Ok(Self { choice, urls })
+        Self { choice, urls }
     }
 }
 
@@ -47,6 +57,14 @@ pub(super) struct Choice {
     pub(super) servers: Vec<IpAddr>,
     /// Who says so; nobody but its user.
     pub(super) by: Option<Source>,
+}
+
+impl Choice {
+    /// Whether these are of the network at that interface, and of no other that this host is in.
+    pub(super) fn is_near(&self) -> bool {
+        let is_there = |server: &IpAddr| is_near(*server) && leads_by(*server).as_ref() == Some(&self.interface);
+        self.servers.iter().all(is_there)
+    }
 }
 
 /// Decides. `leads_by` says by which interface the kernel sends packets to an address.

@@ -1,57 +1,94 @@
 //! In an open window: what the network's API says, and the name of the page that it alone may know.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::time::Duration;
 
-use super::api::{Api, Word, trust};
-use super::{MAX_NAMES, read_name};
+use super::api::{Api, Way, Word, is_here, trust};
+use super::status::Status;
+use super::{Failure, Here, MAX_NAMES, told_name, wait};
 use crate::app::portal::reply::host_of;
 use crate::cli::terminal::confirmed;
 use crate::config::units::TimeSpan;
+use crate::os::guard::window::Window;
 use crate::os::socket::Interface;
+use crate::os::terminal::forget_typed;
 
-/// Asks the API; none if it says nothing that is of use, which is said.
+/// Asks the network's API, once the window is open; none if there is none, or if it says nothing that is of use, which is said.
 #[expect(clippy::print_stderr, reason = "this is where the program talks to its user")]
-pub(super) fn told(api: &Api, server: SocketAddr, interface: &Interface) -> Option<Word> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .ok()?;
-    let said = trust().and_then(|tls| runtime.block_on(api.ask(server, Some(interface), &tls)));
-    match said {
-        Ok(word) => Some(word),
-        Err(why) => {
-            eprintln!("note: this network's API for its sign-in page at {}: {why}", api.host);
-            None
+pub(super) fn told(
+    here: &Here,
+    urls: &[String],
+    window: &Window,
+    interface: &Interface,
+) -> Result<Option<Word>, Failure> {
+    let is_open = wait(here.stats, Status::is_taken_up)?.is_open();
+    let (Ok(listen), true) = (&here.server, is_open) else {
+        return Ok(None);
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    for url in urls {
+        let Some(api) = Api::at(url) else { continue };
+        if api.host.parse::<IpAddr>().is_err() && !window.names.contains(&api.host) {
+            eprintln!(
+                "note: this network tells of its sign-in page at {url}, which is not asked: --name {}",
+                api.host
+            );
+            continue;
+        }
+        let said = trust().and_then(|tls| {
+            runtime.block_on(api.ask(&Way {
+                listen: *listen,
+                interface: Some(interface),
+                tls: &tls,
+                is_here,
+            }))
+        });
+        match said {
+            Ok(word) => return Ok(Some(word)),
+            Err(why) => eprintln!("note: this network's API for its sign-in page at {}: {why}", api.host),
         }
     }
+    Ok(None)
 }
 
 /// Whether this name may be asked too.
 #[expect(clippy::print_stderr, reason = "this is where the program talks to its user")]
 pub(super) fn is_agreed(yes: bool, name: &str) -> io::Result<bool> {
     if yes {
-        eprintln!("allowed too, as this network's API names it: {name}");
-        return Ok(true);
+        eprintln!("note: this network's API says that its page is at {name}, which nobody has allowed: --name {name}");
+        return Ok(false);
     }
+    // What was typed before it was asked is no answer to it.
+    forget_typed();
     confirmed([format!(
         "This network's API says that its page is at {name}. Allow look-ups of that name too?"
     )])
 }
 
+/// The window has closed meanwhile.
+#[expect(clippy::print_stderr, reason = "this is where the program talks to its user")]
+pub(super) fn is_late() {
+    eprintln!("note: no name was added: the window is closed");
+}
+
 impl Word {
     /// The name of its page, if it is to be asked for and not among these.
     pub(super) fn name_beside(&self, names: &[String]) -> Option<String> {
-        let host = self.page.as_deref().filter(|_| self.is_captive).and_then(host_of)?;
-        let name = read_name(&host).ok().filter(|name| name.parse::<IpAddr>().is_err())?;
+        let name = told_name(self.page.as_deref().filter(|_| self.is_captive)?)?;
         (names.len() < MAX_NAMES && !names.contains(&name)).then_some(name)
     }
 
-    pub(super) fn to_text(&self) -> String {
+    /// What it says, where these names are allowed.
+    pub(super) fn to_text(&self, names: &[(&str, Option<u64>)]) -> String {
+        let is_reached = |page: &str| {
+            let host = host_of(page).unwrap_or_default();
+            host.parse::<IpAddr>().is_ok() || names.iter().any(|(name, _)| *name == host)
+        };
         match (self.is_captive, &self.page, self.left) {
-            (true, Some(page), _) => format!("sign in at {page}\n"),
-            (true, None, _) => "its API says that you have to sign in, and not where\n".to_owned(),
+            (true, Some(page), _) if is_reached(page) => format!("sign in at {page}\n"),
+            (true, Some(page), _) => format!("its page is at {page}, whose name is not allowed\n"),
+            (true, None, _) => "its API says that you have to sign in, and names no page over TLS\n".to_owned(),
             (false, _, Some(left)) => format!("its API says that you are let through, for {} more\n", rough(left)),
             (false, _, None) => "its API says that you are let through\n".to_owned(),
         }
@@ -91,6 +128,7 @@ mod tests {
             (word(true, Some("https://api.hotel.example/x"), None), None),
             (word(true, Some("https://192.168.77.1/x"), None), None),
             (word(true, Some("https://wpad.hotel.example/x"), None), None),
+            (word(true, Some("https://fileserver/x"), None), None),
             (word(true, None, None), None),
             (word(false, Some("https://portal.example/x"), None), None),
         ] {
@@ -106,10 +144,29 @@ mod tests {
     #[test]
     fn it_is_said_where_to_sign_in_or_for_how_long_it_is_done() {
         let page = word(true, Some("https://portal.example/x"), Some(9));
-        assert_eq!(page.to_text(), "sign in at https://portal.example/x\n");
-        assert_eq!(
-            word(false, None, Some(3_725)).to_text(),
-            "its API says that you are let through, for 62m more\n"
-        );
+        for (word, names, expected) in [
+            (
+                &page,
+                &[("portal.example", Some(0))][..],
+                "sign in at https://portal.example/x\n",
+            ),
+            (
+                &page,
+                &[],
+                "its page is at https://portal.example/x, whose name is not allowed\n",
+            ),
+            (
+                &word(true, Some("https://192.168.77.1/"), None),
+                &[],
+                "sign in at https://192.168.77.1/\n",
+            ),
+            (
+                &word(false, None, Some(3_725)),
+                &[],
+                "its API says that you are let through, for 62m more\n",
+            ),
+        ] {
+            assert_eq!(word.to_text(names), expected);
+        }
     }
 }

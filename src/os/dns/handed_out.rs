@@ -62,44 +62,64 @@ pub struct Said {
     told: Vec<Told>,
 }
 
-/// Where a network tells of its sign-in page.
+/// A lease, as far as it counts for where a network tells of its sign-in page.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Told {
-    url: String,
     by: Source,
-    /// The resolvers that were handed out with it.
+    interface: Option<String>,
     servers: Vec<IpAddr>,
+    urls: Vec<String>,
 }
 
-/// What is known on the host whose file tree is at `root`, and in whose settings these servers stand or stood, the newest first. Leases that
-/// were written earlier than `start`, in seconds since 1970, are of networks before the machine's start, and say nothing. Root's to ask: others
-/// may not read all of it.
-pub fn handed_out(root: &Path, settings: &[IpAddr], start: u64) -> Said {
+/// Where it is looked.
+#[derive(Clone, Copy, Debug)]
+pub struct Host<'a> {
+    /// Its file tree.
+    root: &'a Path,
+    /// When it was started, in seconds since 1970.
+    start: u64,
+    /// The interface with a number.
+    name_of: fn(u32) -> Option<String>,
+}
+
+impl Host<'_> {
+    /// This one. `name_of` says which interface has a number.
+    pub fn this(name_of: fn(u32) -> Option<String>) -> Self {
+        Self {
+            root: Path::new("/"),
+            start: seconds_since_1970().saturating_sub(since_start().as_secs()),
+            name_of,
+        }
+    }
+}
+
+/// What is known on a host in whose settings these servers stand or stood, the newest first. Leases that outlive the machine's run count if
+/// they were written in this one, by its clock of now. Root's to ask: others may not read all of it.
+pub fn handed_out(host: &Host<'_>, settings: &[IpAddr]) -> Said {
     let mut said = Said::default();
     for (folder, by, read) in FOLDERS {
-        for octets in newest(&root.join(folder), start) {
-            said.take(by, &read(&octets));
+        let start = if folder.starts_with("run/") { 0 } else { host.start };
+        for (path, octets) in newest(&host.root.join(folder), start) {
+            let mut lease = read(&octets);
+            let number = path.file_name().and_then(|name| name.to_str()?.parse().ok());
+            lease.interface = lease.interface.or_else(|| (host.name_of)(number?));
+            said.take(by, lease);
         }
     }
     // Behind those that know the network of now: after a change of network nobody may have written settings.
     for server in settings {
         said.add(None, *server, Source::Settings);
     }
-    if let Some(octets) = octets(&root.join("proc/net/route")) {
+    if let Some(octets) = octets(&host.root.join("proc/net/route")) {
         said.take_routes(&String::from_utf8_lossy(&octets));
     }
     said
 }
 
-/// When the machine was started, as [`handed_out`] takes it.
-pub fn machine_start() -> u64 {
-    seconds_since_1970().saturating_sub(since_start().as_secs())
-}
-
 type Read = fn(&[u8]) -> Lease;
 
-/// Where it is written down, the best first. networkd's links know of router advertisements too; its leases stay when `system set` has emptied
-/// the links.
+/// Where it is written down, the best first; below `run` by the interface's number. networkd's links know of router advertisements too; its
+/// leases stay when `system set` has emptied the links.
 const FOLDERS: [(&str, Source, Read); 8] = [
     (
         "run/NetworkManager/devices",
@@ -116,38 +136,38 @@ const FOLDERS: [(&str, Source, Read); 8] = [
 ];
 
 impl Said {
-    fn take(&mut self, by: Source, lease: &Lease) {
+    fn take(&mut self, by: Source, lease: Lease) {
         for server in &lease.servers {
             self.add(lease.interface.as_deref(), *server, by);
         }
         // A person will read it on a terminal.
-        let is_readable = |url: &&String| url.len() <= MAX_URL && url.bytes().all(|octet| octet.is_ascii_graphic());
-        for url in lease.urls.iter().filter(is_readable) {
-            if self.told.len() < MAX_URLS {
-                self.told.push(Told {
-                    url: url.clone(),
-                    by,
-                    servers: lease.servers.clone(),
-                });
-            }
-        }
+        let is_readable = |url: &String| url.len() <= MAX_URL && url.bytes().all(|octet| octet.is_ascii_graphic());
+        self.told.push(Told {
+            by,
+            interface: lease.interface,
+            servers: lease.servers,
+            urls: lease.urls.into_iter().filter(is_readable).take(MAX_URLS).collect(),
+        });
     }
 
-    /// Where the network with these resolvers tells of its sign-in page, or, on older ones, where the page is (RFC 8910): as it came, none
-    /// twice. Some clients keep leases of other networks for years: of those the newest counts that is of this one.
-    pub fn urls(&self, servers: &[IpAddr]) -> Vec<&str> {
+    /// Where the network at this interface, with these resolvers, tells of its sign-in page, or, on older ones, where the page is (RFC 8910):
+    /// as it came, none twice. Leases of other networks say nothing of this one, and of one client's the newest alone counts.
+    pub fn urls(&self, interface: &str, servers: &[IpAddr]) -> Vec<&str> {
         let mut urls: Vec<&str> = Vec::new();
-        let mut kept = Vec::new();
+        let mut heard = Vec::new();
         for told in &self.told {
-            if matches!(told.by, Source::Dhclient | Source::Dhcpcd) {
-                let is_of_this = told.servers.iter().any(|server| servers.contains(server));
-                if !is_of_this || kept.contains(&told.by) {
-                    continue;
-                }
-                kept.push(told.by);
+            let is_there = told.interface.as_deref().is_none_or(|name| name == interface);
+            let is_of_this = told.servers.iter().any(|server| servers.contains(server));
+            // These keep what an interface has now and nothing else; networkd's links are without servers while tacenda is set.
+            let is_live = matches!(told.by, Source::NetworkManager | Source::Networkd) && told.interface.is_some();
+            if !is_there || !(is_of_this || is_live) || (!is_live && heard.contains(&told.by)) {
+                continue;
             }
-            if !urls.contains(&told.url.as_str()) {
-                urls.push(&told.url);
+            heard.push(told.by);
+            for url in &told.urls {
+                if urls.len() < MAX_URLS && !urls.contains(&url.as_str()) {
+                    urls.push(url);
+                }
             }
         }
         urls
@@ -180,28 +200,26 @@ impl Said {
     }
 }
 
+/// Not of a pipe, say: not all of these folders are root's.
 fn octets(path: &Path) -> Option<Vec<u8>> {
-    file::read(path, MAX_LEN).ok()?
+    file::read_regular(path, MAX_LEN).ok()
 }
 
 /// What the files of a folder say, those written last first.
-fn newest(folder: &Path, start: u64) -> Vec<Vec<u8>> {
+fn newest(folder: &Path, start: u64) -> Vec<(PathBuf, Vec<u8>)> {
     if !folder.is_dir() {
         return Vec::new();
     }
-    let written = |path: &PathBuf| {
-        let when = fs::metadata(path).and_then(|data| data.modified()).ok()?;
-        Some((when.duration_since(UNIX_EPOCH).ok()?, path.clone()))
+    let written = |path: PathBuf| {
+        let when = fs::metadata(&path).and_then(|data| data.modified()).ok()?;
+        Some((when.duration_since(UNIX_EPOCH).ok()?, path))
     };
-    let mut files: Vec<_> = files_of(folder).iter().filter_map(written).collect();
+    let mut files: Vec<_> = files_of(folder).into_iter().filter_map(written).collect();
     files
         .retain(|(when, path)| when.as_secs() >= start && path.extension().is_none_or(|extension| extension != "conf"));
     files.sort_by_key(|(when, _)| std::cmp::Reverse(*when));
-    files
-        .iter()
-        .take(MAX_FILES)
-        .filter_map(|(_, path)| octets(path))
-        .collect()
+    let read = |(_, path): (_, PathBuf)| octets(&path).map(|octets| (path, octets));
+    files.into_iter().take(MAX_FILES).filter_map(read).collect()
 }
 
 /// Octets of a file: dhclient adds a lease to its file at each renewal, and begins it anew at each start.
@@ -210,8 +228,8 @@ const MAX_LEN: u64 = 1 << 20;
 /// One for each interface.
 const MAX_FILES: usize = 32;
 
-/// One for each interface, and who has more of them than these is at home.
-const MAX_URLS: usize = 8;
+/// One over IPv4, one over IPv6, and as many more.
+const MAX_URLS: usize = 4;
 
 /// Octets: what DHCP and a router can say in one option, and what a person can still read.
 const MAX_URL: usize = 255;
@@ -228,6 +246,14 @@ mod tests {
             out.push((server.interface.as_deref(), address, by));
         }
         out
+    }
+
+    fn host(root: &Path) -> Host<'_> {
+        Host {
+            root,
+            start: 1_000,
+            name_of: |number| Some(format!("w{number}")),
+        }
     }
 
     #[test]
@@ -269,15 +295,15 @@ mod tests {
             .set_modified(UNIX_EPOCH + std::time::Duration::from_secs(999))
             .unwrap();
         let settings = ["10.0.0.8", "127.0.0.53", "fe80::1", "10.0.0.8"].map(|server| server.parse().unwrap());
-        let said = handed_out(folder.path(), &settings, 1_000);
+        let said = handed_out(&host(folder.path()), &settings);
         let router = Ipv4Addr::from(0x0100_A8C0_u32.to_ne_bytes()).to_string();
         assert_eq!(
             found(&said),
             [
-                (None, "192.168.1.5".into(), Source::NetworkManager),
-                (None, "192.168.1.1".into(), Source::Networkd),
-                (None, "192.168.1.9".into(), Source::Networkd),
-                (None, "fd00::5".into(), Source::Networkd),
+                (Some("w2"), "192.168.1.5".into(), Source::NetworkManager),
+                (Some("w3"), "192.168.1.1".into(), Source::Networkd),
+                (Some("w3"), "192.168.1.9".into(), Source::Networkd),
+                (Some("w3"), "fd00::5".into(), Source::Networkd),
                 (Some("h0"), "10.0.0.2".into(), Source::Dhclient),
                 (Some("h0"), "10.0.0.3".into(), Source::Dhclient),
                 (None, "10.0.0.8".into(), Source::Settings),
@@ -285,46 +311,94 @@ mod tests {
                 (Some("h0"), router, Source::Router),
             ]
         );
-        assert_eq!(said.urls(&[]), ["https://api.hotel.example/"]);
+        assert_eq!(said.urls("w3", &[]), ["https://api.hotel.example/"]);
+        assert!(said.urls("w2", &[]).is_empty() && said.urls("h0", &[]).is_empty());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_is_in_run_is_of_now_whatever_the_clock_says_and_a_pipe_is_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let leases = folder.path().join("run/systemd/netif/leases");
+        fs::create_dir_all(&leases).unwrap();
+        fs::write(leases.join("3"), "DNS=192.168.1.1\n").unwrap();
+        let old = fs::File::options().write(true).open(leases.join("3")).unwrap();
+        old.set_modified(UNIX_EPOCH).unwrap();
+        let made = std::process::Command::new("mkfifo")
+            .arg(leases.join("2"))
+            .status()
+            .unwrap();
+        assert!(made.success());
+        let said = handed_out(&host(folder.path()), &[]);
+        assert_eq!(found(&said), [(Some("w3"), "192.168.1.1".into(), Source::Networkd)]);
     }
 
     #[test]
     fn nothing_and_nonsense_say_nothing() {
         let folder = tempfile::tempdir().unwrap();
-        assert_eq!(handed_out(folder.path(), &[], 0), Said::default());
+        assert_eq!(handed_out(&host(folder.path()), &[]), Said::default());
         let mut said = Said::default();
         let servers = ["0.0.0.0", "224.0.0.1", "127.0.0.1"].map(|server| server.parse().unwrap());
-        said.take(
-            Source::Networkd,
-            &Lease {
-                servers: servers.into(),
-                urls: vec!["https://x".repeat(100), "https://x/\u{1b}[31m".into()],
-                ..Lease::default()
-            },
-        );
+        let lease = Lease {
+            servers: servers.into(),
+            urls: vec!["https://x".repeat(100), "https://x/\u{1b}[31m".into()],
+            interface: Some("w3".into()),
+        };
+        said.take(Source::Networkd, lease);
         said.take_routes("\n\nh0 00000000 zz\nh0 00000000 00000000\n");
-        assert_eq!(said, Said::default());
+        assert!(said.servers.is_empty() && said.urls("w3", &[]).is_empty());
     }
 
     #[test]
     fn r8910_a_lease_of_another_network_does_not_tell_of_this_ones_page() {
         let mut said = Said::default();
-        let mut tell = |by, server: &str, url: &str| {
+        let mut tell = |by, interface: Option<&str>, server: &str, url: Option<&str>| {
             let lease = Lease {
+                interface: interface.map(str::to_owned),
                 servers: vec![server.parse().unwrap()],
-                urls: vec![url.into()],
-                ..Lease::default()
+                urls: url.into_iter().map(str::to_owned).collect(),
             };
-            said.take(by, &lease);
+            said.take(by, lease);
         };
-        tell(Source::Networkd, "10.0.0.1", "https://now.example/");
-        tell(Source::Dhcpcd, "192.168.1.1", "https://new.example/");
-        tell(Source::Dhcpcd, "192.168.1.1", "https://old.example/");
-        tell(Source::Dhclient, "192.168.9.9", "https://other.example/");
-        (0..20).for_each(|_| tell(Source::Dhclient, "192.168.1.1", "https://now.example/"));
+        tell(
+            Source::Networkd,
+            Some("e1"),
+            "10.0.0.1",
+            Some("https://office.example/"),
+        );
+        tell(Source::Networkd, Some("w0"), "10.9.9.9", Some("https://now.example/"));
+        tell(
+            Source::NetworkManager,
+            None,
+            "10.0.0.1",
+            Some("https://nobodys.example/"),
+        );
+        // Two networks alike: the newer says nothing.
+        tell(Source::Dhcpcd, None, "192.168.1.1", None);
+        tell(Source::Dhcpcd, None, "192.168.1.1", Some("https://old.example/"));
+        tell(
+            Source::Dhclient,
+            Some("e1"),
+            "192.168.1.1",
+            Some("https://wired.example/"),
+        );
+        tell(
+            Source::Dhclient,
+            Some("w0"),
+            "192.168.9.9",
+            Some("https://other.example/"),
+        );
+        tell(
+            Source::Dhclient,
+            Some("w0"),
+            "192.168.1.1",
+            Some("https://new.example/"),
+        );
         let servers = ["192.168.1.1", "192.168.1.2"].map(|server| server.parse().unwrap());
-        assert_eq!(said.urls(&servers), ["https://now.example/", "https://new.example/"]);
-        assert_eq!(said.urls(&[]), ["https://now.example/"]);
-        assert_eq!(said.told.len(), MAX_URLS);
+        assert_eq!(
+            said.urls("w0", &servers),
+            ["https://now.example/", "https://new.example/"]
+        );
+        assert_eq!(said.urls("w0", &[]), ["https://now.example/"]);
     }
 }

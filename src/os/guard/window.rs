@@ -2,6 +2,7 @@
 //! outlive the machine's run; read by the daemon, which asks, and by whoever keeps the guard, which lets the packets out.
 
 use std::fmt;
+use std::fs::File;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -173,8 +174,37 @@ impl Store {
     /// # Errors
     /// The system's own.
     pub fn save(&self, window: &Window) -> io::Result<()> {
-        self.make_folder()?;
+        let _alone = self.alone()?;
+        self.write(window)
+    }
+
+    /// Adds a name to the window that a person sees before him; false, and nothing is changed, if that is not the last consent any more.
+    ///
+    /// # Errors
+    /// As [`Self::load`] and [`Self::save`].
+    pub fn add_name(&self, window: &Window, name: String) -> io::Result<bool> {
+        let _alone = self.alone()?;
+        let is_last = self.load()?.as_ref() == Some(window);
+        if is_last {
+            self.write(&window.with(name))?;
+        }
+        Ok(is_last)
+    }
+
+    fn write(&self, window: &Window) -> io::Result<()> {
         file::replace_public(&self.folder.join(NAME), &serde_json::to_vec_pretty(window)?)
+    }
+
+    /// Two commands of root's do not write at once, while this is held. Nobody else may hold it.
+    fn alone(&self) -> io::Result<File> {
+        self.make_folder()?;
+        let mut options = File::options();
+        options.create(true).truncate(false).write(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let lock = options.open(self.folder.join(LOCK))?;
+        lock.lock()?;
+        Ok(lock)
     }
 
     /// Takes the consent back; false if there was none.
@@ -182,6 +212,10 @@ impl Store {
     /// # Errors
     /// The system's own.
     pub fn remove(&self) -> io::Result<bool> {
+        if !self.folder.exists() {
+            return Ok(false);
+        }
+        let _alone = self.alone()?;
         match std::fs::remove_file(self.folder.join(NAME)) {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
@@ -206,6 +240,7 @@ const MAX_ADDRESSES: usize = 32;
 const VERSION: u32 = 1;
 
 const NAME: &str = "window.json";
+const LOCK: &str = ".lock";
 
 /// Names and addresses at their longest take a third.
 const MAX_LEN: u64 = 16 << 10;
@@ -241,6 +276,24 @@ mod tests {
         assert_eq!((mode(store.folder()), mode(&store.folder().join(NAME))), (0o755, 0o644));
         assert!(store.remove().unwrap() && !store.remove().unwrap());
         assert_eq!(store.load().unwrap(), None);
+    }
+
+    #[test]
+    fn a_name_is_added_to_the_last_consent_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::at(&folder.path().join("portal"));
+        let window = window(Duration::from_secs(60));
+        store.save(&window).unwrap();
+        assert!(store.add_name(&window, "cdn.example".into()).unwrap());
+        let more = store.load().unwrap().unwrap();
+        assert!(more.extends(&window) && more.names[1] == "cdn.example");
+        assert!(!store.add_name(&window, "late.example".into()).unwrap());
+        assert_eq!(store.load().unwrap(), Some(more.clone()));
+        store.remove().unwrap();
+        assert!(!store.add_name(&more, "late.example".into()).unwrap());
+        assert_eq!(store.load().unwrap(), None);
+        let mode = fs::metadata(store.folder().join(LOCK)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "or others could hold it");
     }
 
     #[test]

@@ -19,6 +19,12 @@ pub fn addresses() -> io::Result<Vec<(String, IpAddr)>> {
     Ok(Vec::new())
 }
 
+/// The name of the interface with this number: not known.
+#[cfg(not(unix))]
+pub fn name_of(_: u32) -> Option<String> {
+    None
+}
+
 /// Notices a change by comparing.
 #[derive(Debug)]
 pub(super) struct Source {

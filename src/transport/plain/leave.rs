@@ -39,7 +39,7 @@ struct Shared {
 /// A canonical name in wire form, and how often it was sent.
 struct Name {
     octets: Box<[u8]>,
-    sent: Counter,
+    sent: Arc<Counter>,
 }
 
 impl Leave {
@@ -88,9 +88,26 @@ impl Leave {
 impl WindowOnly {
     /// Leave for so long, by the interface with this number, for these names, canonical and in wire form.
     pub fn for_a_time(left: Duration, interface: u32, names: impl IntoIterator<Item = Box<[u8]>>) -> Self {
-        let name = |octets| Name {
+        Self::of(left, interface, names, |_| Arc::default())
+    }
+
+    /// The same, counting on for the names that `self` is for too.
+    pub fn going_on(&self, left: Duration, names: impl IntoIterator<Item = Box<[u8]>>) -> Self {
+        let known = |octets: &[u8]| self.find(octets).map(|name| Arc::clone(&name.sent));
+        Self::of(left, self.0.interface, names, |octets| {
+            known(octets).unwrap_or_default()
+        })
+    }
+
+    fn of(
+        left: Duration,
+        interface: u32,
+        names: impl IntoIterator<Item = Box<[u8]>>,
+        counter: impl Fn(&[u8]) -> Arc<Counter>,
+    ) -> Self {
+        let name = |octets: Box<[u8]>| Name {
+            sent: counter(&octets),
             octets,
-            sent: Counter::default(),
         };
         Self(Arc::new(Shared {
             names: names.into_iter().map(name).collect(),
@@ -99,13 +116,6 @@ impl WindowOnly {
             until_since_start: since_start() + left,
             is_taken_back: AtomicBool::new(false),
         }))
-    }
-
-    /// Counts on from where leave for the first of these names had come to.
-    pub fn count_on(&self, sent: &[u64]) {
-        for (name, sent) in self.0.names.iter().zip(sent) {
-            name.sent.add(*sent);
-        }
     }
 
     /// Whether it has not ended.

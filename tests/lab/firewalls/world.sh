@@ -6,7 +6,7 @@ mkdir -p w; chmod 755 w
 fail() { echo "   FAILED: $*"; failed=1; }
 say() { printf '  %-84s %s\n' "$1" "$2"; }
 out() { ip netns exec out "$@"; }
-ask() { dig +tries=1 +time=1 "$@"; }
+ask() { dig +tries=1 +time=2 "$@"; }
 soon() { local n; for ((n = 0; n < 200; n++)); do "$@" > /dev/null 2>&1 && return 0; sleep 0.05; done; fail "not within 10 s: $*"; return 1; }
 background() { "$@" & pids+=($!); }
 
@@ -33,7 +33,7 @@ build() {
 
 # Packets to a port for questions that came to the far end, but for tacenda's own to its resolver and those to this host; with a word, those of the last look that name it.
 left() {
-  [ -n "${1:-}" ] || { sleep 0.3; tcpdump -n -r w/r0.pcap "(dst port 53 or dst port 853 or dst port 5353 or dst port 5355 or dst port 137)
+  [ -n "${1:-}" ] || { sleep 0.3; tcpdump -n -r w/r0.pcap "(dst port 53 or dst port 853 or dst port 5353 or dst port 5355 or dst port 137 or dst port 138)
     and not (dst host 192.0.2.1 and dst port 853) and not dst host 192.168.77.50" > w/left 2> /dev/null; }
   grep -c -- "${1:-.}" w/left || true
 }
@@ -91,12 +91,14 @@ saved() {
 # NAMESPACE WHAT COMMAND...: it and the host ask all the time meanwhile.
 flooded() {
   local where=$1 what=$2 first host there; shift 2
-  first=$(left)
+  first=$(left); rm -f w/asking.*
   python3 flood.py > w/flood.host & local flood_here=$!
   ip netns exec "$where" python3 flood.py > w/flood.there & local flood_there=$!
+  soon test -e w/asking.$flood_here -a -e w/asking.$flood_there
   sleep 0.4; "$@" || fail "$what: $*"; sleep 0.4
   kill $flood_here $flood_there; wait $flood_here $flood_there || true
-  read -r host there < <(paste -d' ' w/flood.host w/flood.there | awk '{ print $1 + $4, $2 + $5 }')
+  read -r host there < <(paste -d' ' w/flood.host w/flood.there | awk '{ print $1 + $4, $2 + $5 }') || true
+  [ "${host:-0}" -gt 200 ] || fail "void: $what: ${host:-0} questions"
   [ "$(left)" = "$first" ] && [ "$there" = 0 ] || fail "$what: $(($(left) - first)) packets left, strangers answered $there"
   say "$what, while $host questions are asked" "none seen outside"
   same "tacenda's rules after that" "$table" "$(ours)"

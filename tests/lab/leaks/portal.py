@@ -1,5 +1,5 @@
 """A hotel that lets nobody through before he has signed in: who asks for a web page is led to its own, and everything else is dropped."""
-import json, os, pty, signal, socket, subprocess, time
+import json, os, pty, select, signal, socket, subprocess, time
 import canary
 from scenarios import none, scenario
 from world import GUARDED, HOTEL, TRUSTED, Failed, sh, until
@@ -53,9 +53,12 @@ def status(w):
 def window(w):
     return status(w).get("window") or {}
 
+# Those that may be seen in this phase.
+allowed = {LOGIN}
+
 def is_login(packet):
     """A question to the hotel's resolver for a name that is allowed."""
-    is_named = any(canary.wire(name) in packet.octets.lower() for name in (LOGIN, API, ELSEWHERE))
+    is_named = any(canary.wire(name) in packet.octets.lower() for name in allowed)
     return packet.dport == 53 and packet.dst == socket.inet_aton("192.168.77.1") and is_named
 
 def elements():
@@ -85,14 +88,27 @@ def phase(w, label, tag, asked):
     w.capture(f"17{tag}")
     return logins
 
-def consented(w, answer, *words, env=None):
-    """What `portal open` says on a terminal where a person answers so."""
+def consented(w, answers, *words, env=None, meanwhile=None):
+    """What `portal open` says on a terminal where a person answers so, each time when asked; `meanwhile` is before the last answer."""
     ours, its = pty.openpty()
     process = subprocess.Popen([w.tacenda, "portal", "open", *words], stdin=its, stderr=its, stdout=subprocess.PIPE, text=True, env=env)
     os.close(its)
-    os.write(ours, answer.encode() + b"\n")
+    said, asked, end = "", 0, time.time() + 30
+    while time.time() < end:
+        if not select.select([ours], [], [], 0.1)[0]:
+            if process.poll() is not None:
+                break
+            continue
+        try:
+            said += os.read(ours, 8192).decode()
+        except OSError:
+            break
+        while said.count("[y/N]") > asked and asked < len(answers):
+            if meanwhile and asked == len(answers) - 1:
+                meanwhile()
+            os.write(ours, answers[asked].encode() + b"\n")
+            asked += 1
     out, _ = process.communicate(timeout=20)
-    said = os.read(ours, 8192).decode()
     os.close(ours)
     return process.returncode, said, out
 
@@ -135,12 +151,12 @@ def closed(w, label):
     refused = w.run("portal", "open", check=False)
     if refused.returncode != 1 or "no terminal" not in refused.stderr or not is_shut():
         raise Failed(f"without a person: {refused}")
-    code, said, _ = consented(w, "n")
+    code, said, _ = consented(w, ["n"])
     if code != 1 or f"sign in at {LOGIN}" not in said or "through 192.168.77.1 (h0) for 5m?" not in said or not is_shut():
         raise Failed(f"a person says no: {code} {said}")
     phase(w, label, "before", asked=False)
     # In the window, and after it. The stub's own user is let out by the kernel, and no more when the time is over.
-    code, said, out = consented(w, "y", "--for", "25s")
+    code, said, out = consented(w, ["y"], "--for", "25s")
     if code or "window: open" not in out:
         raise Failed(f"a person says yes: {code} {said} {out}")
     if HOTEL not in as_stub(w):
@@ -222,26 +238,54 @@ def told(w, label):
     sh(["dhclient", "-1", "-sf", "/bin/true", "-pf", at + "dhclient.pid", "-lf", "/var/lib/dhcp/dhclient.h0.leases", "h0"])
     os.kill(int(open(at + "dhclient.pid").read()), signal.SIGTERM)
     believes = os.environ | {"SSL_CERT_FILE": at + "ca.pem"}
+    names = lambda: {one["name"]: one["sent"] for one in window(w)["names"]}
     try:
-        # Whose certificate nobody believes: no word of it counts, and the window is open all the same.
+        # By a flag, nobody has seen what the network tells: it is said, and not asked.
         said = w.run("portal", "open", "--yes")
+        if f"--name {API}" not in said.stderr or API in names():
+            raise Failed(f"by a flag, names that nobody has seen: {said}")
+        only_login(w, label, "flag")
+        phase(w, label, "flag", asked=True)
+        # Whose certificate nobody believes: no word of it counts, and the window is open all the same.
+        allowed.add(API)
+        said = w.run("portal", "open", "--yes", "--name", API)
         if "an authority not among the roots" not in said.stderr or "sign in at https" in said.stdout or "window: open" not in said.stdout:
             raise Failed(f"an API that nobody believes: {said}")
-        for answers, is_allowed in (("y\nn", False), ("y\ny", True)):
+        for answers in (["y", "n"], ["y", "y"]):
+            is_allowed = answers[1] == "y"
+            if is_allowed:
+                phase(w, label, "refused", asked=True)
+                allowed.add(ELSEWHERE)
             code, asks, out = consented(w, answers, env=believes)
-            if code or f"  {API}" not in asks or f"page is at {ELSEWHERE}" not in asks or f"sign in at https://{ELSEWHERE}/x" not in out:
+            words = f"sign in at https://{ELSEWHERE}/x" if is_allowed else "whose name is not allowed"
+            if code or f"  {API}" not in asks or f"page is at {ELSEWHERE}" not in asks or words not in out:
                 raise Failed(f"what the API says: {code} {asks} {out}")
-            if (HOTEL in w.dig("127.0.0.1", ELSEWHERE, time=6)) != is_allowed or (HOTEL in as_stub(w)) != True:
-                raise Failed(f"a person says {answers!r} to the name of the page elsewhere")
-            names = {one["name"]: one["sent"] for one in window(w)["names"]}
-            if names[API] < 1 or names.get(ELSEWHERE, 0) != (1 if is_allowed else 0):
-                raise Failed(f"what was sent is not told: {names}")
+            if (HOTEL in w.dig("127.0.0.1", ELSEWHERE, time=6)) != is_allowed or HOTEL not in as_stub(w):
+                raise Failed(f"a person says {answers} to the name of the page elsewhere")
+            sent = names()
+            if sent[API] < 1 or sent.get(ELSEWHERE, 0) != (1 if is_allowed else 0):
+                raise Failed(f"what was sent is not told: {sent}")
             only_login(w, label, "told")
-        said = sh(["env", f"SSL_CERT_FILE={at}ca.pem", w.tacenda, "portal", "open", "--yes"])
-        if f"API names it: {ELSEWHERE}" not in said.stderr or f"  {ELSEWHERE}: " not in said.stdout:
-            raise Failed(f"by a flag: {said}")
+        phase(w, label, "agreed", asked=True)
+        allowed.discard(ELSEWHERE)
+        said = sh(["env", f"SSL_CERT_FILE={at}ca.pem", w.tacenda, "portal", "open", "--yes", "--name", API])
+        if f"--name {ELSEWHERE}" not in said.stderr or ELSEWHERE in names() or "whose name is not allowed" not in said.stdout:
+            raise Failed(f"by a flag, a page elsewhere: {said}")
+        # Who answers late opens nothing again, whatever stands there now.
+        code, asks, out = consented(w, ["y", "y"], env=believes, meanwhile=lambda: w.run("portal", "close"))
+        if "no name was added" not in asks or "sign in at https" in out or not is_shut():
+            raise Failed(f"late, after a close: {code} {asks} {out} {elements()}")
+        def another():
+            w.run("portal", "close")
+            opened(w, "30s", "--name", "cdn.hotel.example")
+        code, asks, out = consented(w, ["y", "y"], env=believes, meanwhile=another)
+        if "no name was added" not in asks or list(names()) != ["cdn.hotel.example", LOGIN] or is_shut():
+            raise Failed(f"late, in another window: {code} {asks} {out} {window(w)}")
+        none(w, w.dig("127.0.0.1", ELSEWHERE, time=6) + w.dig("127.0.0.1", API, time=6), "late")
         w.run("portal", "close")
-        phase(w, label, "told", asked=True)
+        phase(w, label, "late", asked=True)
     finally:
+        allowed.intersection_update({LOGIN})
         w.end(api)
-        os.remove("/var/lib/dhcp/dhclient.h0.leases")
+        if os.path.exists("/var/lib/dhcp/dhclient.h0.leases"):
+            os.remove("/var/lib/dhcp/dhclient.h0.leases")

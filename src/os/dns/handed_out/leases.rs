@@ -1,6 +1,6 @@
 //! What DHCP clients write down of a network. Pure; the files are root's, what stands in them a stranger has said.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// What one of them says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -15,11 +15,15 @@ pub(super) struct Lease {
 
 impl Lease {
     fn add_servers<'a>(&mut self, words: impl Iterator<Item = &'a str>) {
-        // networkd writes `192.168.1.1:53%h0#name` where there is more to say than an address.
-        let address =
-            |word: &str| -> Option<IpAddr> { word.split(['%', '#']).next().and_then(|word| word.parse().ok()) };
-        self.servers.extend(words.filter_map(address));
+        self.servers.extend(words.filter_map(server));
     }
+}
+
+/// An address; networkd writes `192.168.1.1:53%h0#name` where there is more to say.
+fn server(word: &str) -> Option<IpAddr> {
+    let word = word.split(['%', '#']).next()?;
+    let with_port = || word.parse().ok().map(|server: SocketAddr| server.ip());
+    word.parse().ok().or_else(with_port)
 }
 
 /// `[dhcp4]` in `/run/NetworkManager/devices/NUMBER`: `dhcp4.domain_name_servers=192.168.1.1 192.168.1.2`.
@@ -39,8 +43,7 @@ pub(super) fn network_manager(octets: &[u8]) -> Lease {
     lease
 }
 
-/// systemd-networkd's leases and links: `DNS=192.168.1.1 192.168.1.2`. The files are named by the interface's number, which says less than an
-/// address.
+/// systemd-networkd's leases and links: `DNS=192.168.1.1 192.168.1.2`.
 pub(super) fn networkd(octets: &[u8]) -> Lease {
     let text = String::from_utf8_lossy(octets);
     let mut lease = Lease::default();
@@ -54,46 +57,128 @@ pub(super) fn networkd(octets: &[u8]) -> Lease {
     lease
 }
 
-/// dhclient.leases(5): the last lease of an interface counts, that over IPv4 and that over IPv6.
+/// dhclient.leases(5): the last lease counts, that over IPv4 and that over IPv6.
 pub(super) fn dhclient(octets: &[u8]) -> Lease {
     let text = String::from_utf8_lossy(octets);
+    let mut last = [const { None }; 2];
+    for block in Blocks(Tokens(&text)) {
+        match block.kind.as_str() {
+            "lease" => last[0] = Some(block),
+            "lease6" => last[1] = Some(block),
+            _ => {}
+        }
+    }
     let mut found = Lease::default();
-    for begin in ["lease {", "lease6 {"] {
-        let Some((_, lease)) = text.rsplit_once(begin) else {
-            continue;
-        };
-        let lease = lease.split('}').next().unwrap_or_default();
-        for statement in statements(lease) {
-            let Some((key, value)) = statement.rsplit_once(char::is_whitespace) else {
-                continue;
-            };
-            let value = value.trim_matches('"');
-            match key.trim_end() {
-                "interface" => found.interface = Some(value.to_owned()),
-                "option default-url" | "option v4-captive-portal" | "option dhcp6.v6-captive-portal" => {
-                    found.urls.push(value.to_owned());
-                }
-                // Several are parted by ", ".
-                key if key.starts_with("option domain-name-servers")
-                    || key.starts_with("option dhcp6.name-servers") =>
-                {
-                    found.add_servers(statement.split([' ', ',']));
-                }
-                _ => {}
+    for statement in last.into_iter().flatten().flat_map(|block| block.statements) {
+        let words: Vec<&str> = statement.iter().map(String::as_str).collect();
+        match words[..] {
+            // Its own word, and its first one.
+            ["interface", name] if found.interface.is_none() => found.interface = Some(name.to_owned()),
+            [
+                "option",
+                "default-url" | "v4-captive-portal" | "dhcp6.v6-captive-portal",
+                url,
+            ] => {
+                found.urls.push(url.to_owned());
             }
+            ["option", "domain-name-servers" | "dhcp6.name-servers", ..] => {
+                found.add_servers(words[2..].iter().flat_map(|word| word.split(',')));
+            }
+            _ => {}
         }
     }
     found
 }
 
-/// What ends with `;` outside of quotes.
-fn statements(text: &str) -> impl Iterator<Item = &str> {
-    let mut is_quoted = false;
-    let parts = text.split(move |letter| {
-        is_quoted ^= letter == '"';
-        letter == ';' && !is_quoted
-    });
-    parts.map(str::trim)
+/// A word, what stood between quotes, or a mark. In quotes is what a stranger has said: it is one token, whatever it holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Token {
+    Word(String),
+    Mark(char),
+}
+
+struct Tokens<'a>(&'a str);
+
+impl Tokens<'_> {
+    /// What stands before the next quote. `\"` and `\\` stand for themselves; in octal is what cannot be printed, and what no URL has.
+    fn quoted(&mut self) -> String {
+        let mut word = String::new();
+        let mut letters = self.0.chars();
+        loop {
+            match letters.next() {
+                Some('\\') => match letters.next() {
+                    Some(letter @ ('"' | '\\')) => word.push(letter),
+                    Some(letter) => word.extend(['\\', letter]),
+                    None => break,
+                },
+                Some('"') | None => break,
+                Some(letter) => word.push(letter),
+            }
+        }
+        self.0 = letters.as_str();
+        word
+    }
+}
+
+impl Iterator for Tokens<'_> {
+    type Item = Token;
+
+    fn next(&mut self) -> Option<Token> {
+        self.0 = self.0.trim_start();
+        let first = self.0.chars().next()?;
+        if MARKS.contains(&first) {
+            self.0 = &self.0[1..];
+            return Some(Token::Mark(first));
+        }
+        if first == '"' {
+            self.0 = &self.0[1..];
+            return Some(Token::Word(self.quoted()));
+        }
+        let ends = |letter: char| letter.is_whitespace() || letter == '"' || MARKS.contains(&letter);
+        let (word, rest) = self.0.split_at(self.0.find(ends).unwrap_or(self.0.len()));
+        self.0 = rest;
+        Some(Token::Word(word.to_owned()))
+    }
+}
+
+const MARKS: [char; 3] = ['{', '}', ';'];
+
+/// `lease { ... }`, with the statements that stand in it and in no block within.
+struct Block {
+    kind: String,
+    statements: Vec<Vec<String>>,
+}
+
+struct Blocks<I>(I);
+
+impl<I: Iterator<Item = Token>> Iterator for Blocks<I> {
+    type Item = Block;
+
+    /// None for one that is still being written.
+    fn next(&mut self) -> Option<Block> {
+        let mut words: Vec<String> = Vec::new();
+        let (mut depth, mut kind, mut statements) = (0_u32, String::new(), Vec::new());
+        for token in self.0.by_ref() {
+            match (token, depth) {
+                (Token::Word(word), _) => words.push(word),
+                (Token::Mark('{'), 0) => {
+                    kind = words.drain(..).next().unwrap_or_default();
+                    depth = 1;
+                }
+                (Token::Mark(';'), 1) => statements.push(std::mem::take(&mut words)),
+                (Token::Mark('}'), 1) => return Some(Block { kind, statements }),
+                (Token::Mark(mark), _) => {
+                    words.clear();
+                    match mark {
+                        '{' => depth = depth.saturating_add(1),
+                        '}' => depth = depth.saturating_sub(1),
+                        _ => {}
+                    }
+                }
+            }
+        }
+        None
+    }
 }
 
 /// dhcpcd's lease: the server's last message as it came, of DHCP (RFC 2131) or, in `.lease6`, of DHCPv6 (RFC 8415).
@@ -110,26 +195,28 @@ pub(super) fn dhcpcd(message: &[u8]) -> Lease {
     lease
 }
 
-/// RFC 2132 section 2.
+/// RFC 2132 section 2; what is too long for one option comes in several (RFC 3396).
 fn take_options(mut options: &[u8], lease: &mut Lease) {
+    let (mut servers, mut urls) = (Vec::new(), Vec::new());
     while let [code, rest @ ..] = options {
         options = match (*code, rest) {
             (0, _) => rest,
             (1..=254, [len, rest @ ..]) if rest.len() >= usize::from(*len) => {
                 let (value, rest) = rest.split_at(usize::from(*len));
                 match *code {
-                    6 => lease
-                        .servers
-                        .extend(value.as_chunks::<4>().0.iter().map(|octets| IpAddr::from(*octets))),
-                    114 => lease.urls.extend(url(value)),
+                    6 => servers.extend_from_slice(value),
+                    114 => urls.extend_from_slice(value),
                     _ => {}
                 }
                 rest
             }
             // The end, or cut off.
-            _ => return,
+            _ => break,
         };
     }
+    let addresses = servers.as_chunks::<4>().0.iter();
+    lease.servers.extend(addresses.map(|octets| IpAddr::from(*octets)));
+    lease.urls.extend(url(&urls).filter(|url| !url.is_empty()));
 }
 
 /// RFC 8415 section 21.1; RFC 3646 and RFC 8910 section 2.2.
@@ -170,7 +257,7 @@ mod tests {
     use super::*;
     use std::net::Ipv6Addr;
 
-    use proptest::prelude::{any, prop_assert, proptest};
+    use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
 
     const URL: &str = "https://api.hotel.example/cp;v=1";
 
@@ -191,11 +278,11 @@ mod tests {
         let expected = lease(None, &["192.168.1.1", "192.168.1.2", "fd00::1"], &[URL]);
         assert_eq!(network_manager(text.as_bytes()), expected);
         let text = format!(
-            "ROUTER=10.0.0.1\nDNS=192.168.1.1 fe80::1%h0 x 192.168.1.2#dns.example\nCAPTIVE_PORTAL={URL}\n=\nDNS=\n"
+            "ROUTER=10.0.0.1\nDNS=192.168.1.1 fe80::1%h0 x 192.168.1.2:53%h0#dns.example [fd00::2]:53\nCAPTIVE_PORTAL={URL}\n=\nDNS=\n"
         );
         assert_eq!(
             networkd(text.as_bytes()),
-            lease(None, &["192.168.1.1", "fe80::1", "192.168.1.2"], &[URL])
+            lease(None, &["192.168.1.1", "fe80::1", "192.168.1.2", "fd00::2"], &[URL])
         );
     }
 
@@ -222,6 +309,20 @@ mod tests {
         }
     }
 
+    /// Before this, the option alone chose the interface and the resolver.
+    #[test]
+    fn what_a_stranger_says_between_quotes_is_no_statement() {
+        let said = r#"https://a.example/\"; interface \"e1\"; option domain-name-servers 10.66.0.9; } lease { x \\"#;
+        let text = format!(
+            "lease {{\n  interface \"h0\";\n  option default-url \"{said}\";\n  option domain-name-servers 10.0.0.2;\n}}\n\
+             lease6 {{\n  interface \"h0\";\n  ia-na 01:02 {{\n    option dhcp6.name-servers fd00::9;\n    iaaddr fd00::7 {{ starts 1; }}\n  }}\n  \
+             option dhcp6.name-servers fd00::1;\n}}\n"
+        );
+        let url = said.replace("\\\"", "\"").replace("\\\\", "\\");
+        let expected = lease(Some("h0"), &["10.0.0.2", "fd00::1"], &[&url]);
+        assert_eq!(dhclient(text.as_bytes()), expected);
+    }
+
     fn message(options: &[u8]) -> Vec<u8> {
         [&[2; DHCP_HEADER], &DHCP_COOKIE[..], options].concat()
     }
@@ -241,6 +342,19 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn whatever_a_stranger_says_the_interface_and_resolvers_of_a_lease_stay(said in any::<Vec<u8>>()) {
+            // As dhclient writes it.
+            let quoted: String = said.iter().map(|octet| match octet {
+                b'"' | b'\\' => format!("\\{}", char::from(*octet)),
+                b' '..=b'~' => char::from(*octet).to_string(),
+                other => format!("\\{other:03o}"),
+            }).collect();
+            let text = format!("lease {{ interface \"h0\"; option default-url \"{quoted}\"; option domain-name-servers 10.0.0.2; }}");
+            let found = dhclient(text.as_bytes());
+            prop_assert_eq!((found.interface.as_deref(), found.servers.len(), found.urls.len()), (Some("h0"), 1, 1));
+        }
+
         #[test]
         fn whatever_stands_in_a_lease_nothing_panics(octets in proptest::collection::vec(any::<u8>(), 0..64), cut in 0_usize..300) {
             let whole = message(&octets);
