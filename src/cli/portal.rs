@@ -131,7 +131,7 @@ fn open(args: &OpenArgs, mut output: Output<'_>) -> Result<Exit, Failure> {
     let network = Network::of_this_host(args.server, args.interface.as_ref());
     let names = names(args, figures, &network.urls);
     if names.is_empty() {
-        return nothing_to_allow(figures, output);
+        return nothing_to_allow(figures, &network.urls, output);
     }
     if args.names.is_empty() && figures.is_some_and(|figures| figures.state == "ok") {
         let failure = Failure::new(Exit::Failed, "nothing was changed: nothing is in the way of upstreams");
@@ -200,7 +200,7 @@ fn told_name(url: &str) -> Option<String> {
     read_name(&host).ok()
 }
 
-fn nothing_to_allow(figures: Option<&Figures>, mut output: Output<'_>) -> Result<Exit, Failure> {
+fn nothing_to_allow(figures: Option<&Figures>, urls: &[String], mut output: Output<'_>) -> Result<Exit, Failure> {
     if let Some(address) = figures.and_then(|figures| figures.host.as_deref()) {
         let host = if address.contains(':') {
             format!("[{address}]")
@@ -214,7 +214,11 @@ fn nothing_to_allow(figures: Option<&Figures>, mut output: Output<'_>) -> Result
         Exit::Failed,
         "nothing was changed: no sign-in page was found whose name could be allowed",
     );
-    Err(failure.with_help("if you know its name: --name login.hotel.example; see `tacenda portal status`"))
+    let told = urls.iter().find_map(|url| Some((url, told_name(url)?)));
+    Err(failure.with_help(told.map_or_else(
+        || "if you know its name: --name login.hotel.example; see `tacenda portal status`".to_owned(),
+        |(url, name)| format!("this network tells of one at {url}: --name {name}, or without --yes"),
+    )))
 }
 
 /// A person says yes: on the terminal, or by the flag.
