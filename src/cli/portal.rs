@@ -52,6 +52,13 @@ It ends after its time (5m, at most 1h) though tacenda is dead: the leak guard's
 out any more. Before that with `portal close`, a change of the network, or the first answer of an
 upstream. `portal status` says how often each name was sent.
 
+Where the network tells of an API for its page (RFC 8910, 8908), its name is among those, and root
+asks it in the window, over TLS, at an address that the network chooses. If it names another host
+for the page, you are asked about that name too.
+
+--yes is consent to the page's name as it was found, and to those of --name: to no other that the
+network tells of, and to no API whose name is not among these.
+
 Examples:
   sudo tacenda portal open
   sudo tacenda portal open --for 10m --name cdn.hotel.example
@@ -130,12 +137,12 @@ fn open(args: &OpenArgs, mut output: Output<'_>) -> Result<Exit, Failure> {
     let figures = here.figures.as_ref();
     let network = Network::of_this_host(args.server, args.interface.as_ref());
     let names = names(args, figures, &network.urls);
-    if names.is_empty() {
-        return nothing_to_allow(figures, &network.urls, output);
-    }
     if args.names.is_empty() && figures.is_some_and(|figures| figures.state == "ok") {
         let failure = Failure::new(Exit::Failed, "nothing was changed: nothing is in the way of upstreams");
         return Err(failure.with_help("the first answer of one would close the window; see `tacenda portal status`"));
+    }
+    if names.is_empty() {
+        return nothing_to_allow(figures, &network.urls, output);
     }
     let choice = network.choice?;
     consent(args, &names, &choice, figures)?;
@@ -150,7 +157,7 @@ fn open(args: &OpenArgs, mut output: Output<'_>) -> Result<Exit, Failure> {
     let store = Store::of_this_host();
     store.save(&window).map_err(not_written)?;
     let_out(&store)?;
-    let told = sign_in::told(&here, &network.urls, &window, &choice.interface)?;
+    let told = sign_in::told(&here, &network.urls, &window, &choice.interface, args.yes)?;
     if let Some(name) = told.as_ref().and_then(|told| told.name_beside(&window.names))
         && sign_in::is_agreed(args.yes, &name)?
     {
@@ -179,7 +186,9 @@ fn let_out(store: &Store) -> Result<(), Failure> {
 
 /// The page's own name, and those that its user adds. By `--yes`, no other that the network tells of: nobody has seen those.
 fn names(args: &OpenArgs, figures: Option<&Figures>, urls: &[String]) -> Vec<String> {
+    // A name of one label is somebody's at home: a person has to see it.
     let found = figures.and_then(Figures::host_name);
+    let found = found.filter(|name| !args.yes || name.contains('.'));
     // Whoever hands out where it tells of a page (RFC 8910) means this one.
     let hosts: Vec<_> = urls
         .iter()
@@ -227,12 +236,12 @@ fn consent(args: &OpenArgs, names: &[String], choice: &Choice, figures: Option<&
         return match choice.by {
             Some(Source::Router) => Err(
                 not_agreed("this network's resolver is not known, and the router is a guess")
-                    .with_help("--server says where it is"),
+                    .with_help("--server and --interface say where it is"),
             ),
-            Some(_) if !choice.is_near() => Err(not_agreed(
+            Some(_) if !choice.is_near(args.interface.is_some()) => Err(not_agreed(
                 "what is known as this network's resolver is behind its router, or in another network of this host's",
             )
-            .with_help("--server says where it is")),
+            .with_help("--server and --interface say where it is")),
             _ => Ok(()),
         };
     }
@@ -334,7 +343,7 @@ struct Here {
 impl Here {
     /// Where a window is open still, it is open for this name too.
     fn add_name(&self, store: &Store, window: &Window, name: String) -> Result<(), Failure> {
-        let is_open = wait(self.stats, Status::is_taken_up)?.is_open();
+        let is_open = look(self.stats.and_then(|stats| figures::read(stats).ok()))?.is_open();
         if is_open && store.add_name(window, name).map_err(not_written)? {
             return let_out(store);
         }

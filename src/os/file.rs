@@ -84,11 +84,16 @@ pub fn read_regular(path: &Path, max_len: u64) -> io::Result<Vec<u8>> {
     let mut options = File::options();
     options.read(true);
     #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, libc::O_NONBLOCK);
+    std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, libc::O_NONBLOCK | libc::O_NOCTTY);
+    // Before, since opening a device may do something; and after, since it may be another by then.
+    let is_file = |data: fs::Metadata| {
+        data.is_file()
+            .then_some(())
+            .ok_or_else(|| io::Error::other("not a file"))
+    };
+    is_file(fs::metadata(path)?)?;
     let file = options.open(path)?;
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::other("not a file"));
-    }
+    is_file(file.metadata()?)?;
     read_to_end(file, max_len)
 }
 

@@ -8,10 +8,10 @@ use crate::cli::service;
 use crate::cli::stats::portal;
 use crate::cli::system::verify::Asking;
 use crate::config::{ChosenBy, ConfigError, Listen, Loaded};
-use crate::os::dns::handed_out::{Host, Said, handed_out};
+use crate::os::dns::handed_out::{Host, Links, Said, handed_out};
 use crate::os::dns::here;
 use crate::os::dns::system::Picture;
-use crate::os::link::name_of;
+use crate::os::link::{index_of, name_of};
 use crate::os::socket::{Transport, port_owner};
 use crate::transport::tls::is_before_release;
 
@@ -109,7 +109,7 @@ pub(super) fn settings() -> Part {
 /// What this network hands out: programs that read that for themselves go there.
 pub(super) fn network(is_guarded: Option<bool>) -> Part {
     const NAME: &str = "network";
-    let Said { servers, .. } = handed_out(&Host::this(name_of), &[]);
+    let Said { servers, .. } = handed_out(&Host::this(Links { name_of, index_of }), &[]);
     let others: Vec<_> = servers.iter().filter(|one| !one.server.is_loopback()).collect();
     if others.is_empty() {
         return Part::good(NAME, "hands out no resolver that this host has written down");

@@ -291,20 +291,7 @@ impl Keeper {
 
     /// A window that was shut stays shut, be its network back or not.
     fn consent(&mut self) -> Option<Window> {
-        let is_shut = |window: &Window| {
-            let shut = self.shut.as_ref();
-            shut.is_some_and(|shut| window == shut || window.extends(shut))
-        };
-        let window = ways::window(&self.windows).filter(|window| !is_shut(window));
-        let goes_on = |last: &Window| {
-            window
-                .as_ref()
-                .is_some_and(|window| window == last || window.extends(last))
-        };
-        if let Some(last) = self.window.as_ref().filter(|last| !goes_on(last)) {
-            self.shut = Some(last.clone());
-        }
-        window
+        counts(ways::window(&self.windows), self.window.as_ref(), &mut self.shut)
     }
 
     /// Has the kernel let out what a window allows, and nothing once it is over.
@@ -357,5 +344,71 @@ impl Keeper {
         for note in &gathered.notes {
             tracing::info!("{note}");
         }
+    }
+}
+
+/// The window that counts, where `last` was open until now, and `shut` was shut before: that one does not open again, be it for more names.
+fn counts(window: Option<Window>, last: Option<&Window>, shut: &mut Option<Window>) -> Option<Window> {
+    let is_of = |window: &Window, other: &Window| window == other || window.extends(other);
+    let window = window.filter(|window| !shut.as_ref().is_some_and(|shut| is_of(window, shut)));
+    if let Some(last) = last
+        && !window.as_ref().is_some_and(|window| is_of(window, last))
+    {
+        *shut = Some(last.clone());
+    }
+    window
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::os::guard::window::Link;
+
+    #[test]
+    fn a_window_that_was_shut_stays_so_and_one_that_is_open_goes_on_with_more_names() {
+        let link = Link {
+            interface: "h0".into(),
+            index: 7,
+            addresses: vec!["192.168.77.50".parse().unwrap()],
+        };
+        let server = "192.168.77.1:53".parse().unwrap();
+        let now = Moment::now().unwrap();
+        let window = |name: &str, seconds| {
+            let time = Duration::from_secs(seconds);
+            Window::new(link.clone(), vec![server], vec![name.to_owned()], &now, time)
+        };
+        let (one, other) = (window("login.example", 60), window("other.example", 90));
+        let more = one.with("cdn.example".into());
+        let mut shut = None;
+        assert_eq!(counts(Some(one.clone()), None, &mut shut), Some(one.clone()));
+        assert_eq!(
+            counts(Some(more.clone()), Some(&one), &mut shut),
+            Some(more.clone()),
+            "it goes on"
+        );
+        assert_eq!(shut, None);
+        assert_eq!(
+            counts(None, Some(&more), &mut shut),
+            None,
+            "taken back, or its network has gone"
+        );
+        for again in [&more, &more.with("late.example".into())] {
+            assert_eq!(
+                counts(Some(again.clone()), None, &mut shut),
+                None,
+                "a late yes, or the network is back"
+            );
+        }
+        assert_eq!(
+            counts(Some(other.clone()), None, &mut shut),
+            Some(other.clone()),
+            "another consent"
+        );
+        assert_eq!(
+            counts(Some(one.clone()), Some(&other), &mut shut),
+            Some(one),
+            "by root's hand"
+        );
+        assert_eq!(shut, Some(other));
     }
 }

@@ -1,8 +1,8 @@
 //! What a network says of itself: the Captive Portal API (RFC 8908). Its host has a name that only the network may know, so it is asked in an
 //! open window alone. Every octet of it is a stranger's.
 
-use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::pin::pin;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -102,7 +102,6 @@ impl Api {
             Err(_) => self.looked_up(way.listen).await?,
         };
         found.retain(|address| !(way.is_here)(address.to_canonical()));
-        found.truncate(MAX_ADDRESSES);
         if found.is_empty() {
             return Err("its host has no address that is another's".to_owned());
         }
@@ -115,15 +114,25 @@ impl Api {
             labels: labels.clone(),
             qtype,
         });
-        let (v4, v6) = tokio::join!(exchange(listen, &v4, false), exchange(listen, &v6, false));
-        let read = |octets: io::Result<Vec<u8>>| Reply::read(&octets.map_err(|error| error.to_string())?);
-        // Many networks do not answer one of the two.
-        let replies = match (read(v4.0), read(v6.0)) {
-            (Err(why), Err(_)) => return Err(why),
-            (v4, v6) => v4.into_iter().chain(v6),
+        let (mut v4, mut v6) = (pin!(addresses_of(listen, &v4)), pin!(addresses_of(listen, &v6)));
+        // Many networks do not answer one of the two: it is not waited for when the other has something.
+        let (first, other) = tokio::select! {
+            first = &mut v4 => (first, Other::V6),
+            first = &mut v6 => (first, Other::V4),
         };
-        let records = replies.flat_map(|reply| reply.answers);
-        Ok(records.filter_map(|record| record.data.parse().ok()).collect())
+        let other = async {
+            match other {
+                Other::V4 => v4.await,
+                Other::V6 => v6.await,
+            }
+        };
+        match first {
+            Ok(found) if !found.is_empty() => {
+                let more = timeout(GRACE, other).await.ok().and_then(Result::ok);
+                Ok([found, more.unwrap_or_default()].concat())
+            }
+            first => other.await.or(first),
+        }
     }
 
     async fn connect(&self, addresses: &[IpAddr], way: &Way<'_>) -> Result<TlsStream<TcpStream>, String> {
@@ -194,6 +203,22 @@ impl Api {
     }
 }
 
+/// Which question is not answered yet.
+enum Other {
+    V4,
+    V6,
+}
+
+async fn addresses_of(listen: SocketAddr, question: &Question) -> Result<Vec<IpAddr>, String> {
+    let octets = exchange(listen, question, false)
+        .await
+        .0
+        .map_err(|error| error.to_string())?;
+    let records = Reply::read(&octets)?.answers.into_iter();
+    let addresses = records.filter_map(|record| record.data.parse().ok());
+    Ok(addresses.take(MAX_ADDRESSES).collect())
+}
+
 /// Who is believed: the authorities of this host, whose administrator may have added some; else the bundled ones.
 ///
 /// # Errors
@@ -235,7 +260,11 @@ const PATIENCE: Duration = Duration::from_secs(6);
 /// For one address: so that another has its turn.
 const ATTEMPT: Duration = Duration::from_secs(2);
 
-const MAX_ADDRESSES: usize = 4;
+/// Of each family.
+const MAX_ADDRESSES: usize = 2;
+
+/// For the second of two answers.
+const GRACE: Duration = Duration::from_millis(300);
 
 const MAX_HEADERS: usize = 64;
 

@@ -3,11 +3,11 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::{Exit, Failure};
-use crate::os::dns::handed_out::{HandedOut, Host, Source, handed_out};
+use crate::os::dns::handed_out::{HandedOut, Host, Links, Source, handed_out};
 use crate::os::dns::here;
 use crate::os::dns::system::Picture;
 use crate::os::guard::window::MAX_SERVERS;
-use crate::os::link::{addresses, name_of};
+use crate::os::link::{addresses, index_of, name_of};
 use crate::os::socket::{Interface, is_near, path_to};
 
 /// What this network says of itself.
@@ -30,13 +30,17 @@ impl Network {
                 settings
             },
         );
-        let mut said = handed_out(&Host::this(name_of), &settings);
+        let mut said = handed_out(&Host::this(Links { name_of, index_of }), &settings);
         let own = addresses().unwrap_or_default();
         let servers = &mut said.servers;
         // Nobody else's resolver is here, whatever a network says.
         servers.retain(|one| !own.iter().any(|(_, own)| *own == one.server));
+        if let Some(wanted) = interface {
+            let is_elsewhere = |one: &HandedOut| one.interface.as_deref().is_some_and(|name| name != wanted.name());
+            servers.retain(|one| !is_elsewhere(one));
+        }
         // Who is in this very network comes first, and a guess last: settings and leases may be of another one.
-        servers.sort_by_key(|one| (one.by == Source::Router, !is_near(one.server)));
+        servers.sort_by_cached_key(|one| (one.by == Source::Router, !is_near(one.server)));
         if servers.first().is_some_and(|one| is_near(one.server)) {
             servers.retain(|one| is_near(one.server));
         }
@@ -60,9 +64,12 @@ pub(super) struct Choice {
 }
 
 impl Choice {
-    /// Whether these are of the network at that interface, and of no other that this host is in.
-    pub(super) fn is_near(&self) -> bool {
-        let is_there = |server: &IpAddr| is_near(*server) && leads_by(*server).as_ref() == Some(&self.interface);
+    /// Whether these are of the network at that interface, and of no other that this host is in; `is_named`: its user has said which.
+    pub(super) fn is_near(&self, is_named: bool) -> bool {
+        // What is good on one link only is asked on that one.
+        let is_of_link = |server: &IpAddr| matches!(server, IpAddr::V6(v6) if v6.is_unicast_link_local());
+        let leads_there = |server: &IpAddr| leads_by(*server).as_ref() == Some(&self.interface);
+        let is_there = |server: &IpAddr| is_of_link(server) || (is_near(*server) && (is_named || leads_there(server)));
         self.servers.iter().all(is_there)
     }
 }

@@ -21,6 +21,7 @@ pub(super) fn told(
     urls: &[String],
     window: &Window,
     interface: &Interface,
+    yes: bool,
 ) -> Result<Option<Word>, Failure> {
     let is_open = wait(here.stats, Status::is_taken_up)?.is_open();
     let (Ok(listen), true) = (&here.server, is_open) else {
@@ -29,10 +30,14 @@ pub(super) fn told(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     for url in urls {
         let Some(api) = Api::at(url) else { continue };
-        if api.host.parse::<IpAddr>().is_err() && !window.names.contains(&api.host) {
+        let is_seen = match api.host.parse::<IpAddr>() {
+            Ok(_) => !yes,
+            Err(_) => window.names.contains(&api.host),
+        };
+        if !is_seen {
+            let how = told_name(url).map_or_else(String::new, |name| format!(": --name {name}"));
             eprintln!(
-                "note: this network tells of its sign-in page at {url}, which is not asked: --name {}",
-                api.host
+                "note: this network tells of its sign-in page at {url}, which nobody has allowed to be asked{how}"
             );
             continue;
         }
@@ -69,7 +74,7 @@ pub(super) fn is_agreed(yes: bool, name: &str) -> io::Result<bool> {
 /// The window has closed meanwhile.
 #[expect(clippy::print_stderr, reason = "this is where the program talks to its user")]
 pub(super) fn is_late() {
-    eprintln!("note: no name was added: the window is closed");
+    eprintln!("note: no name was added: that window is closed");
 }
 
 impl Word {

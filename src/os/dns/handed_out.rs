@@ -66,9 +66,7 @@ pub struct Said {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Told {
     by: Source,
-    interface: Option<String>,
-    servers: Vec<IpAddr>,
-    urls: Vec<String>,
+    lease: Lease,
 }
 
 /// Where it is looked.
@@ -78,18 +76,39 @@ pub struct Host<'a> {
     root: &'a Path,
     /// When it was started, in seconds since 1970.
     start: u64,
-    /// The interface with a number.
-    name_of: fn(u32) -> Option<String>,
+    links: Links,
+}
+
+/// Which interfaces a host has.
+#[derive(Clone, Copy, Debug)]
+pub struct Links {
+    /// The name of the one with this number.
+    pub name_of: fn(u32) -> Option<String>,
+    /// The number of the one with this name.
+    pub index_of: fn(&str) -> Option<u32>,
 }
 
 impl Host<'_> {
-    /// This one. `name_of` says which interface has a number.
-    pub fn this(name_of: fn(u32) -> Option<String>) -> Self {
+    /// This one.
+    pub fn this(links: Links) -> Self {
         Self {
             root: Path::new("/"),
             start: seconds_since_1970().saturating_sub(since_start().as_secs()),
-            name_of,
+            links,
         }
+    }
+
+    /// Whose a file is: named by a number, or by the interface, with the network's name (SSID) behind it. `None` within: nobody's in particular.
+    /// `None`: of one that is gone.
+    fn whose(&self, path: &Path) -> Option<Option<String>> {
+        let name = path.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
+        if let Ok(number) = name.parse() {
+            return (self.links.name_of)(number).map(Some);
+        }
+        let is_there = |name: &&str| (self.links.index_of)(name).is_some();
+        let until_hyphens = name.rmatch_indices('-').map(|(at, _)| &name[..at]);
+        let found = std::iter::once(name).chain(until_hyphens).find(is_there);
+        Some(found.map(str::to_owned))
     }
 }
 
@@ -100,10 +119,14 @@ pub fn handed_out(host: &Host<'_>, settings: &[IpAddr]) -> Said {
     for (folder, by, read) in FOLDERS {
         let start = if folder.starts_with("run/") { 0 } else { host.start };
         for (path, octets) in newest(&host.root.join(folder), start) {
-            let mut lease = read(&octets);
-            let number = path.file_name().and_then(|name| name.to_str()?.parse().ok());
-            lease.interface = lease.interface.or_else(|| (host.name_of)(number?));
-            said.take(by, lease);
+            let whose = host.whose(&path);
+            if whose.is_none() || (by == Source::Dhcpcd && whose == Some(None)) {
+                continue;
+            }
+            for mut lease in read(&octets) {
+                lease.interface = lease.interface.or_else(|| whose.clone().flatten());
+                said.take(by, lease);
+            }
         }
     }
     // Behind those that know the network of now: after a change of network nobody may have written settings.
@@ -116,7 +139,7 @@ pub fn handed_out(host: &Host<'_>, settings: &[IpAddr]) -> Said {
     said
 }
 
-type Read = fn(&[u8]) -> Lease;
+type Read = fn(&[u8]) -> Vec<Lease>;
 
 /// Where it is written down, the best first; below `run` by the interface's number. networkd's links know of router advertisements too; its
 /// leases stay when `system set` has emptied the links.
@@ -140,14 +163,7 @@ impl Said {
         for server in &lease.servers {
             self.add(lease.interface.as_deref(), *server, by);
         }
-        // A person will read it on a terminal.
-        let is_readable = |url: &String| url.len() <= MAX_URL && url.bytes().all(|octet| octet.is_ascii_graphic());
-        self.told.push(Told {
-            by,
-            interface: lease.interface,
-            servers: lease.servers,
-            urls: lease.urls.into_iter().filter(is_readable).take(MAX_URLS).collect(),
-        });
+        self.told.push(Told { by, lease });
     }
 
     /// Where the network at this interface, with these resolvers, tells of its sign-in page, or, on older ones, where the page is (RFC 8910):
@@ -155,16 +171,17 @@ impl Said {
     pub fn urls(&self, interface: &str, servers: &[IpAddr]) -> Vec<&str> {
         let mut urls: Vec<&str> = Vec::new();
         let mut heard = Vec::new();
-        for told in &self.told {
-            let is_there = told.interface.as_deref().is_none_or(|name| name == interface);
-            let is_of_this = told.servers.iter().any(|server| servers.contains(server));
+        for Told { by, lease } in &self.told {
+            let is_there = lease.interface.as_deref().is_none_or(|name| name == interface);
+            let is_of_this = lease.servers.iter().any(|server| servers.contains(server));
             // These keep what an interface has now and nothing else; networkd's links are without servers while tacenda is set.
-            let is_live = matches!(told.by, Source::NetworkManager | Source::Networkd) && told.interface.is_some();
-            if !is_there || !(is_of_this || is_live) || (!is_live && heard.contains(&told.by)) {
+            let is_live = matches!(by, Source::NetworkManager | Source::Networkd) && lease.interface.is_some();
+            let client = (*by, lease.is_v6);
+            if !is_there || !(is_of_this || is_live) || (!is_live && heard.contains(&client)) {
                 continue;
             }
-            heard.push(told.by);
-            for url in &told.urls {
+            heard.push(client);
+            for url in &lease.urls {
                 if urls.len() < MAX_URLS && !urls.contains(&url.as_str()) {
                     urls.push(url);
                 }
@@ -176,12 +193,12 @@ impl Said {
     fn add(&mut self, interface: Option<&str>, server: IpAddr, by: Source) {
         let server = server.to_canonical();
         let is_one = !server.is_loopback() && !server.is_unspecified() && !server.is_multicast();
-        if is_one && !self.servers.iter().any(|known| known.server == server) {
-            self.servers.push(HandedOut {
-                interface: interface.map(str::to_owned),
-                server,
-                by,
-            });
+        let interface = interface.map(str::to_owned);
+        // Two networks may have the same; who does not know the interface adds nothing to what is known.
+        let is_known =
+            |known: &HandedOut| known.server == server && (interface.is_none() || known.interface == interface);
+        if is_one && !self.servers.iter().any(is_known) {
+            self.servers.push(HandedOut { interface, server, by });
         }
     }
 
@@ -211,8 +228,8 @@ fn newest(folder: &Path, start: u64) -> Vec<(PathBuf, Vec<u8>)> {
         return Vec::new();
     }
     let written = |path: PathBuf| {
-        let when = fs::metadata(&path).and_then(|data| data.modified()).ok()?;
-        Some((when.duration_since(UNIX_EPOCH).ok()?, path))
+        let data = fs::metadata(&path).ok().filter(fs::Metadata::is_file)?;
+        Some((data.modified().ok()?.duration_since(UNIX_EPOCH).ok()?, path))
     };
     let mut files: Vec<_> = files_of(folder).into_iter().filter_map(written).collect();
     files
@@ -228,12 +245,8 @@ const MAX_LEN: u64 = 1 << 20;
 /// One for each interface.
 const MAX_FILES: usize = 32;
 
-/// One over IPv4, one over IPv6, and as many more.
+/// What a person reads.
 const MAX_URLS: usize = 4;
-
-/// Octets: what DHCP and a router can say in one option, and what a person can still read.
-const MAX_URL: usize = 255;
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -252,41 +265,48 @@ mod tests {
         Host {
             root,
             start: 1_000,
-            name_of: |number| Some(format!("w{number}")),
+            links: Links {
+                name_of: |number| (number < 9).then(|| format!("w{number}")),
+                index_of: |name| ["h0", "h0-x", "w3"].contains(&name).then_some(7),
+            },
         }
     }
 
     #[test]
     fn each_source_is_read_and_the_best_comes_first() {
         let folder = tempfile::tempdir().unwrap();
-        let put = |path: &str, text: &str| {
+        let put = |path: &str, octets: &[u8]| {
             let path = folder.path().join(path);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, text).unwrap();
+            fs::write(path, octets).unwrap();
         };
+        let message = |last: u8| [&[2; 236], &[99, 130, 83, 99, 6, 4, 10, 1, 1, last, 255][..]].concat();
         put(
             "run/NetworkManager/devices/2",
-            "[dhcp4]\ndhcp4.domain_name_servers=192.168.1.5\n",
+            b"[dhcp4]\ndhcp4.domain_name_servers=192.168.1.5\n",
         );
         put(
             "run/systemd/netif/leases/3",
-            "ADDRESS=192.168.1.7\nDNS=192.168.1.1 192.168.1.9\n",
+            b"ADDRESS=192.168.1.7\nDNS=192.168.1.1 192.168.1.9\n",
         );
         put(
             "run/systemd/netif/links/3",
-            "DNS=fd00::5\nCAPTIVE_PORTAL=https://api.hotel.example/\n",
+            b"DNS=fd00::5\nCAPTIVE_PORTAL=https://api.hotel.example/\n",
         );
         put(
             "var/lib/dhcp/dhclient.h0.leases",
-            "lease {\n  interface \"h0\";\n  option domain-name-servers 10.0.0.2, 10.0.0.3;\n  option default-url \"https://api.hotel.example/\";\n}\n",
+            b"lease {\n  interface \"h0\";\n  option domain-name-servers 10.0.0.2, 10.0.0.3;\n  option default-url \"https://api.hotel.example/\";\n}\n",
         );
+        put("run/systemd/netif/leases/9", b"DNS=192.168.9.9\n");
+        put("var/lib/dhcpcd/h0-x-Hotel-A.lease", &message(1));
+        put("var/lib/dhcpcd/gone.lease", &message(2));
         put(
             "proc/net/route",
-            "Iface\tDestination\tGateway \tFlags\nh0\t0001A8C0\t00000000\t0001\nh0\t00000000\t0100A8C0\t0003\n",
+            b"Iface\tDestination\tGateway \tFlags\nh0\t0001A8C0\t00000000\t0001\nh0\t00000000\t0100A8C0\t0003\n",
         );
         put(
             "var/lib/dhcp/dhclient.old.leases",
-            "lease {\n  option domain-name-servers 10.0.0.7;\n}\n",
+            b"lease {\n  option domain-name-servers 10.0.0.7;\n}\n",
         );
         let old = fs::File::options()
             .write(true)
@@ -304,6 +324,7 @@ mod tests {
                 (Some("w3"), "192.168.1.1".into(), Source::Networkd),
                 (Some("w3"), "192.168.1.9".into(), Source::Networkd),
                 (Some("w3"), "fd00::5".into(), Source::Networkd),
+                (Some("h0-x"), "10.1.1.1".into(), Source::Dhcpcd),
                 (Some("h0"), "10.0.0.2".into(), Source::Dhclient),
                 (Some("h0"), "10.0.0.3".into(), Source::Dhclient),
                 (None, "10.0.0.8".into(), Source::Settings),
@@ -341,8 +362,8 @@ mod tests {
         let servers = ["0.0.0.0", "224.0.0.1", "127.0.0.1"].map(|server| server.parse().unwrap());
         let lease = Lease {
             servers: servers.into(),
-            urls: vec!["https://x".repeat(100), "https://x/\u{1b}[31m".into()],
             interface: Some("w3".into()),
+            ..Lease::default()
         };
         said.take(Source::Networkd, lease);
         said.take_routes("\n\nh0 00000000 zz\nh0 00000000 00000000\n");
@@ -357,6 +378,7 @@ mod tests {
                 interface: interface.map(str::to_owned),
                 servers: vec![server.parse().unwrap()],
                 urls: url.into_iter().map(str::to_owned).collect(),
+                is_v6: server.contains(':'),
             };
             said.take(by, lease);
         };
@@ -376,6 +398,8 @@ mod tests {
         // Two networks alike: the newer says nothing.
         tell(Source::Dhcpcd, None, "192.168.1.1", None);
         tell(Source::Dhcpcd, None, "192.168.1.1", Some("https://old.example/"));
+        // Its lease over IPv6 is another one.
+        tell(Source::Dhcpcd, None, "fd00::1", Some("https://six.example/"));
         tell(
             Source::Dhclient,
             Some("e1"),
@@ -394,10 +418,10 @@ mod tests {
             "192.168.1.1",
             Some("https://new.example/"),
         );
-        let servers = ["192.168.1.1", "192.168.1.2"].map(|server| server.parse().unwrap());
+        let servers = ["192.168.1.1", "192.168.1.2", "fd00::1"].map(|server| server.parse().unwrap());
         assert_eq!(
             said.urls("w0", &servers),
-            ["https://now.example/", "https://new.example/"]
+            ["https://now.example/", "https://six.example/", "https://new.example/"]
         );
         assert_eq!(said.urls("w0", &[]), ["https://now.example/"]);
     }

@@ -212,7 +212,8 @@ impl Store {
     /// # Errors
     /// The system's own.
     pub fn remove(&self) -> io::Result<bool> {
-        if !self.folder.exists() {
+        // Nothing is made where there is nothing.
+        if !self.folder.join(NAME).exists() {
             return Ok(false);
         }
         let _alone = self.alone()?;

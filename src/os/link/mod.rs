@@ -21,7 +21,7 @@ use portable as system;
 #[cfg(unix)]
 pub use addresses::{addresses, index_of, name_of};
 #[cfg(not(unix))]
-pub use portable::{addresses, name_of};
+pub use portable::{addresses, index_of, name_of};
 pub use routers::routers;
 
 use std::io;

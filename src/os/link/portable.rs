@@ -25,6 +25,12 @@ pub fn name_of(_: u32) -> Option<String> {
     None
 }
 
+/// The number of the interface with this name: not known.
+#[cfg(not(unix))]
+pub fn index_of(_: &str) -> Option<u32> {
+    None
+}
+
 /// Notices a change by comparing.
 #[derive(Debug)]
 pub(super) struct Source {
