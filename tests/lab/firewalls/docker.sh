@@ -23,12 +23,10 @@ in_container() { local one=$1; shift; nsenter -t "$(docker inspect -f '{{.State.
 ways() {
   begin_round
   for how in +notcp +tcp; do
-    asked "host, 8.8.8.8 $how" ask @8.8.8.8 LABEL.example $how
-    asked "host over IPv6 $how" ask @2001:4860:4860::8888 LABEL.example $how
-    asked "on docker0, 8.8.8.8 $how" ip netns exec att dig +tries=1 +time=2 @8.8.8.8 LABEL.example $how
-    asked "container on docker0, 8.8.8.8 $how" in_container c1 dig +tries=1 +time=2 @8.8.8.8 LABEL.example $how
-    asked "container on docker0 over IPv6 $how" in_container c1 dig +tries=1 +time=2 @2001:4860:4860::8888 LABEL.example $how
-    asked "container on a network of its own, the router $how" in_container c2 dig +tries=1 +time=2 @192.168.77.1 LABEL.example $how
+    asked_both host
+    asked "on docker0, 8.8.8.8 $how" ip netns exec att $dig @8.8.8.8 LABEL.example $how
+    asked_both "container on docker0" in_container c1
+    asked "container on a network of its own, the router $how" in_container c2 $dig @192.168.77.1 LABEL.example $how
   done
   asked "container's nslookup" docker exec c1 /bin/nslookup LABEL.example
   asked "container's nslookup by Docker's own resolver" docker exec c2 /bin/nslookup LABEL.example
@@ -54,7 +52,7 @@ saved
 for how in TERM KILL; do flooded att "Docker ended by SIG$how and started" again $how; same "Docker's rules after that" "$rules" "$(anew)"; done
 works restarted; ways; judged holds "after Docker's restarts" "$led $led tacenda nobody"
 docker network create n2 > /dev/null; run c3 --network n2 box /bin/sleep 1000
-begin_round; asked "container on a network made just now" in_container c3 dig +tries=1 +time=2 @8.8.8.8 LABEL.example; judged holds "docker network create" nobody
+begin_round; asked "container on a network made just now" in_container c3 $dig @8.8.8.8 LABEL.example; judged holds "docker network create" nobody
 docker rm -f c3 > /dev/null; docker network rm n2 > /dev/null; sleep 0.3; same "tacenda's rules when it is gone" "$table" "$(ours)"
 nft flush ruleset; same "tacenda's rules after \`nft flush ruleset\`" "$table" "$(ours)"
 again TERM; same "Docker's rules after that and its restart" "$rules" "$(anew)"
@@ -67,10 +65,10 @@ server=$(docker inspect -f '{{.NetworkSettings.IPAddress}}' server) published=$(
 containers() {
   begin_round
   for how in +notcp +tcp; do
-    asked "a neighbour of it $how" in_container c1 dig +tries=1 +time=2 "@$server" LABEL.example $how
-    asked "the host $how" ask "@$server" LABEL.example $how
-    asked "the host, at the published port $how" ask @192.168.77.50 LABEL.example $how
-    asked "from outside, at the published port $how" ip netns exec out dig +tries=1 +time=2 @192.168.77.50 LABEL.example $how
+    asked "a neighbour of it $how" in_container c1 $dig "@$server" LABEL.example $how
+    asked "the host $how" $dig "@$server" LABEL.example $how
+    asked "the host, at the published port $how" $dig @192.168.77.50 LABEL.example $how
+    asked "from outside, at the published port $how" ip netns exec out $dig @192.168.77.50 LABEL.example $how
   done
 }
 soon in_container server dig +tries=1 +time=1 @127.0.0.1 x.example

@@ -6,7 +6,7 @@ mkdir -p w; chmod 755 w
 fail() { echo "   FAILED: $*"; failed=1; }
 say() { printf '  %-84s %s\n' "$1" "$2"; }
 out() { ip netns exec out "$@"; }
-ask() { dig +tries=1 +time=2 "$@"; }
+dig="dig +tries=1 +time=2"
 soon() { local n; for ((n = 0; n < 200; n++)); do "$@" > /dev/null 2>&1 && return 0; sleep 0.05; done; fail "not within 10 s: $*"; return 1; }
 background() { "$@" & pids+=($!); }
 
@@ -45,6 +45,12 @@ asked() {
   local way=$1 text; shift
   text=$("${@//LABEL/n${#asked_by[@]}x$round}" 2>&1 || true)
   asked_by+=("$way"); answers+=("$(who "$text")")
+}
+# WHO COMMAND...: servers outside, over IPv4 and IPv6.
+asked_both() {
+  local who=$1; shift
+  asked "$who, 8.8.8.8 $how" "$@" $dig @8.8.8.8 LABEL.example $how
+  asked "$who over IPv6 $how" "$@" $dig @2001:4860:4860::8888 LABEL.example $how
 }
 round=0
 # leaks|holds: each way was seen from outside, or none was.
