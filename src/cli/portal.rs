@@ -29,7 +29,7 @@ use crate::os::process::is_root;
 use crate::os::socket::Interface;
 use crate::wire::domains::canonical;
 use choice::{Choice, Network};
-use status::{Status, servers};
+use status::{Status, listed, servers};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum PortalCommand {
@@ -251,11 +251,10 @@ fn consent(args: &OpenArgs, names: &[String], choice: &Choice, figures: Option<&
     let asks = figures
         .and_then(Figures::host_name)
         .map(|host| format!("This network asks you to sign in at {host}."));
-    let servers: Vec<_> = choice.servers.iter().map(ToString::to_string).collect();
     let lines = [
         format!(
             "Allow look-ups of these names through {} ({}) for {}?",
-            servers.join(", "),
+            listed(choice.servers.iter().copied()),
             choice.interface,
             TimeSpan(args.time)
         ),

@@ -70,31 +70,40 @@ fn read_to_end(file: File, max_len: u64) -> io::Result<Vec<u8>> {
 /// # Errors
 /// The system's own, and one for what is no file.
 pub fn open_regular(path: &Path) -> io::Result<File> {
-    if !fs::metadata(path)?.is_file() {
-        return Err(io::Error::other("not a file"));
-    }
-    File::open(path)
-}
-
-/// The octets of a file that others than root may have put there: a pipe in its place is an error at once.
-///
-/// # Errors
-/// As [`read`], `NotFound` too, and one for what is no file.
-pub fn read_regular(path: &Path, max_len: u64) -> io::Result<Vec<u8>> {
-    let mut options = File::options();
-    options.read(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, libc::O_NONBLOCK | libc::O_NOCTTY);
-    // Before, since opening a device may do something; and after, since it may be another by then.
     let is_file = |data: fs::Metadata| {
         data.is_file()
             .then_some(())
             .ok_or_else(|| io::Error::other("not a file"))
     };
+    let mut options = File::options();
+    options.read(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, libc::O_NONBLOCK | libc::O_NOCTTY);
+    // Before, since opening a device may do something; and after, since it may be another by then.
     is_file(fs::metadata(path)?)?;
     let file = options.open(path)?;
     is_file(file.metadata()?)?;
-    read_to_end(file, max_len)
+    Ok(file)
+}
+
+/// The octets of a file that others than root may have put there: see [`open_regular`].
+///
+/// # Errors
+/// As [`read`], `NotFound` too, and one for what is no file.
+pub fn read_regular(path: &Path, max_len: u64) -> io::Result<Vec<u8>> {
+    read_to_end(open_regular(path)?, max_len)
+}
+
+/// Opens a file to be locked, makes it if need be. Only its owner can, so nobody else holds the lock.
+///
+/// # Errors
+/// The system's own.
+pub fn open_lock(path: &Path) -> io::Result<File> {
+    let mut options = File::options();
+    options.create(true).truncate(false).write(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
 }
 
 /// The files that a path stands for: those of a folder by name, without hidden ones and folders; else itself, be it there or not. What

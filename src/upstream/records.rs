@@ -1,6 +1,8 @@
 //! The typed reader, off the hot path: a whole response as text, for `tacenda query`. Built on hickory-proto, which stays
 //! inside this file.
 
+use std::net::IpAddr;
+
 use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query};
 use hickory_proto::rr::rdata::opt::{EdnsCode, EdnsOption};
 use hickory_proto::rr::rdata::svcb::{SVCB, SvcParamKey, SvcParamValue};
@@ -90,6 +92,11 @@ impl Question {
 }
 
 impl Reply {
+    /// The addresses in its answers.
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        self.answers.iter().filter_map(|record| record.data.parse().ok())
+    }
+
     /// Reads a response.
     ///
     /// # Errors

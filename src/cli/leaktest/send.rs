@@ -133,11 +133,7 @@ pub(in crate::cli) async fn ask(
     };
     let octets = timeout(PATIENCE, exchange).await??;
     let reply = Reply::read(&octets).map_err(io::Error::other)?;
-    let found: Vec<_> = reply
-        .answers
-        .iter()
-        .filter_map(|record| record.data.parse().ok())
-        .collect();
+    let found: Vec<_> = reply.addresses().collect();
     Ok(canary.judge(&found))
 }
 

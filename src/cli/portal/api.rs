@@ -214,9 +214,7 @@ async fn addresses_of(listen: SocketAddr, question: &Question) -> Result<Vec<IpA
         .await
         .0
         .map_err(|error| error.to_string())?;
-    let records = Reply::read(&octets)?.answers.into_iter();
-    let addresses = records.filter_map(|record| record.data.parse().ok());
-    Ok(addresses.take(MAX_ADDRESSES).collect())
+    Ok(Reply::read(&octets)?.addresses().take(MAX_ADDRESSES).collect())
 }
 
 /// Who is believed: the authorities of this host, whose administrator may have added some; else the bundled ones.
@@ -282,6 +280,9 @@ mod tests {
     use tokio::net::{TcpListener, UdpSocket};
 
     use super::*;
+    use crate::transport::testing::{Authority, NAME, Shown, serve};
+    use crate::wire::query::Query;
+    use crate::wire::testkit;
 
     #[test]
     fn t_reb_what_is_on_this_host_is_not_spoken_to() {
@@ -318,9 +319,6 @@ mod tests {
             assert_eq!(why, "its host has no address that is another's", "{host}");
         }
     }
-    use crate::transport::testing::{Authority, NAME, Shown, serve};
-    use crate::wire::query::Query;
-    use crate::wire::testkit;
 
     /// Says 127.0.0.1 to who asks for an IPv4 address.
     async fn resolver() -> SocketAddr {

@@ -1,5 +1,6 @@
 //! `tacenda portal status`: what is known of a sign-in page, and what was sent for it.
 
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use serde_json::json;
@@ -146,11 +147,10 @@ impl Status {
 fn in_lines(network: &Network) -> String {
     let mut text = match &network.choice {
         Ok(Choice { interface, servers, by }) => {
-            let servers: Vec<_> = servers.iter().map(ToString::to_string).collect();
             let by = by.map_or("you", Source::words);
             format!(
                 "this network's resolver: {} ({interface}), by the word of {by}\n",
-                servers.join(", ")
+                listed(servers.iter().copied())
             )
         }
         Err(_) => "this network's resolver: not known\n".to_owned(),
@@ -173,7 +173,11 @@ fn to_json(network: &Network) -> serde_json::Value {
 }
 
 pub(super) fn servers(consent: &Window) -> String {
-    let servers: Vec<_> = consent.servers.iter().map(|server| server.ip().to_string()).collect();
+    listed(consent.servers.iter().map(SocketAddr::ip))
+}
+
+pub(super) fn listed(servers: impl Iterator<Item = IpAddr>) -> String {
+    let servers: Vec<_> = servers.map(|server| server.to_string()).collect();
     servers.join(", ")
 }
 

@@ -155,7 +155,7 @@ async fn known(listen: SocketAddr, name: &str) -> Result<Vec<IpAddr>, String> {
     let mut known = Vec::new();
     for (qtype, tcp) in [(A, false), (AAAA, false), (A, true), (AAAA, true)] {
         let reply = reply(listen, &question(name, qtype), tcp).await?;
-        let found = addresses(&reply);
+        let found: Vec<_> = reply.addresses().collect();
         let [address] = found[..] else {
             return Err(format!(
                 "what answers at {listen} is no tacenda that knows this command"
@@ -179,7 +179,7 @@ async fn through_resolved(name: &str) -> Option<Result<Vec<IpAddr>, String>> {
         // Its listener is off: nobody asks there.
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => None,
         Err(error) => Some(Err(error.to_string())),
-        Ok(octets) => Some(Reply::read(&octets).map(|reply| addresses(&reply))),
+        Ok(octets) => Some(Reply::read(&octets).map(|reply| reply.addresses().collect())),
     }
 }
 
@@ -265,11 +265,6 @@ async fn reply(listen: SocketAddr, question: &Question, tcp: bool) -> Result<Rep
         _ => format!("cannot ask {listen} ({transport}): {error}"),
     })?;
     Reply::read(&octets)
-}
-
-fn addresses(reply: &Reply) -> Vec<IpAddr> {
-    let answers = reply.answers.iter();
-    answers.filter_map(|record| record.data.parse().ok()).collect()
 }
 
 /// 240.0.0.0/4 and 100::/64.

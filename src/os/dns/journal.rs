@@ -182,11 +182,7 @@ impl Store {
     /// The lock: two of us at once would undo each other's work. Let go with the file, also by a crash.
     pub(super) fn lock(&self) -> io::Result<File> {
         file::make_private_folder(&self.folder)?;
-        let lock = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(self.folder.join("lock"))?;
+        let lock = file::open_lock(&self.folder.join("lock"))?;
         lock.try_lock().map_err(|error| match error {
             fs::TryLockError::WouldBlock => io::Error::new(io::ErrorKind::WouldBlock, "another tacenda is at it"),
             fs::TryLockError::Error(error) => error,

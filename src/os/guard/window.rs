@@ -198,11 +198,7 @@ impl Store {
     /// Two commands of root's do not write at once, while this is held. Nobody else may hold it.
     fn alone(&self) -> io::Result<File> {
         self.make_folder()?;
-        let mut options = File::options();
-        options.create(true).truncate(false).write(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let lock = options.open(self.folder.join(LOCK))?;
+        let lock = file::open_lock(&self.folder.join(LOCK))?;
         lock.lock()?;
         Ok(lock)
     }

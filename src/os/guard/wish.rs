@@ -182,11 +182,7 @@ impl Store {
     /// The system's own.
     pub fn keep(&self) -> io::Result<Option<File>> {
         file::make_private_folder(&self.folder)?;
-        let lock = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(self.folder.join(LOCK))?;
+        let lock = file::open_lock(&self.folder.join(LOCK))?;
         match lock.try_lock() {
             Ok(()) => Ok(Some(lock)),
             Err(TryLockError::WouldBlock) => Ok(None),
